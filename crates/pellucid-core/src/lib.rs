@@ -1,0 +1,14 @@
+//! The words that every other room uses: where to look in a network ([`Site`]), what stands there
+//! ([`UnitId`]), and what to change ([`Edit`]). Plain data only: no tensors, files, threads or JSON.
+
+mod edit;
+mod names;
+mod seed;
+mod site;
+mod unit;
+
+pub use edit::{Edit, EditError, Op, Positions, Role, Target};
+pub use names::{HfFamily, hugging_face_name, transformer_lens_name};
+pub use seed::Seed;
+pub use site::{NameError, Point, Shape, Site};
+pub use unit::{Index, Polarity, UnitId};

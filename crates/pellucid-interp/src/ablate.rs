@@ -1,0 +1,162 @@
+//! Ablation: removing units and looking. The truth that attribution predicts.
+//!
+//! Units are ablated one by one, many at a time as rows of a batch, each run starting at the unit's layer.
+
+use crate::error::tensor;
+use crate::{Error, Metric, Result};
+use pellucid_core::{Point, Seed, Site, UnitId};
+use pellucid_model::{Batch, Logits, Model, Place, Plan, Record, Row, Tap, Tensor};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What stands in an ablated unit's place. Zero and mean can have opposite effects: show both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Replacement {
+    /// 0 at every position.
+    Zero,
+    /// The unit's mean over this text's positions, at every position.
+    TextMean,
+}
+
+/// What ablating one unit did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Ablation {
+    /// The unit.
+    pub unit: UnitId,
+    /// The metric without it minus the metric with it.
+    pub change: f64,
+}
+
+/// `k` different units drawn at random from all coordinates of `sites`.
+pub fn random_units(model: &Model, sites: &[Site], k: usize, seed: Seed) -> Vec<UnitId> {
+    let widths: Vec<usize> = sites.iter().map(|s| model.spec().width_at(s.point).unwrap_or(0)).collect();
+    let mut drawn = seed.for_purpose("random units");
+    let picks = drawn.choose(widths.iter().sum(), k);
+    picks
+        .into_iter()
+        .filter_map(|mut pick| {
+            for (site, width) in sites.iter().zip(&widths) {
+                if pick < *width {
+                    return Some(UnitId::coordinate(*site, pick));
+                }
+                pick -= width;
+            }
+            None
+        })
+        .collect()
+}
+
+/// Tokens that run together; more rows than fit run in further batches.
+const BATCH_TOKENS: usize = 2048;
+
+/// Ablates each unit alone, at every position, and measures the change of the metric. `progress` is told
+/// units done and units in all.
+///
+/// # Errors
+/// If a unit is no coordinate or head of a site in a layer, or the run fails.
+pub fn ablate_each(
+    model: &Model,
+    row: &Row,
+    metric: Metric,
+    units: &[UnitId],
+    with: Replacement,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<Ablation>> {
+    metric.check(model, row)?;
+    let mut by_site: BTreeMap<Site, Vec<(usize, std::ops::Range<usize>)>> = BTreeMap::new();
+    for (i, unit) in units.iter().enumerate() {
+        let (site, range) = coordinates(model, unit)?;
+        by_site.entry(site).or_default().push((i, range));
+    }
+    let pre = |site: &Site| Site::new(Point::ResidPre, site.layer as usize);
+    let mut record = Record::new(by_site.keys().flat_map(|s| [*s, pre(s)]));
+    let plan = Plan { logits: Logits::At(vec![metric.position]), start: None, stop_after: None };
+    let plain = value(metric, &model.run(&Batch::one(row.clone()), &plan, None, &mut record)?.logits, 1)?[0];
+    let mut changes = vec![0f64; units.len()];
+    let mut done = 0;
+    for (site, list) in &by_site {
+        let start = record.value(pre(site))?;
+        let values = tensor(record.value(*site)?.flatten_from(1).and_then(|x| x.to_vec2::<f32>()))?;
+        for group in list.chunks((BATCH_TOKENS / row.tokens.len()).max(1)) {
+            let mut tap = Replace { site: *site, rows: group.iter().map(|(_, r)| fill(r, with, &values)).collect() };
+            let rows = group.len();
+            let x = tensor(Tensor::cat(&vec![start.clone(); rows], 0))?;
+            let asked = (0..rows).map(|r| r * row.tokens.len() + metric.position).collect();
+            let plan = Plan { logits: Logits::At(asked), start: Some((site.layer as usize, x)), stop_after: None };
+            let output = model.run(&Batch { rows: vec![row.clone(); rows] }, &plan, None, &mut tap)?;
+            for ((i, _), v) in group.iter().zip(value(metric, &output.logits, rows)?) {
+                changes[*i] = v - plain;
+            }
+            done += rows;
+            progress(done, units.len());
+        }
+    }
+    Ok(units.iter().zip(changes).map(|(unit, change)| Ablation { unit: unit.clone(), change }).collect())
+}
+
+fn value(metric: Metric, logits: &Option<Tensor>, rows: usize) -> Result<Vec<f64>> {
+    let missing = || Error::Request("the run gave no logits".to_owned());
+    let logits = logits.as_ref().ok_or_else(missing)?;
+    (0..rows).map(|r| Ok(metric.value(&tensor(logits.get(r).and_then(|l| l.to_vec1::<f32>()))?))).collect()
+}
+
+/// A unit's place: its site and its coordinates within a token's vector.
+fn coordinates(model: &Model, unit: &UnitId) -> Result<(Site, std::ops::Range<usize>)> {
+    let bad = |why: &str| Err(Error::Request(format!("{unit} cannot be ablated by itself: {why}")));
+    let UnitId::Site { site, index, .. } = unit else { return bad("it is no unit of the network") };
+    model.check_site(*site)?;
+    if !site.point.per_layer() {
+        return bad("it is not inside a layer");
+    }
+    let Some(width) = model.spec().width_at(site.point) else { return bad("it is no coordinate of a token") };
+    match index {
+        pellucid_core::Index::Coordinate(i) if (*i as usize) < width => Ok((*site, *i as usize..*i as usize + 1)),
+        pellucid_core::Index::Head(h) => match model.spec().heads_at(site.point) {
+            Some(heads) if (*h as usize) < heads => {
+                let dim = width / heads;
+                Ok((*site, *h as usize * dim..(*h as usize + 1) * dim))
+            }
+            _ => bad("there is no such head"),
+        },
+        pellucid_core::Index::Coordinate(_) => bad(&format!("the site has {width} units")),
+    }
+}
+
+/// Coordinates and the values that replace them.
+fn fill(range: &std::ops::Range<usize>, with: Replacement, values: &[Vec<f32>]) -> (usize, Vec<f32>) {
+    let mean = |i: usize| values.iter().map(|v| f64::from(v[i])).sum::<f64>() / values.len() as f64;
+    let fill = range.clone().map(|i| match with {
+        Replacement::Zero => 0.0,
+        Replacement::TextMean => mean(i) as f32,
+    });
+    (range.start, fill.collect())
+}
+
+/// Puts other values into some coordinates, another place in each row.
+struct Replace {
+    site: Site,
+    rows: Vec<(usize, Vec<f32>)>,
+}
+
+impl Tap for Replace {
+    fn wants(&self, site: Site) -> bool {
+        site == self.site
+    }
+    fn visit(&mut self, at: Place<'_>, x: Tensor) -> pellucid_model::Result<Tensor> {
+        let shape = x.shape().clone();
+        let mut values = x.flatten_all()?.to_vec1::<f32>()?;
+        let width = values.len() / at.rows.iter().map(|r| r.tokens.len()).sum::<usize>().max(1);
+        let mut token = 0;
+        for (row, (from, fill)) in at.rows.iter().zip(&self.rows) {
+            for _ in 0..row.tokens.len() {
+                values[token * width + from..][..fill.len()].copy_from_slice(fill);
+                token += 1;
+            }
+        }
+        Ok(Tensor::from_vec(values, shape, x.device())?)
+    }
+    fn expects(&self) -> Vec<Site> {
+        vec![self.site]
+    }
+}

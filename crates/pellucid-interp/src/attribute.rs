@@ -1,0 +1,406 @@
+//! Attribution: what each unit contributes to a metric, predicted without removing it.
+//!
+//! For a unit with activation `a` at a position the effect is `a · ∂m/∂a`, signed. The methods differ in
+//! what stands for the derivative:
+//!
+//! - gradient × activation: the true derivative (Baehrens et al. 2010; Shrikumar et al. 2016);
+//! - RelP: the derivative under the rules of layer-wise relevance propagation, with norm scales and attention
+//!   probabilities held constant, `f(x)` read as `x·(f(x)/x)`, and products shared half and half (Jafari et
+//!   al. 2025, arXiv 2508.21258; Arora et al. 2026, arXiv 2601.22594);
+//! - integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365): the mean derivative while a whole site
+//!   grows from zero to what it is, one site at a time, midpoint rule.
+//!
+//! The first two take one forward and one backward pass for every unit of every layer; the last takes
+//! `steps` rows of a batch for each site, from that site's layer on.
+
+use crate::error::tensor;
+use crate::{Error, Metric, Result};
+use pellucid_core::{Point, Site, UnitId};
+use pellucid_model::{Batch, Logits, Model, Place, Plan, Record, Row, Rules, Tap, Tensor};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// How effects are predicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Gradient under RelP's rules, times activation.
+    Relp,
+    /// True gradient times activation.
+    GradAct,
+    /// Integrated gradients with this many steps.
+    IntegratedGradients {
+        /// Points on the path; 8 to 32 are usual.
+        steps: usize,
+    },
+}
+
+/// What effects are summed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// Neurons: coordinates at `mlp_act`.
+    Unit,
+    /// Attention heads, at `z`.
+    Head,
+    /// What attention and the MLP of each layer add to the stream.
+    Layer,
+    /// Input tokens, at `embeddings`.
+    Token,
+}
+
+impl By {
+    /// The sites whose effects are summed.
+    pub fn sites(self, model: &Model) -> Vec<Site> {
+        let layers = 0..model.spec().n_layers;
+        match self {
+            By::Unit => layers.map(|l| Site::new(Point::MlpAct, l)).collect(),
+            By::Head => layers.map(|l| Site::new(Point::Z, l)).collect(),
+            By::Layer => layers
+                .flat_map(|l| [Site::new(Point::AttnOutPost, l), Site::new(Point::MlpOutPost, l)])
+                .collect(),
+            By::Token => vec![Site::new(Point::Embeddings, 0)],
+        }
+    }
+}
+
+/// Effects of every coordinate at every position of some sites.
+#[derive(Debug)]
+pub struct Effects {
+    /// The metric of the run.
+    pub metric: f64,
+    /// The logits at the metric's token.
+    pub logits: Vec<f32>,
+    sites: BTreeMap<Site, SiteEffects>,
+    /// What the method promises its effects to sum to, and what they do.
+    pub completeness: Vec<Completeness>,
+}
+
+#[derive(Debug)]
+struct SiteEffects {
+    width: usize,
+    heads: usize,
+    /// `(tokens · width)`.
+    activations: Vec<f32>,
+    effects: Vec<f32>,
+}
+
+/// A sum that a method promises.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Completeness {
+    /// Where the sum is taken.
+    pub site: Site,
+    /// The sum of effects.
+    pub sum: f64,
+    /// What it should be.
+    pub expected: f64,
+}
+
+/// One unit's effect, summed over positions.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct UnitEffect {
+    /// Which unit: a neuron, a head, a part of a layer, or none for an input token.
+    pub unit: Option<UnitId>,
+    /// Where it stands.
+    pub site: Site,
+    /// Predicted contribution to the metric, over all positions.
+    pub effect: f64,
+    /// The position where it contributes most (by size).
+    pub position: usize,
+    /// Its contribution there.
+    pub effect_there: f64,
+    /// Its activation there; none where several coordinates are summed.
+    pub activation: Option<f32>,
+}
+
+/// Predicts the effect of every coordinate at `sites` on `metric`. Edits and other taps stand in `tap`.
+///
+/// # Errors
+/// If the metric does not fit the text or a site does not exist.
+pub fn attribute(
+    model: &Model,
+    row: &Row,
+    metric: Metric,
+    method: Method,
+    sites: &[Site],
+    tap: &mut dyn Tap,
+) -> Result<Effects> {
+    metric.check(model, row)?;
+    match method {
+        Method::Relp => one_backward(model, row, metric, Rules::RELP, sites, tap),
+        Method::GradAct => one_backward(model, row, metric, Rules::EXACT, sites, tap),
+        Method::IntegratedGradients { steps: 0 } => {
+            Err(Error::Request("integrated gradients need at least one step".to_owned()))
+        }
+        Method::IntegratedGradients { steps } => integrated(model, row, metric, steps, sites, tap),
+    }
+}
+
+fn seed_tensor(model: &Model, metric: Metric, rows: usize) -> Result<Tensor> {
+    let vocabulary = model.spec().vocabulary;
+    let one = metric.gradient(vocabulary);
+    let values: Vec<f32> = std::iter::repeat_n(one, rows).flatten().collect();
+    tensor(Tensor::from_vec(values, (rows, vocabulary), &pellucid_model::CPU))
+}
+
+fn numbers(x: &Tensor) -> Result<Vec<f32>> {
+    tensor(x.flatten_all().and_then(|x| x.to_vec1::<f32>()))
+}
+
+fn logits_of(output: pellucid_model::Output) -> Result<Tensor> {
+    output.logits.ok_or_else(|| Error::Request("the run gave no logits".to_owned()))
+}
+
+fn one_backward(
+    model: &Model,
+    row: &Row,
+    metric: Metric,
+    rules: Rules,
+    sites: &[Site],
+    tap: &mut dyn Tap,
+) -> Result<Effects> {
+    let mut record = Record::with_gradients(sites.iter().copied());
+    let plan = Plan { logits: Logits::At(vec![metric.position]), start: None, stop_after: None };
+    let mut taps = (tap, &mut record);
+    let (output, trace) = model.trace(&Batch::one(row.clone()), &plan, &mut taps)?;
+    let logits = numbers(&logits_of(output)?)?;
+    model.backward(&trace, &seed_tensor(model, metric, 1)?, rules, &mut taps)?;
+    drop(trace);
+    let value = metric.value(&logits);
+    let mut all = BTreeMap::new();
+    let mut completeness = Vec::new();
+    for &site in sites {
+        let activations = numbers(&record.value(site)?)?;
+        let effects = product(&activations, &numbers(&record.gradient(site)?)?);
+        if rules == Rules::RELP && site.point == Point::Embeddings && model.is_homogeneous() {
+            completeness.push(Completeness { site, sum: total(&effects), expected: value });
+        }
+        all.insert(site, site_effects(model, row, site, activations, effects));
+    }
+    Ok(Effects { metric: value, logits, sites: all, completeness })
+}
+
+fn product(a: &[f32], g: &[f32]) -> Vec<f32> {
+    a.iter().zip(g).map(|(a, g)| a * g).collect()
+}
+
+fn total(effects: &[f32]) -> f64 {
+    effects.iter().map(|e| f64::from(*e)).sum()
+}
+
+fn site_effects(model: &Model, row: &Row, site: Site, activations: Vec<f32>, effects: Vec<f32>) -> SiteEffects {
+    let width = activations.len() / row.tokens.len().max(1);
+    SiteEffects { width, heads: model.spec().heads_at(site.point).unwrap_or(1), activations, effects }
+}
+
+/// Scales a site by another factor in each row, and keeps the gradient there.
+struct Path<'a> {
+    site: Site,
+    scales: &'a [f64],
+    gradient: Option<Tensor>,
+}
+
+impl Tap for Path<'_> {
+    fn wants(&self, site: Site) -> bool {
+        site == self.site
+    }
+    fn visit(&mut self, at: Place<'_>, x: Tensor) -> pellucid_model::Result<Tensor> {
+        let factors: Vec<f32> = (at.rows.iter().zip(self.scales))
+            .flat_map(|(row, s)| std::iter::repeat_n(*s as f32, row.tokens.len()))
+            .collect();
+        let shape: Vec<usize> = std::iter::once(factors.len()).chain(std::iter::repeat_n(1, x.rank() - 1)).collect();
+        Ok(x.broadcast_mul(&Tensor::from_vec(factors, shape, x.device())?)?)
+    }
+    fn pullback(&mut self, _: Place<'_>, g: Tensor) -> pellucid_model::Result<Tensor> {
+        self.gradient = Some(g.clone());
+        // what lies before the site is not asked for
+        Ok(g)
+    }
+}
+
+/// Tokens of a batch on a path; more would only take memory.
+const PATH_TOKENS: usize = 1024;
+
+fn integrated(
+    model: &Model,
+    row: &Row,
+    metric: Metric,
+    steps: usize,
+    sites: &[Site],
+    tap: &mut dyn Tap,
+) -> Result<Effects> {
+    let pre = |site: &Site| Site::new(Point::ResidPre, site.layer as usize);
+    let from_layer = |site: &Site| site.point.per_layer();
+    let mut record = Record::new(sites.iter().copied().chain(sites.iter().filter(|s| from_layer(s)).map(pre)));
+    let plan = Plan { logits: Logits::At(vec![metric.position]), start: None, stop_after: None };
+    let output = model.run(&Batch::one(row.clone()), &plan, None, &mut (&mut *tap, &mut record))?;
+    let logits = numbers(&logits_of(output)?)?;
+    let value = metric.value(&logits);
+    let (mut all, mut completeness) = (BTreeMap::new(), Vec::new());
+    for &site in sites {
+        let start = if from_layer(&site) { Some((site.layer as usize, record.value(pre(&site))?)) } else { None };
+        let activations = numbers(&record.value(site)?)?;
+        let path = PathRun { model, row, metric, site, start };
+        let mean = path.mean_gradient(steps, activations.len(), tap)?;
+        let effects = product(&activations, &mean);
+        let expected = value - path.metric_at(0.0, tap)?;
+        completeness.push(Completeness { site, sum: total(&effects), expected });
+        all.insert(site, site_effects(model, row, site, activations, effects));
+    }
+    Ok(Effects { metric: value, logits, sites: all, completeness })
+}
+
+struct PathRun<'a> {
+    model: &'a Model,
+    row: &'a Row,
+    metric: Metric,
+    site: Site,
+    start: Option<(usize, Tensor)>,
+}
+
+impl PathRun<'_> {
+    fn batch(&self, rows: usize) -> Result<(Batch, Plan)> {
+        let n = self.row.tokens.len();
+        let start = match &self.start {
+            Some((layer, x)) => Some((*layer, tensor(Tensor::cat(&vec![x.clone(); rows], 0))?)),
+            None => None,
+        };
+        let logits = Logits::At((0..rows).map(|r| r * n + self.metric.position).collect());
+        Ok((Batch { rows: vec![self.row.clone(); rows] }, Plan { logits, start, stop_after: None }))
+    }
+
+    fn mean_gradient(&self, steps: usize, width: usize, tap: &mut dyn Tap) -> Result<Vec<f32>> {
+        let scales: Vec<f64> = (0..steps).map(|k| (k as f64 + 0.5) / steps as f64).collect();
+        let mut mean = vec![0f64; width];
+        for scales in scales.chunks((PATH_TOKENS / self.row.tokens.len()).max(1)) {
+            let (batch, plan) = self.batch(scales.len())?;
+            let mut path = Path { site: self.site, scales, gradient: None };
+            let mut later = AfterStart { tap: &mut *tap, start: self.start.as_ref().map(|s| s.0), site: self.site };
+            let mut taps = (&mut later, &mut path);
+            let (_, trace) = self.model.trace(&batch, &plan, &mut taps)?;
+            let seed = seed_tensor(self.model, self.metric, scales.len())?;
+            self.model.backward(&trace, &seed, Rules::EXACT, &mut taps)?;
+            let gradient = path.gradient.ok_or_else(|| Error::Request(format!("no gradient reached {}", self.site)))?;
+            for row in numbers(&gradient)?.chunks_exact(width) {
+                mean.iter_mut().zip(row).for_each(|(m, g)| *m += f64::from(*g) / steps as f64);
+            }
+        }
+        Ok(mean.into_iter().map(|m| m as f32).collect())
+    }
+
+    fn metric_at(&self, scale: f64, tap: &mut dyn Tap) -> Result<f64> {
+        let (batch, plan) = self.batch(1)?;
+        let mut path = Path { site: self.site, scales: &[scale], gradient: None };
+        let mut later = AfterStart { tap, start: self.start.as_ref().map(|s| s.0), site: self.site };
+        let output = self.model.run(&batch, &plan, None, &mut (&mut later, &mut path))?;
+        Ok(self.metric.value(&numbers(&logits_of(output)?)?))
+    }
+}
+
+/// The caller's tap, where it still has something to do when a run starts at a layer's `resid_pre`: that
+/// value has already passed it.
+struct AfterStart<'a> {
+    tap: &'a mut dyn Tap,
+    start: Option<usize>,
+    site: Site,
+}
+
+impl Tap for AfterStart<'_> {
+    fn wants(&self, site: Site) -> bool {
+        let passed = self.start.is_some_and(|l| site == Site::new(Point::ResidPre, l));
+        !passed && self.tap.wants(site)
+    }
+    fn visit(&mut self, at: Place<'_>, x: Tensor) -> pellucid_model::Result<Tensor> {
+        self.tap.visit(at, x)
+    }
+    fn pullback(&mut self, at: Place<'_>, g: Tensor) -> pellucid_model::Result<Tensor> {
+        // gradients before the path's site are not asked for, and its own edits come before the scaling
+        if at.site == self.site { Ok(g) } else { self.tap.pullback(at, g) }
+    }
+}
+
+impl Effects {
+    /// The sites that were asked for.
+    pub fn sites(&self) -> impl Iterator<Item = Site> + '_ {
+        self.sites.keys().copied()
+    }
+
+    /// The effect of every coordinate at a site, summed over positions.
+    pub fn summed(&self, site: Site) -> Option<Vec<f64>> {
+        let s = self.sites.get(&site)?;
+        let mut sums = vec![0f64; s.width];
+        for row in s.effects.chunks_exact(s.width) {
+            sums.iter_mut().zip(row).for_each(|(sum, e)| *sum += f64::from(*e));
+        }
+        Some(sums)
+    }
+
+    /// All effects summed as `by` says, largest first by size; at most `top`.
+    pub fn ranked(&self, by: By, top: usize) -> Vec<UnitEffect> {
+        let mut all: Vec<UnitEffect> =
+            self.sites.iter().flat_map(|(&site, effects)| effects.summed(site, by, top)).collect();
+        all.sort_by(|a, b| {
+            let by_size = b.effect.abs().total_cmp(&a.effect.abs());
+            by_size.then_with(|| a.site.cmp(&b.site)).then_with(|| a.unit.cmp(&b.unit)).then(a.position.cmp(&b.position))
+        });
+        all.truncate(top);
+        all
+    }
+}
+
+impl SiteEffects {
+    fn summed(&self, site: Site, by: By, top: usize) -> Vec<UnitEffect> {
+        match by {
+            By::Token => self.tokens(site),
+            By::Unit => self.groups(site, self.width, top, UnitId::coordinate),
+            By::Head => self.groups(site, self.heads, top, UnitId::head),
+            By::Layer => self.groups(site, 1, top, |site, _| UnitId::coordinate(site, 0)),
+        }
+        .into_iter()
+        .map(|mut e| {
+            if by == By::Layer {
+                e.unit = None;
+            }
+            e
+        })
+        .collect()
+    }
+
+    /// One entry per position, over all coordinates.
+    fn tokens(&self, site: Site) -> Vec<UnitEffect> {
+        let rows = self.effects.chunks_exact(self.width).enumerate();
+        rows.map(|(position, row)| {
+            let effect = total(row);
+            UnitEffect { unit: None, site, effect, position, effect_there: effect, activation: None }
+        })
+        .collect()
+    }
+
+    /// The `top` largest of `count` equal groups of coordinates, over all positions.
+    fn groups(
+        &self,
+        site: Site,
+        count: usize,
+        top: usize,
+        name: impl Fn(Site, usize) -> UnitId,
+    ) -> Vec<UnitEffect> {
+        let size = self.width / count.max(1);
+        let positions = self.effects.len() / self.width.max(1);
+        let at = |position: usize, group: usize| {
+            let from = position * self.width + group * size;
+            total(&self.effects[from..from + size])
+        };
+        let mut sums: Vec<(usize, f64)> =
+            (0..count).map(|g| (g, (0..positions).map(|p| at(p, g)).sum())).collect();
+        sums.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0)));
+        sums.truncate(top);
+        let entry = |(group, effect): (usize, f64)| {
+            let peak = (0..positions).max_by(|&a, &b| at(a, group).abs().total_cmp(&at(b, group).abs()).then(b.cmp(&a)));
+            let position = peak.unwrap_or(0);
+            let activation = (size == 1).then(|| self.activations[position * self.width + group]);
+            let effect_there = at(position, group);
+            UnitEffect { unit: Some(name(site, group)), site, effect, position, effect_there, activation }
+        };
+        sums.into_iter().map(entry).collect()
+    }
+}

@@ -1,0 +1,23 @@
+//! What can go wrong in an explanation.
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The runtime refused.
+    #[error(transparent)]
+    Model(#[from] pellucid_model::Error),
+    /// A request that cannot be met.
+    #[error("{0}")]
+    Request(String),
+}
+
+/// This crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Tensor operations that can only fail by a bug of ours.
+pub(crate) fn tensor<T, E>(result: std::result::Result<T, E>) -> Result<T>
+where
+    pellucid_model::Error: From<E>,
+{
+    result.map_err(|e| Error::Model(e.into()))
+}

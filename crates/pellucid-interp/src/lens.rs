@@ -1,0 +1,104 @@
+//! The logit lens (nostalgebraist 2020): what the model would say if it stopped here.
+//!
+//! Each inner value of the stream is read by the model's own final norm and unembedding.
+
+use crate::error::tensor;
+use crate::{Error, Result};
+use pellucid_core::{Point, Site};
+use pellucid_model::sample::{log_softmax, top_k};
+use pellucid_model::{Batch, Logits, Model, Plan, Record, Row, Tap};
+use serde::Serialize;
+
+/// What the lens shows at one site.
+#[derive(Clone, Debug, Serialize)]
+pub struct LensRow {
+    /// Where.
+    pub site: Site,
+    /// The likeliest tokens.
+    pub top: Vec<LensToken>,
+    /// The watched tokens, in the order asked.
+    pub watched: Vec<LensToken>,
+    /// KL divergence from the final distribution to the lens's, in nats: Σ final · ln(final / lens).
+    pub kl: f64,
+    /// Entropy of the lens's distribution, in nats.
+    pub entropy: f64,
+}
+
+/// A token in a lens's distribution.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct LensToken {
+    /// The token.
+    pub id: u32,
+    /// Its probability.
+    pub probability: f64,
+    /// How many tokens are likelier, plus one.
+    pub rank: usize,
+}
+
+/// Reads the stream after every block (and, with `sub_blocks`, after attention too) at one position.
+///
+/// # Errors
+/// If the position or a watched token does not exist, or the run fails.
+pub fn lens(
+    model: &Model,
+    row: &Row,
+    position: usize,
+    top: usize,
+    watched: &[u32],
+    sub_blocks: bool,
+    tap: &mut dyn Tap,
+) -> Result<Vec<LensRow>> {
+    let spec = model.spec();
+    if position >= row.tokens.len() {
+        let what = format!("position {position} is beyond the text's {} tokens", row.tokens.len());
+        return Err(Error::Request(what));
+    }
+    if let Some(id) = watched.iter().find(|id| **id as usize >= spec.vocabulary) {
+        return Err(Error::Request(format!("token {id} is outside the vocabulary of {}", spec.vocabulary)));
+    }
+    let mut sites = vec![Site::new(Point::ResidPre, 0)];
+    for layer in 0..spec.n_layers {
+        if sub_blocks && !spec.parallel {
+            sites.push(Site::new(Point::ResidMid, layer));
+        }
+        sites.push(Site::new(Point::ResidPost, layer));
+    }
+    let mut record = Record::new(sites.iter().copied());
+    let plan = Plan { logits: Logits::At(vec![position]), start: None, stop_after: None };
+    let output = model.run(&Batch::one(row.clone()), &plan, None, &mut (tap, &mut record))?;
+    let missing = || Error::Request("the run gave no logits".to_owned());
+    let last = tensor(output.logits.ok_or_else(missing)?.flatten_all().and_then(|l| l.to_vec1::<f32>()))?;
+    let last = log_softmax(&last);
+    sites.into_iter().map(|site| read(model, &record, site, position, top, watched, &last)).collect()
+}
+
+fn read(
+    model: &Model,
+    record: &Record,
+    site: Site,
+    position: usize,
+    top: usize,
+    watched: &[u32],
+    last: &[f32],
+) -> Result<LensRow> {
+    let x = tensor(record.value(site)?.narrow(0, position, 1))?;
+    let logits = tensor(model.unembed(&x)?.flatten_all().and_then(|l| l.to_vec1::<f32>()))?;
+    let log_probs = log_softmax(&logits);
+    let rank = |p: f32| 1 + log_probs.iter().filter(|q| **q > p).count();
+    let token = |id: u32| {
+        let p = log_probs[id as usize];
+        LensToken { id, probability: f64::from(p).exp(), rank: rank(p) }
+    };
+    let likeliest = top_k(&log_probs, top).into_iter().enumerate();
+    let top = likeliest.map(|(i, (id, p))| LensToken { id: id as u32, probability: f64::from(p).exp(), rank: i + 1 });
+    let weighted = |f: &dyn Fn(f64, f64) -> f64| -> f64 {
+        last.iter().zip(&log_probs).map(|(a, b)| f(f64::from(*a), f64::from(*b))).sum()
+    };
+    Ok(LensRow {
+        site,
+        top: top.collect(),
+        watched: watched.iter().map(|&id| token(id)).collect(),
+        kl: weighted(&|a, b| a.exp() * (a - b)),
+        entropy: weighted(&|_, b| -b.exp() * b),
+    })
+}

@@ -1,0 +1,18 @@
+//! Methods that explain a run: which units made the model say a word, and whether that is so.
+//!
+//! [`attribute`] predicts, from one forward and one backward pass, what each unit does to a [`Metric`];
+//! [`ablate_each`] does it and looks. [`lens`] reads inner values with the model's own unembedding.
+
+mod ablate;
+mod attribute;
+mod error;
+mod lens;
+mod metric;
+mod rank;
+
+pub use ablate::{Ablation, Replacement, ablate_each, random_units};
+pub use attribute::{By, Completeness, Effects, Method, UnitEffect, attribute};
+pub use error::{Error, Result};
+pub use lens::{LensRow, LensToken, lens};
+pub use metric::Metric;
+pub use rank::{Correlation, rank_correlation};

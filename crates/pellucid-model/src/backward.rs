@@ -1,0 +1,177 @@
+//! The block's backward pass, written out: the forward's steps in reverse, each point offering its gradient
+//! to the tap. Weights are frozen, so no weight gradient is ever computed, and a linear layer needs nothing
+//! but its weights. [`Rules`] choose between the true gradient and RelP.
+
+use crate::batch::{Row, ranges};
+use crate::block::{Saved, SavedRow};
+use crate::ops::attention::{self, Mask};
+use crate::ops::linear::linear_back;
+use crate::ops::norm::{Norm, norm_back};
+use crate::ops::rotary::{Angles, rotate};
+use crate::ops::{Rules, add, mlp};
+use crate::spec::{QkNorm, Spec};
+use crate::tap::{Place, Tap};
+use crate::weights::BlockWeights;
+use crate::{Error, Result};
+use candle_core::Tensor;
+use pellucid_core::{Point, Site};
+
+/// What a block's backward pass works with.
+pub(crate) struct BackPass<'a> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) layer: usize,
+    pub(crate) rows: &'a [Row],
+    pub(crate) angles: &'a [Angles],
+    pub(crate) rules: Rules,
+    pub(crate) tap: &'a mut dyn Tap,
+}
+
+impl BackPass<'_> {
+    fn at(&mut self, point: Point, g: Tensor) -> Result<Tensor> {
+        let rows = self.rows;
+        pull(self.tap, Place { site: Site::new(point, self.layer), rows, first_row: 0 }, g)
+    }
+}
+
+/// Takes a gradient back through a tap that stood at a site.
+pub(crate) fn pull(tap: &mut dyn Tap, place: Place<'_>, g: Tensor) -> Result<Tensor> {
+    if tap.wants(place.site) || tap.wants_gradient(place.site) { tap.pullback(place, g) } else { Ok(g) }
+}
+
+fn maybe_norm_back(x: Option<&Tensor>, by: Option<&Norm>, g: Tensor, rules: Rules) -> Result<Tensor> {
+    match (x, by) {
+        (Some(x), Some(by)) => norm_back(x, by, &g, rules),
+        _ => Ok(g),
+    }
+}
+
+/// From ∂m/∂resid_post to ∂m/∂(the block's input).
+pub(crate) fn backward(w: &BlockWeights, saved: &Saved, g: Tensor, pass: &mut BackPass<'_>) -> Result<Tensor> {
+    let g = pass.at(Point::ResidPost, g)?;
+    let through_mlp = mlp_back(w, saved, g.clone(), pass)?;
+    let g_mid = if pass.spec.parallel {
+        g.clone()
+    } else {
+        let sum = add(&g, &through_mlp)?;
+        pass.at(Point::ResidMid, sum)?
+    };
+    let through_attention = attention_back(w, saved, g_mid.clone(), pass)?;
+    let mut g = add(&g_mid, &through_attention)?;
+    if pass.spec.parallel {
+        g = add(&g, &through_mlp)?;
+    }
+    pass.at(Point::ResidPre, g)
+}
+
+fn mlp_back(w: &BlockWeights, saved: &Saved, g: Tensor, pass: &mut BackPass<'_>) -> Result<Tensor> {
+    let rules = pass.rules;
+    let g = pass.at(Point::MlpOutPost, g)?;
+    let g = maybe_norm_back(saved.mlp_out.as_ref(), w.mlp_post_norm.as_ref(), g, rules)?;
+    let g = pass.at(Point::MlpOut, g)?;
+    let g = pass.at(Point::MlpAct, linear_back(&g, &w.down)?)?;
+    let (g_pre, g_linear) =
+        mlp::activate_back(&saved.pre, saved.linear.as_ref(), &g, pass.spec.activation, rules)?;
+    drop(g);
+    let g_pre = pass.at(Point::MlpPre, g_pre)?;
+    let mut g_in = linear_back(&g_pre, &w.pre)?;
+    if let (Some(g_linear), Some(second)) = (g_linear, &w.linear) {
+        let g_linear = pass.at(Point::MlpPreLinear, g_linear)?;
+        g_in = add(&g_in, &linear_back(&g_linear, second)?)?;
+    }
+    let g_in = pass.at(Point::MlpIn, g_in)?;
+    maybe_norm_back(Some(&saved.resid_mid), w.mlp_norm.as_ref(), g_in, rules)
+}
+
+fn attention_back(w: &BlockWeights, saved: &Saved, g: Tensor, pass: &mut BackPass<'_>) -> Result<Tensor> {
+    let spec = pass.spec;
+    let rules = pass.rules;
+    let tokens = g.dim(0)?;
+    let g = pass.at(Point::AttnOutPost, g)?;
+    let g = maybe_norm_back(saved.attn_out.as_ref(), w.attn_post_norm.as_ref(), g, rules)?;
+    let g = pass.at(Point::AttnOut, g)?;
+    let g = linear_back(&g, &w.o)?.reshape((tokens, spec.n_heads, spec.head_dim))?;
+    let g = pass.at(Point::Z, g)?;
+    let (g_qk, g_v) = rows_back(saved, &g, pass)?;
+    let g_v = pass.at(Point::Value, g_v)?;
+    let mut g_in = linear_back(&g_v.flatten_from(1)?, &w.v)?;
+    if let Some((g_q, g_k)) = g_qk {
+        let (g_q, g_k) = match spec.attention[pass.layer].rope {
+            Some(t) => (rotate(&g_q, &pass.angles[t], true)?, rotate(&g_k, &pass.angles[t], true)?),
+            None => (g_q, g_k),
+        };
+        let points = [Point::QNormIn, Point::QNormOut];
+        let g_q = qk_norm_back(g_q, saved.q_norm_in.as_ref(), w.q_norm.as_ref(), points, pass)?;
+        let points = [Point::KNormIn, Point::KNormOut];
+        let g_k = qk_norm_back(g_k, saved.k_norm_in.as_ref(), w.k_norm.as_ref(), points, pass)?;
+        g_in = add(&g_in, &linear_back(&g_q.flatten_from(1)?, &w.q)?)?;
+        g_in = add(&g_in, &linear_back(&g_k.flatten_from(1)?, &w.k)?)?;
+    }
+    let g_in = pass.at(Point::AttnIn, g_in)?;
+    maybe_norm_back(Some(&saved.resid_pre), w.attn_norm.as_ref(), g_in, rules)
+}
+
+fn qk_norm_back(
+    g: Tensor,
+    x: Option<&Tensor>,
+    by: Option<&Norm>,
+    [before, after]: [Point; 2],
+    pass: &mut BackPass<'_>,
+) -> Result<Tensor> {
+    let (Some(x), Some(by)) = (x, by) else { return Ok(g) };
+    let g = pass.at(after, g)?;
+    let g = match pass.spec.qk_norm {
+        Some(QkNorm::Whole) => {
+            norm_back(&x.flatten_from(1)?, by, &g.flatten_from(1)?, pass.rules)?.reshape(x.shape())?
+        }
+        _ => norm_back(x, by, &g, pass.rules)?,
+    };
+    pass.at(before, g)
+}
+
+type QueryKey = Option<(Tensor, Tensor)>;
+
+/// Attention's backward, row by row: gradients of rotated queries and keys (none where the rules hold the
+/// probabilities), and of the values.
+fn rows_back(saved: &Saved, g: &Tensor, pass: &mut BackPass<'_>) -> Result<(QueryKey, Tensor)> {
+    let (mut g_q, mut g_k, mut g_v) = (Vec::new(), Vec::new(), Vec::new());
+    for (i, range) in ranges(pass.rows).into_iter().enumerate() {
+        let g = g.narrow(0, range.start, range.len())?;
+        let (qk, v) = row_back(&saved.rows[i], &g, i, pass)?;
+        g_v.push(v);
+        if let Some((q, k)) = qk {
+            g_q.push(q);
+            g_k.push(k);
+        }
+    }
+    let join = |parts: Vec<Tensor>| Tensor::cat(&parts, 0).map_err(Error::from);
+    let qk = if g_q.is_empty() { None } else { Some((join(g_q)?, join(g_k)?)) };
+    Ok((qk, join(g_v)?))
+}
+
+fn row_back(row: &SavedRow, g: &Tensor, i: usize, pass: &mut BackPass<'_>) -> Result<(QueryKey, Tensor)> {
+    let spec = pass.spec;
+    let mask = Mask { start: pass.rows[i].start, window: spec.attention[pass.layer].window };
+    let recomputed;
+    let (scores, softmax, probs) = match &row.tapped {
+        Some(t) => (&t.scores, &t.softmax, &t.probs),
+        None => {
+            let scores = attention::scores(&row.q, &row.k, spec.attn_scale, spec.attn_softcap)?;
+            let probs = attention::probabilities(&scores, mask)?;
+            recomputed = (scores, probs);
+            (&recomputed.0, &recomputed.1, &recomputed.1)
+        }
+    };
+    let place = |point| Place { site: Site::new(point, pass.layer), rows: &pass.rows[i..=i], first_row: i };
+    let (at_scores, at_probs) = (place(Point::AttnScores), place(Point::AttnProbs));
+    let watched = [at_scores.site, at_probs.site].iter().any(|s| pass.tap.wants_gradient(*s));
+    let through = !pass.rules.hold_attention;
+    let (g_probs, g_v) = attention::mix_back(probs, &row.v, g, through || watched)?;
+    let Some(g_probs) = g_probs else { return Ok((None, g_v)) };
+    let g_probs = pull(pass.tap, at_probs, g_probs)?;
+    if !through {
+        return Ok((None, g_v));
+    }
+    let g_scores = pull(pass.tap, at_scores, attention::probabilities_back(softmax, &g_probs)?)?;
+    let qk = attention::scores_back(&row.q, &row.k, scores, &g_scores, spec.attn_scale, spec.attn_softcap)?;
+    Ok((Some(qk), g_v))
+}

@@ -1,0 +1,233 @@
+//! The one block: every supported architecture is this code with another `Spec`.
+//!
+//! The steps follow the points' names; each point offers its value to the tap before the run goes on. What
+//! a backward pass needs is kept in [`Saved`] when one was announced.
+
+use crate::batch::{Row, ranges};
+use crate::cache::LayerCache;
+use crate::ops::attention::{self, Mask};
+use crate::ops::linear::linear;
+use crate::ops::norm::{Norm, norm};
+use crate::ops::rotary::{Angles, rotate};
+use crate::ops::{add, mlp};
+use crate::spec::{QkNorm, Spec};
+use crate::tap::{Place, Tap};
+use crate::weights::BlockWeights;
+use crate::{Error, Result};
+use candle_core::Tensor;
+use pellucid_core::{Point, Site};
+
+/// What the backward pass of one block reads.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    pub(crate) resid_pre: Tensor,
+    pub(crate) q_norm_in: Option<Tensor>,
+    pub(crate) k_norm_in: Option<Tensor>,
+    /// Per row, after rotation: query, key, value.
+    pub(crate) rows: Vec<SavedRow>,
+    pub(crate) attn_out: Option<Tensor>,
+    pub(crate) resid_mid: Tensor,
+    pub(crate) pre: Tensor,
+    pub(crate) linear: Option<Tensor>,
+    pub(crate) mlp_out: Option<Tensor>,
+}
+
+/// One row's attention, for the backward pass.
+#[derive(Debug)]
+pub(crate) struct SavedRow {
+    pub(crate) q: Tensor,
+    pub(crate) k: Tensor,
+    pub(crate) v: Tensor,
+    /// Scores and probabilities as they left the taps; kept only where a tap stood there, else recomputed.
+    pub(crate) tapped: Option<Tapped>,
+}
+
+/// What taps made of a row's attention.
+#[derive(Debug)]
+pub(crate) struct Tapped {
+    /// Scores before the tap saw them.
+    pub(crate) scores: Tensor,
+    /// Softmax of the scores after the tap.
+    pub(crate) softmax: Tensor,
+    /// Probabilities after the tap.
+    pub(crate) probs: Tensor,
+}
+
+/// What a block's pass works with besides its weights and its input.
+pub(crate) struct Pass<'a> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) layer: usize,
+    pub(crate) rows: &'a [Row],
+    /// Rotary angles of each of the model's tables, for all packed tokens.
+    pub(crate) angles: &'a [Angles],
+    pub(crate) tap: &'a mut dyn Tap,
+}
+
+impl Pass<'_> {
+    /// Offers a value to the tap.
+    pub(crate) fn at(&mut self, point: Point, x: Tensor) -> Result<Tensor> {
+        let rows = self.rows;
+        visit(self.tap, Place { site: Site::new(point, self.layer), rows, first_row: 0 }, x)
+    }
+
+    fn attention_mask(&self, row: &Row) -> Mask {
+        Mask { start: row.start, window: self.spec.attention[self.layer].window }
+    }
+}
+
+/// Offers a value to a tap that wants it; a tap may change numbers, not shapes.
+pub(crate) fn visit(tap: &mut dyn Tap, place: Place<'_>, x: Tensor) -> Result<Tensor> {
+    if !tap.wants(place.site) {
+        return Ok(x);
+    }
+    let shape = x.shape().clone();
+    let y = tap.visit(place, x)?;
+    if *y.shape() != shape {
+        let why = format!("it turned shape {shape:?} into {:?}", y.shape());
+        return Err(Error::Edit { site: place.site, why });
+    }
+    y.contiguous().map_err(Error::from)
+}
+
+fn maybe_norm(x: &Tensor, by: Option<&Norm>) -> Result<Tensor> {
+    by.map_or_else(|| Ok(x.clone()), |by| norm(x, by))
+}
+
+/// Runs one block on `(tokens, d_model)`; fills `saved` if a backward pass will follow.
+pub(crate) fn forward(
+    w: &BlockWeights,
+    x: Tensor,
+    pass: &mut Pass<'_>,
+    cache: Option<&mut LayerCache>,
+    keep: bool,
+) -> Result<(Tensor, Option<Saved>)> {
+    let resid_pre = pass.at(Point::ResidPre, x)?;
+    let attended = attention_part(w, &resid_pre, pass, cache, keep)?;
+    let resid_mid = if pass.spec.parallel {
+        resid_pre.clone()
+    } else {
+        pass.at(Point::ResidMid, add(&resid_pre, &attended.out)?)?
+    };
+
+    let mlp_in = pass.at(Point::MlpIn, maybe_norm(&resid_mid, w.mlp_norm.as_ref())?)?;
+    let pre = pass.at(Point::MlpPre, linear(&mlp_in, &w.pre)?)?;
+    let second = match &w.linear {
+        Some(second) => Some(pass.at(Point::MlpPreLinear, linear(&mlp_in, second)?)?),
+        None => None,
+    };
+    let act = pass.at(Point::MlpAct, mlp::activate(&pre, second.as_ref(), pass.spec.activation)?)?;
+    let mlp_out = pass.at(Point::MlpOut, linear(&act, &w.down)?)?;
+    drop(act);
+    let mlp_post = pass.at(Point::MlpOutPost, maybe_norm(&mlp_out, w.mlp_post_norm.as_ref())?)?;
+    let base = if pass.spec.parallel { add(&resid_pre, &attended.out)? } else { resid_mid.clone() };
+    let resid_post = pass.at(Point::ResidPost, add(&base, &mlp_post)?)?;
+
+    let after = pass.spec.placement.after();
+    let saved = keep.then(|| Saved {
+        resid_pre,
+        q_norm_in: attended.q_norm_in,
+        k_norm_in: attended.k_norm_in,
+        rows: attended.rows,
+        attn_out: attended.attn_out.filter(|_| after),
+        resid_mid,
+        pre,
+        linear: second,
+        mlp_out: after.then_some(mlp_out),
+    });
+    Ok((resid_post, saved))
+}
+
+/// What attention hands to the rest of the block, and to the backward pass.
+struct Attended {
+    out: Tensor,
+    q_norm_in: Option<Tensor>,
+    k_norm_in: Option<Tensor>,
+    rows: Vec<SavedRow>,
+    attn_out: Option<Tensor>,
+}
+
+fn attention_part(
+    w: &BlockWeights,
+    resid_pre: &Tensor,
+    pass: &mut Pass<'_>,
+    cache: Option<&mut LayerCache>,
+    keep: bool,
+) -> Result<Attended> {
+    let spec = pass.spec;
+    let tokens = resid_pre.dim(0)?;
+    let attn_in = pass.at(Point::AttnIn, maybe_norm(resid_pre, w.attn_norm.as_ref())?)?;
+    // (tokens, heads · head_dim) to (tokens, heads, head_dim)
+    let q = linear(&attn_in, &w.q)?.reshape((tokens, spec.n_heads, spec.head_dim))?;
+    let k = linear(&attn_in, &w.k)?.reshape((tokens, spec.n_kv_heads, spec.head_dim))?;
+    let v = linear(&attn_in, &w.v)?.reshape((tokens, spec.n_kv_heads, spec.head_dim))?;
+    drop(attn_in);
+    let (q, q_norm_in) = qk_norm(q, w.q_norm.as_ref(), [Point::QNormIn, Point::QNormOut], pass)?;
+    let (k, k_norm_in) = qk_norm(k, w.k_norm.as_ref(), [Point::KNormIn, Point::KNormOut], pass)?;
+    let v = pass.at(Point::Value, v)?;
+    let (q, k) = match spec.attention[pass.layer].rope {
+        Some(table) => (rotate(&q, &pass.angles[table], false)?, rotate(&k, &pass.angles[table], false)?),
+        None => (q, k),
+    };
+    let (z, rows) = rows_attention(&q, &k, &v, pass, cache, keep)?;
+    let z = pass.at(Point::Z, z)?.reshape((tokens, spec.n_heads * spec.head_dim))?;
+    let attn_out = pass.at(Point::AttnOut, linear(&z, &w.o)?)?;
+    let out = pass.at(Point::AttnOutPost, maybe_norm(&attn_out, w.attn_post_norm.as_ref())?)?;
+    Ok(Attended { out, q_norm_in, k_norm_in, rows, attn_out: Some(attn_out) })
+}
+
+fn qk_norm(
+    x: Tensor,
+    by: Option<&Norm>,
+    [before, after]: [Point; 2],
+    pass: &mut Pass<'_>,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let Some(by) = by else { return Ok((x, None)) };
+    let x = pass.at(before, x)?;
+    // the norm's width decides: a head, or the whole vector
+    let y = match pass.spec.qk_norm {
+        Some(QkNorm::Whole) => norm(&x.flatten_from(1)?, by)?.reshape(x.shape())?,
+        _ => norm(&x, by)?,
+    };
+    Ok((pass.at(after, y)?, Some(x)))
+}
+
+fn rows_attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    pass: &mut Pass<'_>,
+    mut cache: Option<&mut LayerCache>,
+    keep: bool,
+) -> Result<(Tensor, Vec<SavedRow>)> {
+    let (mut mixed, mut saved) = (Vec::new(), Vec::new());
+    for (i, range) in ranges(pass.rows).into_iter().enumerate() {
+        let part = |x: &Tensor| x.narrow(0, range.start, range.len()).map_err(Error::from);
+        let (q, mut k, mut v) = (part(q)?, part(k)?, part(v)?);
+        if let Some(cache) = cache.as_deref_mut() {
+            (k, v) = cache.extend(i, &k, &v)?;
+        }
+        let (z, tapped) = one_row(&q, &k, &v, i, pass)?;
+        mixed.push(z);
+        if keep {
+            saved.push(SavedRow { q, k, v, tapped });
+        }
+    }
+    let z = if mixed.len() == 1 { mixed.swap_remove(0) } else { Tensor::cat(&mixed, 0)? };
+    Ok((z, saved))
+}
+
+fn one_row(q: &Tensor, k: &Tensor, v: &Tensor, i: usize, pass: &mut Pass<'_>) -> Result<(Tensor, Option<Tapped>)> {
+    let spec = pass.spec;
+    let mask = pass.attention_mask(&pass.rows[i]);
+    let place = |point| Place { site: Site::new(point, pass.layer), rows: &pass.rows[i..=i], first_row: i };
+    let (at_scores, at_probs) = (place(Point::AttnScores), place(Point::AttnProbs));
+    let plain = attention::scores(q, k, spec.attn_scale, spec.attn_softcap)?;
+    if !pass.tap.wants(at_scores.site) && !pass.tap.wants(at_probs.site) {
+        return Ok((attention::mix(&attention::probabilities(&plain, mask)?, v)?, None));
+    }
+    let scores = visit(pass.tap, at_scores, plain.clone())?;
+    let softmax = attention::probabilities(&scores, mask)?;
+    let probs = visit(pass.tap, at_probs, softmax.clone())?;
+    let z = attention::mix(&probs, v)?;
+    Ok((z, Some(Tapped { scores: plain, softmax, probs })))
+}

@@ -1,0 +1,57 @@
+//! The key–value cache of a run: what attention needs of the tokens before this pass.
+
+use crate::Result;
+use candle_core::{DType, Device, Tensor};
+
+/// Keys and values of every layer and row. It belongs to one run and is dropped with it.
+#[derive(Debug)]
+pub struct Cache {
+    pub(crate) layers: Vec<LayerCache>,
+    rows: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct LayerCache {
+    rows: Vec<RowCache>,
+}
+
+#[derive(Debug)]
+struct RowCache {
+    /// `(capacity, kv_heads, head_dim)`, of which the first `used` hold something.
+    keys: Tensor,
+    values: Tensor,
+    used: usize,
+}
+
+impl Cache {
+    pub(crate) fn new(layers: usize, rows: usize, capacity: usize, heads: usize, dim: usize) -> Result<Self> {
+        let empty = || Tensor::zeros((capacity, heads, dim), DType::F32, &Device::Cpu);
+        let row = || -> Result<RowCache> { Ok(RowCache { keys: empty()?, values: empty()?, used: 0 }) };
+        let layer = || -> Result<LayerCache> {
+            Ok(LayerCache { rows: (0..rows).map(|_| row()).collect::<Result<_>>()? })
+        };
+        Ok(Cache { layers: (0..layers).map(|_| layer()).collect::<Result<_>>()?, rows })
+    }
+
+    /// Rows of the batch that this cache was made for.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Tokens of a row that are cached.
+    pub fn used(&self, row: usize) -> usize {
+        self.layers.first().and_then(|l| l.rows.get(row)).map_or(0, |r| r.used)
+    }
+}
+
+impl LayerCache {
+    /// Appends this pass's keys and values `(tokens, kv_heads, head_dim)` of a row and returns all of them.
+    pub(crate) fn extend(&mut self, row: usize, keys: &Tensor, values: &Tensor) -> Result<(Tensor, Tensor)> {
+        let cached = &mut self.rows[row];
+        let tokens = keys.dim(0)?;
+        cached.keys.slice_set(&keys.contiguous()?, 0, cached.used)?;
+        cached.values.slice_set(&values.contiguous()?, 0, cached.used)?;
+        cached.used += tokens;
+        Ok((cached.keys.narrow(0, 0, cached.used)?, cached.values.narrow(0, 0, cached.used)?))
+    }
+}

@@ -1,0 +1,43 @@
+//! Load, tokenise, run, tap, edit, differentiate and generate: a hooked transformer runtime.
+//!
+//! A [`Model`] never changes after it is loaded. A run takes a [`Batch`], a [`Plan`] and a [`Tap`]; edits are
+//! plain data ([`pellucid_core::Edit`]) that [`Apply`] turns into a tap. [`Model::trace`] and
+//! [`Model::backward`] give the gradient at any site, true or by RelP's rules.
+
+mod apply;
+mod arch;
+mod backward;
+mod batch;
+mod block;
+mod cache;
+pub mod check;
+mod error;
+pub mod load;
+mod generate;
+mod model;
+mod ops;
+pub mod parity;
+mod rope;
+mod run;
+pub mod sample;
+mod spec;
+mod tap;
+pub mod tokens;
+mod weights;
+
+pub use apply::Apply;
+pub use arch::supported;
+pub use batch::{Batch, Row};
+pub use cache::Cache;
+pub use candle_core::Tensor;
+/// The device that tensors live on.
+pub const CPU: candle_core::Device = candle_core::Device::Cpu;
+pub use error::{Error, Result};
+pub use generate::{Ended, Generating, Generation, Step};
+pub use model::{Loading, Model, Storage};
+pub use ops::Rules;
+pub use rope::{Rope, Scaling};
+pub use run::{Logits, Output, Plan, Trace};
+pub use sample::Sampling;
+pub use spec::{Activation, LayerAttention, NormKind, Placement, QkNorm, Spec};
+pub use tap::{Place, Record, Tap};

@@ -1,0 +1,77 @@
+//! The MLP's nonlinearity, gated (`f(pre) · linear`, Shazeer 2020, arXiv 2002.05202) or not, with backward.
+
+use super::{Rules, simd, tensor, with_slice};
+use crate::Result;
+use crate::spec::Activation;
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+const CHUNK: usize = 8192;
+
+/// `f(pre)`, or `f(pre) · linear` in a gated MLP; same shape.
+pub(crate) fn activate(pre: &Tensor, linear: Option<&Tensor>, f: Activation) -> Result<Tensor> {
+    let out = with_slice(pre, |pre| {
+        let mut out = vec![0f32; pre.len()];
+        out.par_chunks_mut(CHUNK).zip(pre.par_chunks(CHUNK)).for_each(|(o, p)| simd::activation(p, o, f));
+        out
+    })?;
+    let out = match linear {
+        None => out,
+        Some(linear) => with_slice(linear, |linear| {
+            let mut out = out;
+            out.par_chunks_mut(CHUNK).zip(linear.par_chunks(CHUNK)).for_each(|(o, l)| {
+                o.iter_mut().zip(l).for_each(|(o, l)| *o *= l);
+            });
+            out
+        })?,
+    };
+    tensor(out, pre.shape())
+}
+
+/// Gradients of [`activate`] with respect to `pre` and `linear`.
+pub(crate) fn activate_back(
+    pre: &Tensor,
+    linear: Option<&Tensor>,
+    g: &Tensor,
+    f: Activation,
+    rules: Rules,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let (d_pre, d_linear) = with_slice(pre, |pre| {
+        with_slice(g, |g| match linear {
+            None => {
+                let mut d = vec![0f32; pre.len()];
+                d.par_chunks_mut(CHUNK).zip(pre.par_chunks(CHUNK)).zip(g.par_chunks(CHUNK)).for_each(
+                    |((d, p), g)| {
+                        slopes(p, d, f, rules);
+                        d.iter_mut().zip(g).for_each(|(d, g)| *d *= g);
+                    },
+                );
+                Ok((d, None))
+            }
+            Some(linear) => with_slice(linear, |linear| gated_back(pre, linear, g, f, rules)),
+        })
+    })???;
+    let d_linear = d_linear.map(|d| tensor(d, pre.shape())).transpose()?;
+    Ok((tensor(d_pre, pre.shape())?, d_linear))
+}
+
+fn gated_back(pre: &[f32], linear: &[f32], g: &[f32], f: Activation, rules: Rules) -> (Vec<f32>, Option<Vec<f32>>) {
+    let share = if rules.half_products { 0.5 } else { 1.0 };
+    let (mut d_pre, mut d_linear) = (vec![0f32; pre.len()], vec![0f32; pre.len()]);
+    let outputs = d_pre.par_chunks_mut(CHUNK).zip(d_linear.par_chunks_mut(CHUNK));
+    let inputs = pre.par_chunks(CHUNK).zip(linear.par_chunks(CHUNK)).zip(g.par_chunks(CHUNK));
+    outputs.zip(inputs).for_each(|((d_pre, d_linear), ((pre, linear), g))| {
+        slopes(pre, d_pre, f, rules);
+        simd::activation(pre, d_linear, f);
+        for (((dp, dl), l), g) in d_pre.iter_mut().zip(d_linear.iter_mut()).zip(linear).zip(g) {
+            *dp *= share * g * l;
+            *dl *= share * g;
+        }
+    });
+    (d_pre, Some(d_linear))
+}
+
+/// The slope of `f`, or `f(x)/x` under the ratio rule.
+fn slopes(x: &[f32], out: &mut [f32], f: Activation, rules: Rules) {
+    if rules.ratio_activation { simd::ratio(x, out, f) } else { simd::slope(x, out, f) }
+}

@@ -1,0 +1,120 @@
+//! Every operation of the forward and backward pass, on f32 tensors on the CPU.
+//!
+//! Each has a plain definition in `plain.rs`, written with tensor primitives, and a fast form here that the
+//! tests hold equal to it; each backward is checked against automatic differentiation of the plain form and
+//! against finite differences. Nothing else in the workspace computes on slices.
+
+pub(crate) mod attention;
+pub(crate) mod linear;
+pub(crate) mod mlp;
+pub(crate) mod norm;
+#[cfg(test)]
+mod plain;
+pub(crate) mod rotary;
+pub(crate) mod simd;
+
+use crate::Result;
+use candle_core::{CpuStorage, Device, Shape, Storage, Tensor};
+use rayon::prelude::*;
+
+/// How a backward pass treats the parts that are not linear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Norm scales are held constant.
+    pub hold_norm_scale: bool,
+    /// Attention probabilities are held constant.
+    pub hold_attention: bool,
+    /// `f(x)` is read as `x · (f(x)/x)` with the ratio held constant.
+    pub ratio_activation: bool,
+    /// A product's gradient is shared half and half between its factors.
+    pub half_products: bool,
+}
+
+impl Rules {
+    /// The true gradient.
+    pub const EXACT: Rules = Rules {
+        hold_norm_scale: false,
+        hold_attention: false,
+        ratio_activation: false,
+        half_products: false,
+    };
+    /// RelP (Jafari et al. 2025, arXiv 2508.21258; the rules of layer-wise relevance propagation as a
+    /// modified gradient): the model becomes homogeneous of degree one in its embeddings.
+    pub const RELP: Rules =
+        Rules { hold_norm_scale: true, hold_attention: true, ratio_activation: true, half_products: true };
+}
+
+/// Runs `f` on a tensor's numbers, row-major; copies only if they do not lie so.
+pub(crate) fn with_slice<R>(x: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    let x = if x.is_contiguous() { x.clone() } else { x.contiguous()? };
+    let (storage, layout) = x.storage_and_layout();
+    let Storage::Cpu(CpuStorage::F32(all)) = &*storage else {
+        return Err(candle_core::Error::msg("expected f32 on the CPU").into());
+    };
+    let start = layout.start_offset();
+    Ok(f(&all[start..start + layout.shape().elem_count()]))
+}
+
+/// A tensor from numbers.
+pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> Result<Tensor> {
+    let shape: Shape = shape.into();
+    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+}
+
+/// Rows of a matrix that one task works on: enough to be worth a task, few enough to share.
+pub(crate) fn rows_per_task(rows: usize, width: usize) -> usize {
+    let worth = (16 * 1024 / width.max(1)).max(1);
+    rows.div_ceil(4 * rayon::current_num_threads()).max(worth).max(1)
+}
+
+/// `a + b`, same shape.
+pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let out = with_slice(a, |a| {
+        with_slice(b, |b| {
+            let mut out = vec![0f32; a.len()];
+            let chunk = rows_per_task(a.len(), 1).max(8192);
+            out.par_chunks_mut(chunk).zip(a.par_chunks(chunk)).zip(b.par_chunks(chunk)).for_each(
+                |((o, a), b)| {
+                    for ((o, a), b) in o.iter_mut().zip(a).zip(b) {
+                        *o = a + b;
+                    }
+                },
+            );
+            out
+        })
+    })??;
+    tensor(out, a.shape())
+}
+
+/// `c · tanh(x / c)`: a soft cap.
+pub(crate) fn soft_cap(x: &Tensor, cap: f32) -> Result<Tensor> {
+    let mut out = with_slice(x, <[f32]>::to_vec)?;
+    out.par_chunks_mut(8192).for_each(|o| o.iter_mut().for_each(|v| *v = cap * (*v / cap).tanh()));
+    tensor(out, x.shape())
+}
+
+/// Gradient of [`soft_cap`] by its output `y` (and, for the ratio rule, its input `x`).
+pub(crate) fn soft_cap_back(x: &Tensor, y: &Tensor, g: &Tensor, cap: f32, rules: Rules) -> Result<Tensor> {
+    let out = with_slice(x, |x| {
+        with_slice(y, |y| {
+            with_slice(g, |g| {
+                let slope = |(x, y): (&f32, &f32)| {
+                    if rules.ratio_activation {
+                        if x.abs() < 1e-6 { 1.0 } else { y / x }
+                    } else {
+                        1.0 - (y / cap) * (y / cap)
+                    }
+                };
+                g.iter().zip(x.iter().zip(y)).map(|(g, xy)| g * slope(xy)).collect::<Vec<_>>()
+            })
+        })
+    })???;
+    tensor(out, x.shape())
+}
+
+/// Rows `ids` of an embedding table (any storage type), times `scale`, as `(ids, d)` f32.
+pub(crate) fn embed(table: &Tensor, ids: &[u32], scale: f32) -> Result<Tensor> {
+    let index = Tensor::new(ids, &Device::Cpu)?;
+    let rows = table.index_select(&index, 0)?.to_dtype(candle_core::DType::F32)?;
+    if scale == 1.0 { Ok(rows) } else { Ok((rows * f64::from(scale))?) }
+}

@@ -1,0 +1,95 @@
+//! Root-mean-square norm (Zhang & Sennrich 2019) and layer norm (Ba et al. 2016), with their backward.
+
+use super::{Rules, rows_per_task, simd, tensor, with_slice};
+use crate::Result;
+use crate::spec::NormKind;
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+/// A norm's parameters.
+#[derive(Clone, Debug)]
+pub(crate) struct Norm {
+    /// Which norm.
+    pub(crate) kind: NormKind,
+    /// Scale, `(width)`; a family's "+1" is already in it.
+    pub(crate) weight: Vec<f32>,
+    /// Shift, `(width)`; layer norm only.
+    pub(crate) bias: Option<Vec<f32>>,
+    /// Added to the mean square.
+    pub(crate) eps: f32,
+}
+
+/// Mean and `1 / sqrt(spread + ε)` of one row.
+fn moments(x: &[f32], norm: &Norm) -> (f32, f32) {
+    let n = x.len() as f32;
+    match norm.kind {
+        NormKind::Rms => (0.0, 1.0 / (simd::dot(x, x) / n + norm.eps).sqrt()),
+        NormKind::Layer => {
+            let mean = simd::sum(x) / n;
+            let variance = x.iter().map(|v| (v - mean) * (v - mean)).sum::<f32>() / n;
+            (mean, 1.0 / (variance + norm.eps).sqrt())
+        }
+    }
+}
+
+/// Normalises each row of the last axis; `width = weight.len()` must divide the tensor.
+pub(crate) fn norm(x: &Tensor, norm: &Norm) -> Result<Tensor> {
+    let d = norm.weight.len();
+    let out = with_slice(x, |x| {
+        let mut out = vec![0f32; x.len()];
+        let rows = rows_per_task(x.len() / d, d) * d;
+        out.par_chunks_mut(rows).zip(x.par_chunks(rows)).for_each(|(out, x)| {
+            for (out, x) in out.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
+                let (mean, scale) = moments(x, norm);
+                for ((o, v), w) in out.iter_mut().zip(x).zip(&norm.weight) {
+                    *o = (v - mean) * scale * w;
+                }
+                if let Some(bias) = &norm.bias {
+                    out.iter_mut().zip(bias).for_each(|(o, b)| *o += b);
+                }
+            }
+        });
+        out
+    })?;
+    tensor(out, x.shape())
+}
+
+/// Gradient of [`norm`] at input `x`: with u = g·w and x̂ the normalised input, `s (u − mean(u)·[layer] −
+/// x̂ mean(u x̂))`; the last term falls away when the scale is held constant.
+pub(crate) fn norm_back(x: &Tensor, norm: &Norm, g: &Tensor, rules: Rules) -> Result<Tensor> {
+    let d = norm.weight.len();
+    let out = with_slice(x, |x| {
+        with_slice(g, |g| {
+            let mut out = vec![0f32; x.len()];
+            let rows = rows_per_task(x.len() / d, d) * d;
+            out.par_chunks_mut(rows).zip(x.par_chunks(rows)).zip(g.par_chunks(rows)).for_each(
+                |((out, x), g)| {
+                    for ((out, x), g) in out.chunks_exact_mut(d).zip(x.chunks_exact(d)).zip(g.chunks_exact(d))
+                    {
+                        row_back(out, x, g, norm, rules);
+                    }
+                },
+            );
+            out
+        })
+    })??;
+    tensor(out, x.shape())
+}
+
+fn row_back(out: &mut [f32], x: &[f32], g: &[f32], norm: &Norm, rules: Rules) {
+    let n = x.len() as f32;
+    let (mean, scale) = moments(x, norm);
+    for ((o, g), w) in out.iter_mut().zip(g).zip(&norm.weight) {
+        *o = g * w;
+    }
+    let centre = if norm.kind == NormKind::Layer { simd::sum(out) / n } else { 0.0 };
+    let along = if rules.hold_norm_scale {
+        0.0
+    } else {
+        let dot: f32 = out.iter().zip(x).map(|(u, v)| u * (v - mean)).sum();
+        dot * scale * scale / n
+    };
+    for (o, v) in out.iter_mut().zip(x) {
+        *o = scale * (*o - centre - (v - mean) * along);
+    }
+}

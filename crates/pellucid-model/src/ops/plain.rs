@@ -1,0 +1,213 @@
+//! The plain definitions of the operations, in tensor primitives that differentiate themselves, and the
+//! tests that hold the fast forms equal to them: values, and gradients against automatic differentiation.
+
+use super::attention::{self, Mask};
+use super::linear::{Linear, linear, linear_back};
+use super::mlp::{activate, activate_back};
+use super::norm::{Norm, norm, norm_back};
+use super::rotary::{Angles, rotate};
+use super::{Rules, soft_cap, soft_cap_back};
+use crate::Result;
+use crate::spec::{Activation, NormKind};
+use candle_core::{D, DType, Device, Tensor, Var};
+
+fn random(shape: impl Into<candle_core::Shape>) -> Tensor {
+    Tensor::randn(0f32, 1f32, shape, &Device::Cpu).unwrap()
+}
+
+/// Largest difference relative to the largest value.
+fn difference(a: &Tensor, b: &Tensor) -> f32 {
+    assert_eq!(a.dims(), b.dims());
+    let scale = b.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+    let worst = (a - b).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap();
+    worst.to_scalar::<f32>().unwrap() / scale.max(1e-6)
+}
+
+#[track_caller]
+fn same(fast: &Tensor, plain: &Tensor) {
+    let d = difference(fast, plain);
+    assert!(d < 2e-5, "relative difference {d}\nfast  {fast}\nplain {plain}");
+}
+
+/// ∂ Σ g·f(x) / ∂x by candle's own differentiation of a plain form.
+fn gradient(x: &Tensor, g: &Tensor, f: impl Fn(&Tensor) -> candle_core::Result<Tensor>) -> Tensor {
+    let x = Var::from_tensor(x).unwrap();
+    let loss = (f(x.as_tensor()).unwrap() * g).unwrap().sum_all().unwrap();
+    loss.backward().unwrap().get(x.as_tensor()).unwrap().clone()
+}
+
+fn plain_norm(x: &Tensor, n: &Norm) -> candle_core::Result<Tensor> {
+    let w = Tensor::new(n.weight.as_slice(), &Device::Cpu)?;
+    let centred = match n.kind {
+        NormKind::Rms => x.clone(),
+        NormKind::Layer => x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?,
+    };
+    let scale = (centred.sqr()?.mean_keepdim(D::Minus1)? + f64::from(n.eps))?.sqrt()?;
+    let y = centred.broadcast_div(&scale)?.broadcast_mul(&w)?;
+    match &n.bias {
+        Some(b) => y.broadcast_add(&Tensor::new(b.as_slice(), &Device::Cpu)?),
+        None => Ok(y),
+    }
+}
+
+fn norms() -> [Norm; 2] {
+    let weight: Vec<f32> = random(24).to_vec1().unwrap();
+    let bias = Some(random(24).to_vec1().unwrap());
+    [
+        Norm { kind: NormKind::Rms, weight: weight.clone(), bias: None, eps: 1e-5 },
+        Norm { kind: NormKind::Layer, weight, bias, eps: 1e-5 },
+    ]
+}
+
+#[test]
+fn norms_equal_their_definition_and_its_gradient() -> Result<()> {
+    for n in norms() {
+        let (x, g) = (random((7, 24)), random((7, 24)));
+        same(&norm(&x, &n)?, &plain_norm(&x, &n)?);
+        let exact = norm_back(&x, &n, &g, Rules::EXACT)?;
+        same(&exact, &gradient(&x, &g, |x| plain_norm(x, &n)));
+    }
+    Ok(())
+}
+
+#[test]
+fn held_norm_scale_makes_the_norm_linear() -> Result<()> {
+    for n in norms() {
+        // with the scale held, norm(x) − bias is linear in x: it equals its own differential at x
+        let (x, g) = (random((5, 24)), random((5, 24)));
+        let back = norm_back(&x, &n, &g, Rules::RELP)?;
+        let by_gradient = (back * &x)?.sum_all()?.to_scalar::<f32>()?;
+        let bias = n.bias.clone().unwrap_or_else(|| vec![0.0; 24]);
+        let y = norm(&x, &n)?.broadcast_sub(&Tensor::new(bias, &Device::Cpu)?)?;
+        let by_value = (y * &g)?.sum_all()?.to_scalar::<f32>()?;
+        assert!((by_gradient - by_value).abs() < 1e-3, "{by_gradient} {by_value}");
+    }
+    Ok(())
+}
+
+fn plain_activation(x: &Tensor, f: Activation) -> candle_core::Result<Tensor> {
+    match f {
+        Activation::Silu => x.silu(),
+        Activation::Gelu => x.gelu_erf(),
+        Activation::GeluTanh => x.gelu(),
+        Activation::Relu => x.relu(),
+    }
+}
+
+#[test]
+fn activations_equal_their_definition_and_its_gradient() -> Result<()> {
+    for f in [Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
+        let (pre, lin, g) = (random((6, 40)), random((6, 40)), random((6, 40)));
+        same(&activate(&pre, None, f)?, &plain_activation(&pre, f)?);
+        let gated = |p: &Tensor, l: &Tensor| plain_activation(p, f)? * l;
+        same(&activate(&pre, Some(&lin), f)?, &gated(&pre, &lin)?);
+        let (d_pre, none) = activate_back(&pre, None, &g, f, Rules::EXACT)?;
+        assert!(none.is_none());
+        same(&d_pre, &gradient(&pre, &g, |x| plain_activation(x, f)));
+        let (d_pre, d_lin) = activate_back(&pre, Some(&lin), &g, f, Rules::EXACT)?;
+        same(&d_pre, &gradient(&pre, &g, |x| gated(x, &lin)));
+        same(&d_lin.unwrap(), &gradient(&lin, &g, |x| gated(&pre, x)));
+    }
+    Ok(())
+}
+
+#[test]
+fn relp_shares_a_gated_product_without_loss() -> Result<()> {
+    // Σ pre·∂pre + Σ linear·∂linear == Σ out·g: what goes in comes out
+    for f in [Activation::Silu, Activation::GeluTanh, Activation::Gelu] {
+        let (pre, lin, g) = (random((6, 40)), random((6, 40)), random((6, 40)));
+        let (d_pre, d_lin) = activate_back(&pre, Some(&lin), &g, f, Rules::RELP)?;
+        let inner = |a: &Tensor, b: &Tensor| (a * b)?.sum_all()?.to_scalar::<f32>();
+        let shared = inner(&pre, &d_pre)? + inner(&lin, &d_lin.unwrap())?;
+        let whole = inner(&activate(&pre, Some(&lin), f)?, &g)?;
+        assert!((shared - whole).abs() < 1e-3, "{shared} {whole}");
+    }
+    Ok(())
+}
+
+#[test]
+fn linear_equals_its_definition_at_every_number_of_rows_and_storage() -> Result<()> {
+    let weight = random((70, 48));
+    let bias: Vec<f32> = random(70).to_vec1()?;
+    for dtype in [DType::F32, DType::BF16, DType::F16] {
+        let stored = weight.to_dtype(dtype)?;
+        let layer = Linear { weight: stored.clone(), bias: Some(bias.clone()) };
+        let w = stored.to_dtype(DType::F32)?;
+        for rows in [1, 2, 4, 5, 33] {
+            let x = random((rows, 48));
+            let plain = x.matmul(&w.t()?)?.broadcast_add(&Tensor::new(bias.as_slice(), &Device::Cpu)?)?;
+            same(&linear(&x, &layer)?, &plain);
+            let g = random((rows, 70));
+            same(&linear_back(&g, &layer)?, &gradient(&x, &g, |x| x.matmul(&w.t()?)));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn rotation_turns_back() -> Result<()> {
+    let angle: Vec<f32> = (0..5 * 4).map(|i| i as f32 * 0.3).collect();
+    let (cos, sin) = (angle.iter().map(|a| a.cos()).collect(), angle.iter().map(|a| a.sin()).collect());
+    let angles = Angles { cos, sin, dim: 8 };
+    let x = random((5, 3, 12));
+    same(&rotate(&rotate(&x, &angles, false)?, &angles, true)?, &x);
+    // an inner product with the rotated equals that of the other turned back: the backward is the transpose
+    let g = random((5, 3, 12));
+    let a = (rotate(&x, &angles, false)? * &g)?.sum_all()?.to_scalar::<f32>()?;
+    let b = (&x * rotate(&g, &angles, true)?)?.sum_all()?.to_scalar::<f32>()?;
+    assert!((a - b).abs() < 1e-3);
+    Ok(())
+}
+
+/// Attention as it is defined, heads by explicit repetition; `(queries, heads, dim)`.
+fn plain_attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: &Tensor, cap: Option<f64>) -> candle_core::Result<Tensor> {
+    let group = q.dim(1)? / k.dim(1)?;
+    let repeat = |x: &Tensor| -> candle_core::Result<Tensor> {
+        let (t, h, d) = x.dims3()?;
+        x.unsqueeze(2)?.expand((t, h, group, d))?.reshape((t, h * group, d))?.transpose(0, 1)?.contiguous()
+    };
+    let scores = (q.transpose(0, 1)?.contiguous()?.matmul(&repeat(k)?.transpose(1, 2)?.contiguous()?)? * 0.3)?;
+    let scores = match cap {
+        Some(cap) => ((scores / cap)?.tanh()? * cap)?,
+        None => scores,
+    };
+    let scores = scores.broadcast_add(mask)?;
+    let e = scores.broadcast_sub(&scores.max_keepdim(2)?.detach())?.exp()?;
+    let p = e.broadcast_div(&e.sum_keepdim(2)?)?;
+    p.matmul(&repeat(v)?)?.transpose(0, 1)?.contiguous()
+}
+
+#[test]
+fn attention_equals_its_definition_and_its_gradient() -> Result<()> {
+    for (window, cap) in [(None, None), (Some(3), None), (None, Some(2.0)), (Some(2), Some(1.5))] {
+        let (start, queries, keys) = (2, 5, 7);
+        let (q, k, v) = (random((queries, 6, 8)), random((keys, 2, 8)), random((keys, 2, 8)));
+        let g = random((queries, 6, 8));
+        let hidden = |i: usize, j: usize| j > start + i || window.is_some_and(|w| start + i - j >= w);
+        let bias: Vec<f32> = (0..queries)
+            .flat_map(|i| (0..keys).map(move |j| if hidden(i, j) { -1e9 } else { 0.0 }))
+            .collect();
+        let bias = Tensor::from_vec(bias, (1, queries, keys), &Device::Cpu)?;
+        let plain = |q: &Tensor, k: &Tensor, v: &Tensor| plain_attention(q, k, v, &bias, cap.map(f64::from));
+        let scores = attention::scores(&q, &k, 0.3, cap)?;
+        let probs = attention::probabilities(&scores, Mask { start, window })?;
+        same(&attention::mix(&probs, &v)?, &plain(&q, &k, &v)?);
+        let (d_probs, d_v) = attention::mix_back(&probs, &v, &g, true)?;
+        let d_scores = attention::probabilities_back(&probs, &d_probs.unwrap())?;
+        let (d_q, d_k) = attention::scores_back(&q, &k, &scores, &d_scores, 0.3, cap)?;
+        same(&d_q, &gradient(&q, &g, |x| plain(x, &k, &v)));
+        same(&d_k, &gradient(&k, &g, |x| plain(&q, x, &v)));
+        same(&d_v, &gradient(&v, &g, |x| plain(&q, &k, x)));
+    }
+    Ok(())
+}
+
+#[test]
+fn soft_cap_equals_its_definition_and_its_gradient() -> Result<()> {
+    let (x, g) = ((random((4, 9)) * 3.0)?, random((4, 9)));
+    let plain = |x: &Tensor| (x / 2.0)?.tanh()? * 2.0;
+    let y = soft_cap(&x, 2.0)?;
+    same(&y, &plain(&x)?);
+    same(&soft_cap_back(&x, &y, &g, 2.0, Rules::EXACT)?, &gradient(&x, &g, plain));
+    Ok(())
+}

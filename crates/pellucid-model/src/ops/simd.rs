@@ -1,0 +1,232 @@
+//! Inner loops, compiled twice: for any processor, and with AVX2 and fused multiply-add where the processor
+//! has them. The loops are plain Rust that the compiler vectorises; `unsafe` is only the call of the wider
+//! version, behind the check that the processor supports it.
+
+#![allow(unsafe_code)] // see the safety comment in `wide!`
+
+use crate::spec::Activation;
+
+/// Defines `name(args)` that picks the widest compiled version of `body::<FUSED>(args)`.
+macro_rules! wide {
+    ($(#[$meta:meta])* $name:ident = $body:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?) => {
+        $(#[$meta])*
+        pub(crate) fn $name($($arg: $ty),*) $(-> $ret)? {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma")]
+                fn with_avx2($($arg: $ty),*) $(-> $ret)? {
+                    $body::<true>($($arg),*)
+                }
+                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                    // SAFETY: the function is safe Rust; its only requirement is that the processor has the
+                    // features it was compiled for, which the line above has just asked.
+                    return unsafe { with_avx2($($arg),*) };
+                }
+            }
+            $body::<false>($($arg),*)
+        }
+    };
+}
+
+/// `a·b + c`, fused where that is one instruction (elsewhere a fused one would be a slow library call).
+#[inline(always)]
+fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FUSED { a.mul_add(b, c) } else { a * b + c }
+}
+
+const LANES: usize = 32;
+
+#[inline(always)]
+fn dot_body<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let tail: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
+    for (a, b) in a.zip(b) {
+        for i in 0..LANES {
+            lanes[i] = multiply_add::<FUSED>(a[i], b[i], lanes[i]);
+        }
+    }
+    fold(lanes) + tail
+}
+
+/// Adds lanes pairwise: the order is fixed, so the result does not depend on the processor's width.
+#[inline(always)]
+fn fold(mut lanes: [f32; LANES]) -> f32 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] += lanes[i + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+#[inline(always)]
+fn sum_body<const FUSED: bool>(a: &[f32]) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let a = a.chunks_exact(LANES);
+    let tail: f32 = a.remainder().iter().sum();
+    for a in a {
+        for i in 0..LANES {
+            lanes[i] += a[i];
+        }
+    }
+    fold(lanes) + tail
+}
+
+/// e^x to about one unit in the last place: `2^n · e^r` with |r| ≤ ln 2 / 2 and a polynomial of degree 6.
+#[inline(always)]
+fn exp<const FUSED: bool>(x: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0; // 1.5·2²³: adding it leaves the nearest integer in the low bits
+    let x = x.clamp(-87.3, 88.7);
+    let n = multiply_add::<FUSED>(x, std::f32::consts::LOG2_E, ROUND) - ROUND;
+    let r = multiply_add::<FUSED>(n, -0.693_359_4, x);
+    let r = multiply_add::<FUSED>(n, 2.121_944_4e-4, r);
+    let mut p = 1.0 / 720.0;
+    for c in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+        p = multiply_add::<FUSED>(p, r, c);
+    }
+    // 2^n in two factors, so that n = 128 does not overflow the exponent
+    let half = (n as i32) >> 1;
+    let power = |n: i32| f32::from_bits(((n + 127) << 23) as u32);
+    p * power(half) * power(n as i32 - half)
+}
+
+#[inline(always)]
+fn sigmoid<const FUSED: bool>(x: f32) -> f32 {
+    1.0 / (1.0 + exp::<FUSED>(-x))
+}
+
+const TANH_SLOPE: f32 = 0.797_884_6; // √(2/π)
+const TANH_CUBE: f32 = 0.044_715;
+
+/// `σ(2z)` with z the tanh approximation's argument: equals `(1 + tanh z) / 2` without its cancellation.
+#[inline(always)]
+fn gelu_tanh_ratio<const FUSED: bool>(x: f32) -> f32 {
+    sigmoid::<FUSED>(2.0 * TANH_SLOPE * x * (1.0 + TANH_CUBE * x * x))
+}
+
+fn normal_cdf(x: f32) -> f32 {
+    0.5 * libm::erfcf(-x * std::f32::consts::FRAC_1_SQRT_2)
+}
+
+#[inline(always)]
+fn map(x: &[f32], out: &mut [f32], f: impl Fn(f32) -> f32) {
+    for (o, x) in out.iter_mut().zip(x) {
+        *o = f(*x);
+    }
+}
+
+#[inline(always)]
+fn ratio_body<const FUSED: bool>(x: &[f32], out: &mut [f32], f: Activation) {
+    match f {
+        Activation::Silu => map(x, out, sigmoid::<FUSED>),
+        Activation::GeluTanh => map(x, out, gelu_tanh_ratio::<FUSED>),
+        Activation::Gelu => map(x, out, normal_cdf),
+        Activation::Relu => map(x, out, |x| if x > 0.0 { 1.0 } else { 0.0 }),
+    }
+}
+
+#[inline(always)]
+fn activation_body<const FUSED: bool>(x: &[f32], out: &mut [f32], f: Activation) {
+    ratio_body::<FUSED>(x, out, f);
+    for (o, x) in out.iter_mut().zip(x) {
+        *o *= x;
+    }
+}
+
+#[inline(always)]
+fn slope_body<const FUSED: bool>(x: &[f32], out: &mut [f32], f: Activation) {
+    match f {
+        Activation::Silu => map(x, out, |x| {
+            let s = sigmoid::<FUSED>(x);
+            s * (1.0 + x * (1.0 - s))
+        }),
+        Activation::GeluTanh => map(x, out, |x| {
+            let s = gelu_tanh_ratio::<FUSED>(x);
+            s + x * s * (1.0 - s) * 2.0 * TANH_SLOPE * (1.0 + 3.0 * TANH_CUBE * x * x)
+        }),
+        Activation::Gelu => map(x, out, |x| {
+            let density = (-0.5 * x * x).exp() * 0.398_942_3;
+            normal_cdf(x) + x * density
+        }),
+        Activation::Relu => ratio_body::<FUSED>(x, out, f),
+    }
+}
+
+/// `e^(x − max)` in place; returns the sum.
+#[inline(always)]
+fn exp_shifted_body<const FUSED: bool>(x: &mut [f32], max: f32) -> f32 {
+    for v in x.iter_mut() {
+        *v = exp::<FUSED>(*v - max);
+    }
+    sum_body::<FUSED>(x)
+}
+
+wide!(
+    /// Inner product.
+    dot = dot_body(a: &[f32], b: &[f32]) -> f32
+);
+wide!(
+    /// Sum.
+    sum = sum_body(a: &[f32]) -> f32
+);
+wide!(
+    /// `f(x)` for each element.
+    activation = activation_body(x: &[f32], out: &mut [f32], f: Activation)
+);
+wide!(
+    /// `f(x) / x` for each element, at 0 its limit.
+    ratio = ratio_body(x: &[f32], out: &mut [f32], f: Activation)
+);
+wide!(
+    /// `f'(x)` for each element.
+    slope = slope_body(x: &[f32], out: &mut [f32], f: Activation)
+);
+wide!(
+    /// `e^(x − max)` in place; returns the sum.
+    exp_shifted = exp_shifted_body(x: &mut [f32], max: f32) -> f32
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exponential_is_exact_to_a_few_units_in_the_last_place() {
+        for i in -8600..8800 {
+            let x = i as f32 * 0.01;
+            let mut y = [x];
+            exp_shifted(&mut y, 0.0);
+            let want = f64::from(x).exp();
+            assert!((f64::from(y[0]) - want).abs() <= 4e-7 * want, "e^{x}: {} {want}", y[0]);
+        }
+    }
+
+    #[test]
+    fn slopes_are_those_of_finite_differences() {
+        for f in [Activation::Silu, Activation::Gelu, Activation::GeluTanh] {
+            for i in -60..60 {
+                let x = i as f32 * 0.1 + 0.05;
+                let h = 1e-2;
+                let (mut up, mut down, mut slope_at) = ([0f32], [0f32], [0f32]);
+                activation(&[x + h], &mut up, f);
+                activation(&[x - h], &mut down, f);
+                slope(&[x], &mut slope_at, f);
+                let numeric = (up[0] - down[0]) / (2.0 * h);
+                assert!((numeric - slope_at[0]).abs() < 2e-4, "{f:?} at {x}: {numeric} {}", slope_at[0]);
+            }
+        }
+    }
+
+    #[test]
+    fn dot_equals_its_definition_at_every_length() {
+        for n in 0..130 {
+            let a: Vec<f32> = (0..n).map(|i| (i as f32 * 0.37).sin()).collect();
+            let b: Vec<f32> = (0..n).map(|i| (i as f32 * 0.11).cos()).collect();
+            let want: f64 = a.iter().zip(&b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+            assert!((f64::from(dot(&a, &b)) - want).abs() < 1e-5);
+        }
+    }
+}

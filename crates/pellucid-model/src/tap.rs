@@ -1,0 +1,189 @@
+//! Taps: who looks during a run, and who changes it.
+//!
+//! A tap is passed to a run and never registered on the model, so a run leaves no trace. The runtime asks
+//! first (`wants`): where nobody wants a point and no gradient is asked, it may fuse across it.
+//!
+//! In a backward pass the same taps are met in reverse: [`Tap::pullback`] receives the gradient of the
+//! metric with respect to the value that left [`Tap::visit`] and returns the gradient with respect to the
+//! value that entered. A tap that only looks keeps the default. A tap that changes values must override it.
+
+use crate::batch::Row;
+use crate::{Error, Result};
+use candle_core::Tensor;
+use pellucid_core::Site;
+use std::collections::BTreeMap;
+
+/// Where a tensor stands: its site, and the rows whose tokens it holds, one after the other. At the
+/// attention points there is exactly one row, and the tensor is `(heads, queries, keys)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Point and layer.
+    pub site: Site,
+    /// The rows in the tensor.
+    pub rows: &'a [Row],
+    /// Which row of the batch the first of them is.
+    pub first_row: usize,
+}
+
+/// Looks at a run, or changes it.
+pub trait Tap {
+    /// Whether this tap wants to see a site.
+    fn wants(&self, site: Site) -> bool;
+
+    /// Sees the value at a site and returns what the run goes on with (the value itself to leave it alone).
+    /// Shapes are those of [`pellucid_core::Shape`], f32. The shape must not change.
+    fn visit(&mut self, at: Place<'_>, x: Tensor) -> Result<Tensor>;
+
+    /// Whether this tap wants the gradient at a site in a backward pass.
+    fn wants_gradient(&self, _site: Site) -> bool {
+        false
+    }
+
+    /// Takes ∂metric/∂(value after `visit`) and returns ∂metric/∂(value before it).
+    fn pullback(&mut self, _at: Place<'_>, gradient: Tensor) -> Result<Tensor> {
+        Ok(gradient)
+    }
+
+    /// Sites that must be reached; a run that cannot reach one is an error instead of an empty result.
+    fn expects(&self) -> Vec<Site> {
+        Vec::new()
+    }
+}
+
+/// Nobody looks.
+impl Tap for () {
+    fn wants(&self, _: Site) -> bool {
+        false
+    }
+    fn visit(&mut self, _: Place<'_>, x: Tensor) -> Result<Tensor> {
+        Ok(x)
+    }
+}
+
+/// First the one, then the other: `(edits, record)` records the edited values.
+impl<A: Tap, B: Tap> Tap for (A, B) {
+    fn wants(&self, site: Site) -> bool {
+        self.0.wants(site) || self.1.wants(site)
+    }
+    fn visit(&mut self, at: Place<'_>, mut x: Tensor) -> Result<Tensor> {
+        if self.0.wants(at.site) {
+            x = self.0.visit(at, x)?;
+        }
+        if self.1.wants(at.site) {
+            x = self.1.visit(at, x)?;
+        }
+        Ok(x)
+    }
+    fn wants_gradient(&self, site: Site) -> bool {
+        self.0.wants_gradient(site) || self.1.wants_gradient(site)
+    }
+    fn pullback(&mut self, at: Place<'_>, g: Tensor) -> Result<Tensor> {
+        let g = self.1.pullback(at, g)?;
+        self.0.pullback(at, g)
+    }
+    fn expects(&self) -> Vec<Site> {
+        let mut sites = self.0.expects();
+        sites.extend(self.1.expects());
+        sites
+    }
+}
+
+impl<T: Tap + ?Sized> Tap for &mut T {
+    fn wants(&self, site: Site) -> bool {
+        (**self).wants(site)
+    }
+    fn visit(&mut self, at: Place<'_>, x: Tensor) -> Result<Tensor> {
+        (**self).visit(at, x)
+    }
+    fn wants_gradient(&self, site: Site) -> bool {
+        (**self).wants_gradient(site)
+    }
+    fn pullback(&mut self, at: Place<'_>, g: Tensor) -> Result<Tensor> {
+        (**self).pullback(at, g)
+    }
+    fn expects(&self) -> Vec<Site> {
+        (**self).expects()
+    }
+}
+
+/// Keeps the values (and, in a backward pass, the gradients) at the sites it is given.
+///
+/// Over several passes of one run (a generation), values are kept one after the other, as they came.
+#[derive(Debug, Default)]
+pub struct Record {
+    values: BTreeMap<Site, Vec<Tensor>>,
+    gradients: BTreeMap<Site, Vec<Tensor>>,
+    with_gradients: bool,
+}
+
+impl Record {
+    /// Keeps the values at these sites.
+    pub fn new(sites: impl IntoIterator<Item = Site>) -> Self {
+        let values = sites.into_iter().map(|s| (s, Vec::new())).collect();
+        Record { values, ..Record::default() }
+    }
+
+    /// Keeps values and gradients at these sites.
+    pub fn with_gradients(sites: impl IntoIterator<Item = Site>) -> Self {
+        Record { with_gradients: true, ..Record::new(sites) }
+    }
+
+    /// The recorded sites, in order of layer.
+    pub fn sites(&self) -> impl Iterator<Item = Site> + '_ {
+        self.values.keys().copied()
+    }
+
+    /// The value at a site: `(tokens, …)` over all rows and passes together; at the attention points use
+    /// [`Record::parts`], since each row has its own shape.
+    ///
+    /// # Errors
+    /// If the site was not recorded or not reached.
+    pub fn value(&self, site: Site) -> Result<Tensor> {
+        joined(&self.values, site)
+    }
+
+    /// The values at a site as they came: one tensor a pass, and one a row at the attention points.
+    pub fn parts(&self, site: Site) -> &[Tensor] {
+        self.values.get(&site).map_or(&[], Vec::as_slice)
+    }
+
+    /// The gradient at a site, shaped as the value.
+    ///
+    /// # Errors
+    /// If no backward pass reached the site.
+    pub fn gradient(&self, site: Site) -> Result<Tensor> {
+        joined(&self.gradients, site)
+    }
+}
+
+fn joined(parts: &BTreeMap<Site, Vec<Tensor>>, site: Site) -> Result<Tensor> {
+    match parts.get(&site).map(Vec::as_slice) {
+        Some([one]) => Ok(one.clone()),
+        Some(many) if !many.is_empty() => Ok(Tensor::cat(many, 0)?),
+        _ => Err(Error::NotReached { site, why: "nothing was recorded there".to_owned() }),
+    }
+}
+
+impl Tap for Record {
+    fn wants(&self, site: Site) -> bool {
+        self.values.contains_key(&site)
+    }
+    fn visit(&mut self, at: Place<'_>, x: Tensor) -> Result<Tensor> {
+        if let Some(kept) = self.values.get_mut(&at.site) {
+            kept.push(x.clone());
+        }
+        Ok(x)
+    }
+    fn wants_gradient(&self, site: Site) -> bool {
+        self.with_gradients && self.wants(site)
+    }
+    fn pullback(&mut self, at: Place<'_>, g: Tensor) -> Result<Tensor> {
+        if self.wants_gradient(at.site) {
+            self.gradients.entry(at.site).or_default().push(g.clone());
+        }
+        Ok(g)
+    }
+    fn expects(&self) -> Vec<Site> {
+        self.values.keys().copied().collect()
+    }
+}

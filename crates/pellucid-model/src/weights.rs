@@ -1,0 +1,233 @@
+//! From tensors in a file to the parameters of blocks: every quirk of a file's layout is undone here, so
+//! that the block knows one layout only.
+
+use crate::arch::{Design, Layout, Names};
+use crate::load::Checkpoint;
+use crate::ops::linear::Linear;
+use crate::ops::norm::Norm;
+use crate::spec::{QkNorm, Spec};
+use crate::{Error, Result};
+use candle_core::{DType, Tensor};
+
+/// The parameters of one block.
+#[derive(Debug)]
+pub(crate) struct BlockWeights {
+    pub(crate) attn_norm: Option<Norm>,
+    pub(crate) q: Linear,
+    pub(crate) k: Linear,
+    pub(crate) v: Linear,
+    pub(crate) q_norm: Option<Norm>,
+    pub(crate) k_norm: Option<Norm>,
+    pub(crate) o: Linear,
+    pub(crate) attn_post_norm: Option<Norm>,
+    pub(crate) mlp_norm: Option<Norm>,
+    /// The gate, or an ungated MLP's only projection.
+    pub(crate) pre: Linear,
+    /// A gated MLP's second projection.
+    pub(crate) linear: Option<Linear>,
+    pub(crate) down: Linear,
+    pub(crate) mlp_post_norm: Option<Norm>,
+}
+
+/// All parameters of a model.
+#[derive(Debug)]
+pub(crate) struct Weights {
+    /// `(vocabulary, d_model)`.
+    pub(crate) embed: Tensor,
+    /// `(context, d_model)`.
+    pub(crate) positions: Option<Tensor>,
+    pub(crate) blocks: Vec<BlockWeights>,
+    pub(crate) final_norm: Norm,
+    /// Shares the embedding's storage where the two are tied.
+    pub(crate) head: Linear,
+}
+
+/// Reads tensors of one file by the names and layout of its family.
+struct Reader<'a> {
+    checkpoint: &'a Checkpoint,
+    names: Names,
+    layout: Layout,
+    prefix: &'static str,
+    dtype: DType,
+}
+
+/// Reads all parameters, stored as `dtype`, and completes `spec` (vocabulary) from them. `progress` is told
+/// blocks read and blocks in all.
+pub(crate) fn read(
+    checkpoint: &Checkpoint,
+    design: Design,
+    dtype: DType,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<(Spec, Weights)> {
+    let Design { mut spec, names, layout } = design;
+    let embed_of = |prefix: &str| format!("{prefix}{}.weight", names.embed);
+    let prefix = names.prefixes.iter().copied().find(|p| checkpoint.info(&embed_of(p)).is_some());
+    let prefix = prefix.ok_or_else(|| Error::Config {
+        what: format!("there is no tensor {:?} (with any known prefix)", embed_of(names.prefixes[0])),
+    })?;
+    let reader = Reader { checkpoint, names, layout, prefix, dtype };
+    let embed_name = embed_of(prefix);
+    let found = checkpoint.info(&embed_name).map(|i| i.shape.clone()).unwrap_or_default();
+    spec.vocabulary = found.first().copied().unwrap_or(0);
+    if spec.vocabulary == 0 {
+        return Err(Error::Config { what: format!("the embedding {embed_name:?} has no rows") });
+    }
+    let embed = reader.shaped(&embed_name, &[spec.vocabulary, spec.d_model], dtype)?;
+    let positions = match names.positions.filter(|_| spec.learned_positions) {
+        Some(name) => Some(reader.shaped(&format!("{prefix}{name}.weight"), &[spec.context, spec.d_model], dtype)?),
+        None => None,
+    };
+    let mut blocks = Vec::new();
+    for layer in 0..spec.n_layers {
+        blocks.push(reader.block(&spec, layer)?);
+        progress(layer + 1, spec.n_layers);
+    }
+    let final_norm = reader.norm(&spec, &format!("{prefix}{}", names.final_norm), spec.d_model)?;
+    let head_name = format!("{}.weight", names.head);
+    let head = if checkpoint.info(&head_name).is_some() {
+        let bias = reader.bias(names.head, spec.vocabulary)?;
+        Linear { weight: reader.shaped(&head_name, &[spec.vocabulary, spec.d_model], dtype)?, bias }
+    } else {
+        Linear { weight: embed.clone(), bias: None }
+    };
+    Ok((spec, Weights { embed, positions, blocks, final_norm, head }))
+}
+
+impl Reader<'_> {
+    fn has(&self, stem: &str) -> bool {
+        self.checkpoint.info(&format!("{stem}.weight")).is_some()
+    }
+
+    /// A tensor that must be there with exactly this shape.
+    fn shaped(&self, name: &str, shape: &[usize], dtype: DType) -> Result<Tensor> {
+        let tensor = self.checkpoint.tensor(name, dtype)?;
+        if tensor.dims() != shape {
+            let (expected, found) = (shape.to_vec(), tensor.dims().to_vec());
+            return Err(Error::Shape { name: name.to_owned(), expected, found });
+        }
+        Ok(tensor)
+    }
+
+    fn vector(&self, name: &str, width: usize) -> Result<Vec<f32>> {
+        Ok(self.shaped(name, &[width], DType::F32)?.to_vec1()?)
+    }
+
+    fn bias(&self, stem: &str, width: usize) -> Result<Option<Vec<f32>>> {
+        let name = format!("{stem}.bias");
+        self.checkpoint.info(&name).map(|_| self.vector(&name, width)).transpose()
+    }
+
+    fn norm(&self, spec: &Spec, stem: &str, width: usize) -> Result<Norm> {
+        let mut weight = self.vector(&format!("{stem}.weight"), width)?;
+        weight.iter_mut().for_each(|w| *w += self.layout.norm_offset);
+        Ok(Norm { kind: spec.norm, weight, bias: self.bias(stem, width)?, eps: spec.norm_eps as f32 })
+    }
+
+    /// A linear layer `(out, in)`, whichever way round the file has it.
+    fn linear(&self, stem: &str, out: usize, inner: usize) -> Result<Linear> {
+        let name = format!("{stem}.weight");
+        let weight = if self.layout.transposed {
+            self.shaped(&name, &[inner, out], self.dtype)?.t()?.contiguous()?
+        } else {
+            self.shaped(&name, &[out, inner], self.dtype)?
+        };
+        Ok(Linear { weight, bias: self.bias(stem, out)? })
+    }
+
+    fn block(&self, spec: &Spec, layer: usize) -> Result<BlockWeights> {
+        let n = self.names;
+        let at = |name: &str| format!("{}{}{name}", self.prefix, n.layer.replace("{}", &layer.to_string()));
+        let d = spec.d_model;
+        let (q_width, kv_width) = (spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim);
+        let [q, k, v] = self.qkv(spec, &at)?;
+        let (pre, linear) = self.mlp_in(spec, &at)?;
+        let qk_norm = |name: &str, whole: usize| -> Result<Option<Norm>> {
+            let width = match spec.qk_norm {
+                None => return Ok(None),
+                Some(QkNorm::PerHead) => spec.head_dim,
+                Some(QkNorm::Whole) => whole,
+            };
+            self.norm(spec, &at(name), width).map(Some)
+        };
+        let stream_norm = |wanted: bool, name: &str| -> Result<Option<Norm>> {
+            if wanted { self.norm(spec, &at(name), d).map(Some) } else { Ok(None) }
+        };
+        let (before, after) = (spec.placement.before(), spec.placement.after());
+        Ok(BlockWeights {
+            attn_norm: stream_norm(before, n.attn_norm)?,
+            q,
+            k,
+            v,
+            q_norm: qk_norm(n.q_norm, q_width)?,
+            k_norm: qk_norm(n.k_norm, kv_width)?,
+            o: self.linear(&at(n.o), d, q_width)?,
+            attn_post_norm: stream_norm(after, n.attn_post_norm)?,
+            mlp_norm: stream_norm(before, n.mlp_norm)?,
+            pre,
+            linear,
+            down: self.linear(&at(n.down), d, spec.d_mlp)?,
+            mlp_post_norm: stream_norm(after, n.mlp_post_norm)?,
+        })
+    }
+
+    fn qkv(&self, spec: &Spec, at: &dyn Fn(&str) -> String) -> Result<[Linear; 3]> {
+        let n = self.names;
+        let d = spec.d_model;
+        let (heads, kv_heads, dim) = (spec.n_heads, spec.n_kv_heads, spec.head_dim);
+        let (q_width, kv_width) = (heads * dim, kv_heads * dim);
+        if self.has(&at(n.q)) {
+            let mut q = self.linear(&at(n.q), q_width, d)?;
+            let mut k = self.linear(&at(n.k), kv_width, d)?;
+            if self.layout.permuted_qk {
+                q = unpermuted(q, heads, dim)?;
+                k = unpermuted(k, kv_heads, dim)?;
+            }
+            return Ok([q, k, self.linear(&at(n.v), kv_width, d)?]);
+        }
+        let fused = self.linear(&at(n.qkv), q_width + 2 * kv_width, d)?;
+        if !self.layout.qkv_by_head {
+            let (k_from, v_from) = (q_width, q_width + kv_width);
+            return Ok([rows(&fused, 0, q_width)?, rows(&fused, k_from, kv_width)?, rows(&fused, v_from, kv_width)?]);
+        }
+        // (heads, 3, dim): query, key and value of one head lie together
+        let part = |i: usize| -> Result<Linear> {
+            let picked: Vec<u32> =
+                (0..heads).flat_map(|h| (0..dim).map(move |j| ((h * 3 + i) * dim + j) as u32)).collect();
+            reordered(&fused, &picked)
+        };
+        Ok([part(0)?, part(1)?, part(2)?])
+    }
+
+    fn mlp_in(&self, spec: &Spec, at: &dyn Fn(&str) -> String) -> Result<(Linear, Option<Linear>)> {
+        let (n, d, m) = (self.names, spec.d_model, spec.d_mlp);
+        if !spec.gated {
+            return Ok((self.linear(&at(n.up), m, d)?, None));
+        }
+        if self.has(&at(n.gate)) {
+            return Ok((self.linear(&at(n.gate), m, d)?, Some(self.linear(&at(n.up), m, d)?)));
+        }
+        let fused = self.linear(&at(n.gate_up), 2 * m, d)?;
+        Ok((rows(&fused, 0, m)?, Some(rows(&fused, m, m)?)))
+    }
+}
+
+fn rows(fused: &Linear, from: usize, count: usize) -> Result<Linear> {
+    // a copy, so that the parts do not keep the whole alive in pieces of uneven alignment
+    let weight = fused.weight.narrow(0, from, count)?.force_contiguous()?;
+    Ok(Linear { weight, bias: fused.bias.as_ref().map(|b| b[from..from + count].to_vec()) })
+}
+
+fn reordered(from: &Linear, order: &[u32]) -> Result<Linear> {
+    let index = Tensor::new(order, from.weight.device())?;
+    let weight = from.weight.index_select(&index, 0)?;
+    Ok(Linear { weight, bias: from.bias.as_ref().map(|b| order.iter().map(|&i| b[i as usize]).collect()) })
+}
+
+/// Rows of each head from `(dim/2, 2)` order, which pairs neighbours, back to `(2, dim/2)`, which pairs halves.
+fn unpermuted(from: Linear, heads: usize, dim: usize) -> Result<Linear> {
+    let half = dim / 2;
+    let order: Vec<u32> = (0..heads)
+        .flat_map(|h| (0..2).flat_map(move |side| (0..half).map(move |i| (h * dim + i * 2 + side) as u32)))
+        .collect();
+    reordered(&from, &order)
+}

@@ -1,0 +1,115 @@
+"""What the peers share: the command line, the clock, the memory, and the one line of JSON that `cargo xtask bench` reads.
+
+    python PEER.py CASE --model FILE --tokens tokens.json --runs N --threads T [--attention eager|sdpa]
+
+A peer gives five functions, one for each case; each returns the numbers by which the peers are compared. Every case runs in a
+fresh process, once to warm up and then `runs` times. Only the returned closure is timed; `check` is computed outside the clock.
+
+    load       the model from its file to the first moment it could run
+    forward    8 rows of 256 tokens, logits of the last position only             check: the watched logits of every row
+    capture    the same, keeping mlp_act (down projection's input) of all layers   check: mean |mlp_act| of every layer
+    attribute  mlp_act * d(logit[target] - mean(logits)) / d(mlp_act), row 0       check: the sum of every layer
+    decode     64 greedy tokens after the prompt, with a KV cache, while unit 100
+               of mlp_act.15 is zero at every step                                 check: the ids
+"""
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+CASES = ["load", "forward", "capture", "attribute", "decode"]
+EDIT_LAYER, EDIT_UNIT = 15, 100
+
+
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("case", choices=CASES)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--tokens", required=True)
+    parser.add_argument("--runs", type=int, required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--attention", default="sdpa", choices=["eager", "sdpa"])
+    return parser.parse_args()
+
+
+def use_threads(count):
+    """Must come before the first import of torch: OpenMP reads its environment once."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
+        os.environ[name] = str(count)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    import torch
+
+    torch.set_num_threads(count)
+    torch.set_num_interop_threads(1)
+    torch.set_grad_enabled(False)
+
+
+def memory(field):
+    """Bytes of one field of /proc/self/status; None where the system has no such file."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
+
+
+def peak_memory():
+    """The kernel's high-water mark of this process alone, or getrusage's (bytes on macOS, KiB elsewhere)."""
+    peak = memory("VmHWM")
+    if peak is None:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return peak
+
+
+def sample(run, runs):
+    """Seconds of each run after one warm-up, and what the last one returned."""
+    seconds, result = [], None
+    for index in range(runs + 1):
+        result = None  # the last run's tensors must not be counted in this run's memory
+        start = time.perf_counter()
+        result = run()
+        if index > 0:
+            seconds.append(time.perf_counter() - start)
+    return seconds, result
+
+
+def versions(*packages):
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def report(peer, case, seconds, check, idle, packages):
+    line = {
+        "peer": peer,
+        "case": case,
+        "seconds": seconds,
+        "peak_rss_bytes": peak_memory(),
+        "idle_rss_bytes": idle,  # after the imports, before the model: what the libraries themselves cost
+        "check": check,
+        "versions": versions(*packages),
+    }
+    print(json.dumps(line), flush=True)
+
+
+def main(peer, packages, cases, load):
+    """Runs one case: `load(options)` makes the model, `cases[name](model, tokens)` gives (what is timed, what is checked)."""
+    options = arguments()
+    tokens = json.loads(Path(options.tokens).read_text())
+    idle = memory("VmRSS")
+    if options.case == "load":
+        seconds, _ = sample(lambda: load(options), options.runs)
+        check = []
+    else:
+        run, digest = cases[options.case](load(options), tokens)
+        seconds, result = sample(run, options.runs)
+        check = digest(result)
+    report(peer, options.case, seconds, check, idle, packages)

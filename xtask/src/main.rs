@@ -1,0 +1,65 @@
+//! The project's automation, so that one tool runs everywhere: `cargo xtask COMMAND`.
+//!
+//! It stays thin and light (two small dependencies, no model code), because every other command waits for it to compile.
+//! What the product can do is a command of the program; what only a developer does is here.
+
+use std::env;
+use std::process::ExitCode;
+
+mod bench;
+mod demo;
+mod docs;
+mod fixtures;
+mod paths;
+mod python;
+mod shell;
+mod test;
+#[cfg(test)]
+mod tidy;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  demo              fetch SmolLM2 and show Pellucid at work on it
+  test              everything that must hold: format, lints, docs, tests
+  fixtures [NAME…]  write the tiny reference models again, and the references of the two real ones (needs Python)
+  docs parity | attribution | check
+                    run the measurement and write docs/NAME.md
+  bench [--peers] [--only CASE,…] [--runs 5] [--rounds 2] [--threads CORES] [--ours PROGRAM]
+                    time ours; with --peers also transformers and TransformerLens, into docs/benchmarks.md
+                    cases: load forward capture attribute decode
+
+Models and Python environments are kept in $PELLUCID_CACHE, else $XDG_CACHE_HOME/pellucid, else ~/.cache/pellucid.
+$PELLUCID_PYTHON names the Python to make environments with; $PELLUCID_PEERS_PYTHON and $PELLUCID_FIXTURES_PYTHON name
+ready-made environments to use instead.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    let outcome = match command {
+        "demo" => demo::run(rest),
+        "test" => test::run(rest),
+        "fixtures" => fixtures::run(rest),
+        "docs" => docs::run(rest),
+        "bench" => bench::run(rest),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("xtask: there is no command `{command}`\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nxtask {command}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Running other programs: each step is announced, timed, and stops everything when it fails.
+
+use std::env;
+use std::fmt::Display;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::paths;
+
+/// A cargo command in the repository, run by the cargo that runs us.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(paths::root()).stdin(Stdio::null());
+    command
+}
+
+/// Any other program, also without a standard input: nothing here may stop to ask.
+pub(crate) fn program(path: &Path) -> Command {
+    let mut command = Command::new(path);
+    command.current_dir(paths::root()).stdin(Stdio::null());
+    command
+}
+
+/// Fetches models through our own program, which keeps them in the cache and checks their hashes.
+pub(crate) fn fetch(models: &[&str]) -> Result<()> {
+    // Release, because whoever fetches here runs the release program next.
+    let mut command = cargo(&["run", "--quiet", "--release", "-p", "pellucid", "--", "fetch"]);
+    command.args(models);
+    step(format!("models {}", models.join(", ")), &mut command)
+}
+
+/// Runs one announced step and prints its time.
+pub(crate) fn step(name: impl Display, command: &mut Command) -> Result<()> {
+    println!("── {name}");
+    let start = Instant::now();
+    run(command).with_context(|| format!("{name} failed after {}", pretty(start.elapsed())))?;
+    println!("   {name}: ok in {}\n", pretty(start.elapsed()));
+    Ok(())
+}
+
+/// Runs a command to its end; a failure says the command, so that it can be repeated by hand.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("could not start `{}`", words(command)))?;
+    if !status.success() {
+        bail!("`{}` ended with {status}", words(command));
+    }
+    Ok(())
+}
+
+/// Runs a command and gives what it printed; its errors go to the terminal.
+pub(crate) fn read(command: &mut Command) -> Result<String> {
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("could not start `{}`", words(command)))?;
+    if !output.status.success() {
+        bail!("`{}` ended with {}", words(command), output.status);
+    }
+    String::from_utf8(output.stdout)
+        .with_context(|| format!("`{}` printed something that is not text", words(command)))
+}
+
+/// Whether a command exists and works; what it prints is not shown.
+pub(crate) fn works(command: &mut Command) -> bool {
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+/// A command as a person would type it.
+fn words(command: &Command) -> String {
+    let name = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    let all = std::iter::once(name).chain(command.get_args());
+    all.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// A duration in the unit that a person would choose.
+pub(crate) fn pretty(time: Duration) -> String {
+    let seconds = time.as_secs();
+    if seconds >= 120 {
+        format!("{} min {:02} s", seconds / 60, seconds % 60)
+    } else {
+        format!("{:.1} s", time.as_secs_f64())
+    }
+}
