@@ -164,8 +164,7 @@ fn one_backward(
     let mut taps = (tap, &mut record);
     let (output, trace) = model.trace(&Batch::one(row.clone()), &plan, &mut taps)?;
     let logits = numbers(&logits_of(output)?)?;
-    model.backward(&trace, &seed_tensor(model, metric, 1)?, rules, &mut taps)?;
-    drop(trace);
+    model.backward(trace, &seed_tensor(model, metric, 1)?, rules, &mut taps)?;
     let value = metric.value(&logits);
     let mut all = BTreeMap::new();
     let mut completeness = Vec::new();
@@ -279,7 +278,7 @@ impl PathRun<'_> {
             let mut taps = (&mut later, &mut path);
             let (_, trace) = self.model.trace(&batch, &plan, &mut taps)?;
             let seed = seed_tensor(self.model, self.metric, scales.len())?;
-            self.model.backward(&trace, &seed, Rules::EXACT, &mut taps)?;
+            self.model.backward(trace, &seed, Rules::EXACT, &mut taps)?;
             let gradient = path.gradient.ok_or_else(|| Error::Request(format!("no gradient reached {}", self.site)))?;
             for row in numbers(&gradient)?.chunks_exact(width) {
                 mean.iter_mut().zip(row).for_each(|(m, g)| *m += f64::from(*g) / steps as f64);

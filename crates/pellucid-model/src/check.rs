@@ -215,7 +215,7 @@ fn gradients(model: &Model, row: &Row) -> Result<Vec<Finding>> {
     let (output, trace) = model.trace(&batch, &Plan::LAST, &mut record)?;
     let logits = output.logits.map(|l| l.flatten_all()?.to_vec1::<f32>()).transpose()?.unwrap_or_default();
     let top = crate::sample::top_k(&logits, 1).first().map_or(0, |t| t.0);
-    model.backward(&trace, &metric_seed(logits.len(), top)?, Rules::EXACT, &mut record)?;
+    model.backward(trace, &metric_seed(logits.len(), top)?, Rules::EXACT, &mut record)?;
     let mut worst = Worst::new("gradient == finite difference (mlp_act, z, resid_post)", 2e-2);
     let mut seed = Seed(0).for_purpose("finite differences");
     for site in sites {
@@ -286,7 +286,7 @@ fn relp_completeness(model: &Model, row: &Row) -> Result<Vec<Finding>> {
     let (output, trace) = model.trace(&Batch::one(row.clone()), &plan, &mut record)?;
     let logits = output.logits.map(|l| l.flatten_all()?.to_vec1::<f32>()).transpose()?.unwrap_or_default();
     let top = crate::sample::top_k(&logits, 1).first().map_or(0, |t| t.0);
-    model.backward(&trace, &metric_seed(logits.len(), top)?, Rules::RELP, &mut record)?;
+    model.backward(trace, &metric_seed(logits.len(), top)?, Rules::RELP, &mut record)?;
     let sum = (record.value(site)? * record.gradient(site)?)?.sum_all()?.to_scalar::<f32>()?;
     let metric = metric_of(&logits, top);
     let mut worst = Worst::new("RelP: Σ embedding·gradient == metric", 1e-3);

@@ -2,7 +2,7 @@
 
 use crate::load::{Checkpoint, Format, Progress};
 use crate::spec::Spec;
-use crate::tokens::{GgufVocab, Tokenizer};
+use crate::tokens::{ChatTemplate, GgufVocab, Tokenizer};
 use crate::weights::{Weights, read};
 use crate::{Error, Result, arch};
 use candle_core::DType;
@@ -113,6 +113,13 @@ impl Model {
     /// The tokenizer that came with the weights.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// The model with another chat template, for one without or with a faulty one.
+    #[must_use]
+    pub fn with_chat_template(mut self, template: ChatTemplate) -> Self {
+        self.tokenizer = self.tokenizer.with_chat_template(template);
+        self
     }
 
     /// How weights are kept.

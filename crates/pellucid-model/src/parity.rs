@@ -101,7 +101,7 @@ impl Dump {
             let plan = Plan { logits: Logits::At(vec![token]), start: None, stop_after: None };
             let (_, trace) = model.trace(batch, &plan, &mut record)?;
             let seed = Tensor::from_vec(seed, (1, vocabulary), &Device::Cpu)?;
-            model.backward(&trace, &seed, Rules::EXACT, &mut record)?;
+            model.backward(trace, &seed, Rules::EXACT, &mut record)?;
             for (key, site) in keys.iter().zip(sites) {
                 gaps.push(self.gap(key, &record.gradient(site)?)?);
             }

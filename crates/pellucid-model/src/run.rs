@@ -269,28 +269,29 @@ impl Model {
 
     /// Takes ∂m/∂logits, `(asked tokens, vocabulary)`, back through everything that `trace` ran, offering
     /// each site's gradient to `tap` (which must be the tap of the forward pass, so that edits are met).
-    /// Returns ∂m/∂(the value at the start): embeddings, or the given `resid_pre`.
-    pub fn backward(&self, trace: &Trace, g_logits: &Tensor, rules: Rules, tap: &mut dyn Tap) -> Result<Tensor> {
+    /// Returns ∂m/∂(the value at the start): embeddings, or the given `resid_pre`. The trace is used up, block
+    /// by block, so that memory falls as the pass goes.
+    pub fn backward(&self, trace: Trace, g_logits: &Tensor, rules: Rules, tap: &mut dyn Tap) -> Result<Tensor> {
         let expected = (trace.asked.len(), self.spec.vocabulary);
         if g_logits.dims2().ok() != Some(expected) {
             let found = g_logits.dims();
             return Err(Error::Request(format!("the logits' gradient has shape {found:?}, expected {expected:?}")));
         }
-        let g = self.logits_back(trace, g_logits, rules, tap)?;
+        let g = self.logits_back(&trace, g_logits, rules, tap)?;
         self.backward_from(trace, g, rules, tap)
     }
 
     /// As [`Model::backward`], from ∂m/∂(the stream after the last block that ran), `(tokens, d_model)`.
-    pub fn backward_from(&self, trace: &Trace, g: Tensor, rules: Rules, tap: &mut dyn Tap) -> Result<Tensor> {
+    pub fn backward_from(&self, trace: Trace, g: Tensor, rules: Rules, tap: &mut dyn Tap) -> Result<Tensor> {
+        let Trace { rows, angles, first, mut blocks, .. } = trace;
         let mut g = g;
-        for (i, saved) in trace.blocks.iter().enumerate().rev() {
-            let layer = trace.first + i;
-            let mut pass =
-                BackPass { spec: &self.spec, layer, rows: &trace.rows, angles: &trace.angles, rules, tap };
-            g = backward(&self.weights.blocks[layer], saved, g, &mut pass)?;
+        while let Some(saved) = blocks.pop() {
+            let layer = first + blocks.len();
+            let mut pass = BackPass { spec: &self.spec, layer, rows: &rows, angles: &angles, rules, tap };
+            g = backward(&self.weights.blocks[layer], &saved, g, &mut pass)?;
         }
-        if trace.first == 0 {
-            let place = Place { site: Site::new(Point::Embeddings, 0), rows: &trace.rows, first_row: 0 };
+        if first == 0 {
+            let place = Place { site: Site::new(Point::Embeddings, 0), rows: &rows, first_row: 0 };
             g = pull(tap, place, g)?;
         }
         Ok(g)

@@ -1,1 +1,9 @@
-//! Placeholder.
+//! Pellucid as a library: the crates under one name.
+//!
+//! - [`core`]: the words: sites, units, edits;
+//! - [`model`]: load, run, tap, edit, differentiate, generate;
+//! - [`interp`]: attribution, ablation, lenses.
+
+pub use pellucid_core as core;
+pub use pellucid_interp as interp;
+pub use pellucid_model as model;

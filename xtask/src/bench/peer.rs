@@ -140,7 +140,14 @@ pub(super) fn others(
     let lens = Peer::script("transformer-lens", &python, "peer_lens.py", &weights, &[]);
     match lens.sample("load", 1, options.threads) {
         Ok(_) => peers.push(lens),
-        Err(error) => notes.push(format!("TransformerLens is left out, it does not load: {error:#}")),
+        Err(error) => {
+            // The note goes into a committed page, which must not name this machine's folders.
+            let cache = paths::cache()?.to_string_lossy().into_owned();
+            let reason =
+                format!("{error:#}").replace(&cache, "CACHE").replace(&*paths::root().to_string_lossy(), ".");
+            println!("   TransformerLens is left out: {reason}\n");
+            notes.push(format!("TransformerLens is left out, it does not load: {reason}"));
+        }
     }
     Ok(())
 }

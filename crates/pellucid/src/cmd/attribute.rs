@@ -1,0 +1,260 @@
+//! `pellucid attribute`: which units made the model say a token, as predicted, and checked by removing them.
+
+use super::verify::{self, Verified};
+use crate::json::{Placed, Token};
+use crate::models::{Loaded, ModelArgs};
+use crate::show::{BOLD, DIM, Out, Table, heat, percent, quoted, signed};
+use crate::text::{Text, TextArgs};
+use anyhow::{Result, ensure};
+use clap::{Args, ValueEnum};
+use pellucid::core::{Seed, Site, UnitId};
+use pellucid::interp::{By, Completeness, Effects, Method, Metric, UnitEffect, attribute};
+use pellucid::model::{Batch, Logits, Plan, sample};
+use serde::Serialize;
+
+/// The method that wins in docs/attribution.md.
+pub(crate) const DEFAULT_METHOD: MethodName = MethodName::Relp;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    text: TextArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// The token to explain, with its leading space if it has one; by default the likeliest.
+    #[arg(long, value_name = "TOK", allow_hyphen_values = true)]
+    target: Option<String>,
+    /// Explain why the target and not this one.
+    #[arg(long, value_name = "TOK", allow_hyphen_values = true)]
+    foil: Option<String>,
+    /// How effects are predicted.
+    #[arg(long, value_enum, default_value_t = DEFAULT_METHOD)]
+    method: MethodName,
+    /// Steps of integrated gradients.
+    #[arg(long, default_value_t = 16)]
+    steps: usize,
+    /// How many to show.
+    #[arg(long, default_value_t = 20, value_name = "K")]
+    top: usize,
+    /// What effects are summed to.
+    #[arg(long, value_enum, default_value_t = ByName::Unit)]
+    by: ByName,
+    /// The token after which the target is said; negative counts from the end.
+    #[arg(long, value_name = "P", allow_hyphen_values = true)]
+    position: Option<i64>,
+    /// Remove the top N one by one, and N random ones, and compare with the prediction.
+    #[arg(long, value_name = "N")]
+    verify: Option<usize>,
+    /// Chooses the random ones.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MethodName {
+    /// Gradients under relevance propagation's rules.
+    Relp,
+    /// Gradient times activation.
+    GradAct,
+    /// Integrated gradients.
+    Ig,
+}
+
+impl MethodName {
+    pub(crate) fn method(self, steps: usize) -> Method {
+        match self {
+            MethodName::Relp => Method::Relp,
+            MethodName::GradAct => Method::GradAct,
+            MethodName::Ig => Method::IntegratedGradients { steps },
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ByName {
+    /// Neurons.
+    Unit,
+    /// Attention heads.
+    Head,
+    /// Attention and MLP of each layer.
+    Layer,
+    /// Input tokens.
+    Token,
+}
+
+impl From<ByName> for By {
+    fn from(by: ByName) -> By {
+        match by {
+            ByName::Unit => By::Unit,
+            ByName::Head => By::Head,
+            ByName::Layer => By::Layer,
+            ByName::Token => By::Token,
+        }
+    }
+}
+
+/// The result on the wire.
+#[derive(Serialize)]
+struct Report {
+    prompt: Vec<Placed>,
+    metric: Explained,
+    method: Method,
+    by: By,
+    effects: Vec<Entry>,
+    completeness: Vec<Completeness>,
+    verify: Option<Verified>,
+}
+
+/// What is explained: `logit[target] − logit[foil]`, or without a foil minus the mean logit.
+#[derive(Serialize)]
+struct Explained {
+    position: usize,
+    target: Token,
+    foil: Option<Token>,
+    value: f64,
+    probability: f64,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Entry {
+    site: Site,
+    unit: Option<UnitId>,
+    effect: f64,
+    share: f64,
+    peak: Placed,
+    effect_at_peak: f64,
+    activation_at_peak: Option<f32>,
+}
+
+impl Arguments {
+    pub(crate) fn run(&self, out: &mut Out) -> Result<()> {
+        let by = By::from(self.by);
+        if self.verify.is_some() {
+            ensure!(matches!(by, By::Unit | By::Head), "--verify removes units or heads; say --by unit or --by head");
+        }
+        let (loaded, mut text) = self.text.read(&self.model)?;
+        let metric = self.metric(&loaded, &text)?;
+        // what stands after the explained position cannot act on it
+        text.row.tokens.truncate(metric.position + 1);
+        text.tokens.truncate(metric.position + 1);
+        let method = self.method.method(self.steps);
+        let sites = by.sites(&loaded.model);
+        let effects = attribute(&loaded.model, &text.row, metric, method, &sites, &mut ())?;
+        let ranked = effects.ranked(by, self.top);
+        let verify = match self.verify {
+            Some(n) => Some(verify::run(&loaded, &text, metric, &effects, by, n, Seed(self.seed))?),
+            None => None,
+        };
+        let entries = ranked.iter().map(|e| entry(e, &text, effects.metric)).collect();
+        let report = Report {
+            prompt: text.tokens.clone(),
+            metric: explained(&loaded, metric, &effects),
+            method,
+            by,
+            effects: entries,
+            completeness: effects.completeness.clone(),
+            verify,
+        };
+        if !out.json("attribute", Some(&loaded), &report)? {
+            self.show(&report, out)?;
+        }
+        Ok(())
+    }
+
+    fn metric(&self, loaded: &Loaded, text: &Text) -> Result<Metric> {
+        let tokenizer = loaded.model.tokenizer();
+        let position = text.position(self.position)?;
+        let target = match &self.target {
+            Some(target) => tokenizer.single_token(target)?,
+            None => likeliest(loaded, text, position)?,
+        };
+        let foil = self.foil.as_ref().map(|f| tokenizer.single_token(f)).transpose()?;
+        Ok(Metric { position, target, foil })
+    }
+
+    fn show(&self, report: &Report, out: &mut Out) -> Result<()> {
+        let m = &report.metric;
+        let foil = m.foil.as_ref().map_or_else(|| "the mean logit".to_owned(), |f| quoted(&f.text));
+        let after = report.prompt.last().map_or_else(String::new, |t| quoted(&t.text));
+        out.line(format!(
+            "{BOLD}{}{BOLD:#} after {after} (position {}): logit above {foil} {:.3}, probability {}",
+            quoted(&m.target.text),
+            m.position,
+            m.value,
+            percent(m.probability)
+        ))?;
+        if self.by == ByName::Token {
+            let mut by_position = vec![0.0; report.prompt.len()];
+            report.effects.iter().for_each(|e| by_position[e.peak.position] = e.effect);
+            let heats: Vec<(String, f64)> =
+                report.prompt.iter().zip(by_position).map(|(t, e)| (t.text.clone(), e)).collect();
+            out.line(heat(&heats))?;
+        }
+        out.line("")?;
+        out.table(effects_table(&report.effects))?;
+        for c in &report.completeness {
+            let gap = (c.sum - c.expected).abs() / c.expected.abs().max(f64::MIN_POSITIVE);
+            out.line(format!(
+                "{DIM}completeness at {}: effects sum to {:.4}, promised {:.4} ({gap:.1e} apart){DIM:#}",
+                c.site, c.sum, c.expected
+            ))?;
+        }
+        report.verify.iter().try_for_each(|v| verify::show(v, out))
+    }
+}
+
+/// The token that the model is likeliest to say after a position.
+fn likeliest(loaded: &Loaded, text: &Text, position: usize) -> Result<u32> {
+    let plan = Plan { logits: Logits::At(vec![position]), start: None, stop_after: None };
+    let output = loaded.model.run(&Batch::one(text.row.clone()), &plan, None, &mut ())?;
+    let logits = output.logits.map(|l| l.flatten_all().and_then(|l| l.to_vec1::<f32>())).transpose();
+    let logits = logits.map_err(pellucid::model::Error::from)?.unwrap_or_default();
+    Ok(sample::top_k(&logits, 1).first().map_or(0, |t| t.0 as u32))
+}
+
+fn explained(loaded: &Loaded, metric: Metric, effects: &Effects) -> Explained {
+    let log_probs = sample::log_softmax(&effects.logits);
+    Explained {
+        position: metric.position,
+        target: loaded.token(metric.target),
+        foil: metric.foil.map(|f| loaded.token(f)),
+        value: effects.metric,
+        probability: f64::from(log_probs[metric.target as usize]).exp(),
+    }
+}
+
+impl Entry {
+    /// The unit, where the entry is one.
+    pub(crate) fn unit(&self) -> Option<&UnitId> {
+        self.unit.as_ref()
+    }
+}
+
+/// An effect with the token where it is largest; its share is of the metric, so shares need not sum to one.
+pub(crate) fn entry(e: &UnitEffect, text: &Text, metric: f64) -> Entry {
+    Entry {
+        site: e.site,
+        unit: e.unit.clone(),
+        effect: e.effect,
+        share: if metric == 0.0 { 0.0 } else { e.effect / metric },
+        peak: text.tokens[e.position].clone(),
+        effect_at_peak: e.effect_there,
+        activation_at_peak: e.activation,
+    }
+}
+
+pub(crate) fn effects_table(entries: &[Entry]) -> Table {
+    let mut table = Table::new(&["unit", ">effect", ">share", "peak token", ">at", ">effect there", ">activation"]);
+    for e in entries {
+        table.row(vec![
+            e.unit.as_ref().map_or_else(|| e.site.to_string(), UnitId::to_string),
+            signed(e.effect),
+            format!("{:+.1}%", e.share * 100.0),
+            quoted(&e.peak.text),
+            e.peak.position.to_string(),
+            signed(e.effect_at_peak),
+            e.activation_at_peak.map_or_else(String::new, |a| format!("{a:+.3}")),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,39 @@
+//! The program `pellucid`: reads arguments, runs one command, and turns every failure into a line on stderr
+//! and an exit code (0 done, 1 failed or a check does not hold, 2 wrong arguments).
+
+mod cmd;
+mod edits;
+mod json;
+mod models;
+mod save;
+mod show;
+mod text;
+
+use clap::Parser;
+use show::Out;
+use std::process::ExitCode;
+
+/// See through an open-weight language model: which neurons made it say this word, and what it says without.
+#[derive(Parser)]
+#[command(name = "pellucid", version, about, max_term_width = 100)]
+struct Cli {
+    /// Print one JSON object (docs/json.md) instead of tables.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: cmd::Command,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut out = Out::new(cli.json);
+    match cli.command.run(&mut out) {
+        Ok(code) => code,
+        // whoever reads our output (`head`) has seen enough
+        Err(error) if show::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            show::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Loading a model for a command, with progress.
+
+use crate::json;
+use crate::show::bar;
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use pellucid::model::load::Progress;
+use pellucid::model::tokens::ChatTemplate;
+use pellucid::model::{Loading, Model, Storage};
+use std::path::{Path, PathBuf};
+
+/// Which model, and how its weights are kept.
+#[derive(Args)]
+pub(crate) struct ModelArgs {
+    /// A built-in name (smollm2, gemma3-270m), a path (.gguf, .safetensors, folder) or a hub id (org/name).
+    #[arg(long, default_value = "smollm2", value_name = "MODEL")]
+    pub(crate) model: String,
+    #[command(flatten)]
+    pub(crate) storage: StorageArgs,
+}
+
+/// How weights are kept in memory.
+#[derive(Args)]
+pub(crate) struct StorageArgs {
+    /// How weights are kept in memory; arithmetic is f32 in any case.
+    #[arg(long, value_enum, default_value_t = Dtype::F32)]
+    pub(crate) dtype: Dtype,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Dtype {
+    F32,
+    Bf16,
+    F16,
+}
+
+impl From<Dtype> for Storage {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::F32 => Storage::F32,
+            Dtype::Bf16 => Storage::Bf16,
+            Dtype::F16 => Storage::F16,
+        }
+    }
+}
+
+/// A model with the name that the user gave it.
+pub(crate) struct Loaded {
+    pub(crate) name: String,
+    pub(crate) model: Model,
+}
+
+impl ModelArgs {
+    pub(crate) fn load(&self) -> Result<Loaded> {
+        load(&self.model, self.storage.dtype)
+    }
+}
+
+/// Loads a model; progress goes to stderr.
+pub(crate) fn load(name: &str, dtype: Dtype) -> Result<Loaded> {
+    let mut shown = Shown::default();
+    let model = Model::load(name, dtype.into(), &mut |progress| shown.loading(progress))?;
+    shown.done();
+    Ok(Loaded { name: name.to_owned(), model })
+}
+
+/// The bar of a fetch or a load.
+#[derive(Default)]
+pub(crate) struct Shown {
+    bar: Option<indicatif::ProgressBar>,
+    item: String,
+}
+
+impl Shown {
+    fn loading(&mut self, progress: Loading) {
+        match progress {
+            Loading::Fetch(progress) => self.fetching(&progress),
+            Loading::Blocks(done, all) => self.set("loading", done as u64, Some(all as u64)),
+        }
+    }
+
+    pub(crate) fn fetching(&mut self, p: &Progress) {
+        self.set(&format!("{} {}", p.stage, p.item), p.done, p.total);
+    }
+
+    fn set(&mut self, item: &str, done: u64, total: Option<u64>) {
+        if self.item != item {
+            self.done();
+            item.clone_into(&mut self.item);
+            self.bar = Some(bar(item, 0));
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_length(total.unwrap_or(done));
+            bar.set_position(done);
+        }
+    }
+
+    pub(crate) fn done(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Loaded {
+    /// Replaces the chat template by the one in a file.
+    pub(crate) fn with_template(mut self, file: Option<&PathBuf>) -> Result<Self> {
+        let Some(file) = file else { return Ok(self) };
+        let source = read(file)?;
+        let tokenizer = self.model.tokenizer();
+        let piece = |id: Option<u32>| id.and_then(|id| tokenizer.piece(id)).unwrap_or_default().to_owned();
+        let (bos, eos) = (piece(tokenizer.bos()), piece(tokenizer.eos().first().copied()));
+        let template = ChatTemplate::new(&source, &bos, &eos).with_context(|| in_file(file))?;
+        self.model = self.model.with_chat_template(template);
+        Ok(self)
+    }
+
+    /// A token for a reader. An embedding may be padded beyond the vocabulary; such an id has no text.
+    pub(crate) fn token(&self, id: u32) -> json::Token {
+        let known = self.model.tokenizer().tokens(&[id]).ok();
+        let text = known.and_then(|t| t.into_iter().next()).map(|t| t.text);
+        json::Token { id, text: text.unwrap_or_else(|| format!("⟨id {id}⟩")) }
+    }
+}
+
+/// Reads a text file, naming it in the error.
+pub(crate) fn read(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// Context for an error in a file's content.
+pub(crate) fn in_file(file: &Path) -> String {
+    format!("in {}", file.display())
+}

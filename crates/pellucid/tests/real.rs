@@ -1,0 +1,77 @@
+//! The program on real models: what it must show of them. They are fetched once with
+//! `pellucid fetch smollm2 gemma3-270m`; these tests never use the network.
+
+use serde_json::Value;
+use std::process::Command;
+
+const MODELS: [&str; 2] = ["smollm2", "gemma3-270m"];
+
+/// Fails with what to do if a model is not in the cache.
+fn need_models() {
+    for name in MODELS {
+        let model = pellucid::model::load::named::find(name).expect("a named model");
+        let path = pellucid::model::load::cache_dir().join("models").join(name).join(model.file);
+        assert!(path.exists(), "{name} is not in the cache; run `pellucid fetch {}`", MODELS.join(" "));
+    }
+}
+
+fn pellucid(arguments: &[&str]) -> String {
+    need_models();
+    let output = Command::new(env!("CARGO_BIN_EXE_pellucid")).args(arguments).output().expect("the program starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(output.status.success(), "{arguments:?}: {stdout}{stderr}");
+    stdout
+}
+
+fn json(arguments: &[&str]) -> Value {
+    let mut all = arguments.to_vec();
+    all.push("--json");
+    let mut object: Value = serde_json::from_str(&pellucid(&all)).expect("one JSON object");
+    object["result"].take()
+}
+
+#[test]
+fn smollm2_knows_the_capital_of_poland() {
+    let answer = pellucid(&["run", "--model", "smollm2", "--chat", "What is the capital of Poland?"]);
+    assert!(answer.contains("Warsaw"), "{answer}");
+}
+
+#[test]
+fn the_lens_shows_where_warsaw_wins_in_gemma() {
+    let prompt = "The capital of France is Paris. The capital of Italy is Rome. The capital of Poland is";
+    let result = json(&["lens", "--model", "gemma3-270m", prompt, "--watch-token", " Warsaw"]);
+    let site = result["watched"][0]["wins_at"].as_str().expect("Warsaw wins");
+    assert!(site.starts_with("resid_post."), "{site}");
+}
+
+#[test]
+fn both_models_pass_their_check() {
+    for name in MODELS {
+        let result = json(&["check", name]);
+        assert_eq!(result["holds"], true, "{result:#}");
+    }
+}
+
+#[test]
+fn both_models_equal_their_references() {
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures");
+    let report = json(&["docs", "parity", "--real-only", "--fixtures", fixtures]);
+    let real = report["real"].as_array().expect("a list");
+    assert_eq!(real.len(), MODELS.len());
+    for model in real {
+        let worst = model["worst"].as_f64().expect("a number");
+        println!("{}: {worst:.1e} at {}", model["model"], model["worst_at"]);
+        assert!(worst <= 1e-3, "{model:#}");
+    }
+}
+
+#[test]
+fn neurons_that_say_warsaw_can_be_found_and_checked() {
+    let prompt = "The capital of France is Paris. The capital of Poland is";
+    let arguments = ["attribute", prompt, "--model", "gemma3-270m", "--target", " Warsaw", "--verify", "20"];
+    let result = json(&arguments);
+    assert!(result["metric"]["probability"].as_f64().expect("a number") > 0.3);
+    let rho = result["verify"]["top"]["rank_correlation_zero"]["rho"].as_f64().expect("a number");
+    assert!(rho > 0.5, "predictions of the top neurons must come true: {rho}");
+}
