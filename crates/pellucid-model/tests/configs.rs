@@ -10,7 +10,7 @@ fn configurations_of_transformers_4_and_5_are_read_alike() {
     for entry in std::fs::read_dir(tiny).expect("fixtures/tiny") {
         let folder = entry.expect("entry").path();
         let newer = folder.join("config.v5.json");
-        if !newer.exists() {
+        if !newer.exists() || !folder.join("model.safetensors").exists() {
             continue;
         }
         let copy = tempfile::tempdir().expect("a folder");

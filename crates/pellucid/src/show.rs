@@ -32,11 +32,6 @@ impl Out {
         Out { json, colour, stream: AutoStream::auto(stdout) }
     }
 
-    /// Whether only JSON may be printed.
-    pub(crate) fn is_json(&self) -> bool {
-        self.json
-    }
-
     /// One line for a person; nothing under `--json`.
     pub(crate) fn line(&mut self, text: impl AsRef<str>) -> Result<()> {
         if !self.json {
