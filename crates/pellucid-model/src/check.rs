@@ -246,7 +246,6 @@ fn norm_of(x: &[f32]) -> f64 {
 
 /// The best of central differences over a ladder of steps: too large a step bends, too small a one drowns in
 /// rounding, and where the model is smooth two neighbouring steps agree.
-#[expect(clippy::too_many_arguments)]
 fn slope(
     model: &Model,
     row: &Row,

@@ -1,5 +1,7 @@
 //! Every architecture against `transformers`: every point of every layer, logits and gradients.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
+
 use pellucid_model::parity::Dump;
 use pellucid_model::{Model, Storage};
 use std::path::{Path, PathBuf};

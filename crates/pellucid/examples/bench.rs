@@ -73,9 +73,8 @@ fn run_case(case: &str, model: &Model, tokens: &Tokens, runs: usize) -> Result<(
             let row = Row::new(tokens.rows[0].clone());
             let metric = Metric::last(&row, tokens.target, None);
             let sites = By::Unit.sites(model);
-            let (seconds, effects) = sample(runs, || {
-                Ok(attribute(model, &row, metric, Method::GradAct, &sites, &mut ())?)
-            })?;
+            let (seconds, effects) =
+                sample(runs, || Ok(attribute(model, &row, metric, Method::GradAct, &sites, &mut ())?))?;
             let sum = |site: &Site| effects.summed(*site).map(|s| s.iter().sum::<f64>());
             (seconds, json!(sites.iter().map(sum).collect::<Vec<Option<f64>>>()))
         }

@@ -101,6 +101,9 @@ pub(crate) struct Answer {
     pub(crate) generation: Option<Generated>,
     pub(crate) score: Option<Score>,
     pub(crate) watch: Vec<Watched>,
+    /// Of every next token, to set two runs side by side; not on the wire.
+    #[serde(skip)]
+    pub(crate) log_probs: Vec<f32>,
 }
 
 /// Generated text.

@@ -21,7 +21,8 @@ pub(crate) fn check(file: &Path, sites: usize) -> Result<()> {
 pub(crate) fn save(file: &Path, model: &Model, values: &[(Site, Tensor)]) -> Result<()> {
     let mut flat = Vec::new();
     for (site, x) in values {
-        let numbers = x.flatten_all().and_then(|x| x.to_vec1::<f32>()).map_err(pellucid::model::Error::from)?;
+        let numbers =
+            x.flatten_all().and_then(|x| x.to_vec1::<f32>()).map_err(pellucid::model::Error::from)?;
         let bytes: Vec<u8> = numbers.iter().flat_map(|v| v.to_le_bytes()).collect();
         flat.push((site.to_string(), x.dims().to_vec(), bytes));
     }
@@ -30,7 +31,9 @@ pub(crate) fn save(file: &Path, model: &Model, values: &[(Site, Tensor)]) -> Res
         let Some((_, shape, bytes)) = flat.first() else { bail!("there is nothing to save") };
         return std::fs::write(file, npy(shape, bytes)).with_context(cannot);
     }
-    let views = flat.iter().map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)));
+    let views = flat
+        .iter()
+        .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)));
     let views = views.collect::<Result<Vec<_>>>()?;
     let about = HashMap::from([
         ("model_sha256".to_owned(), model.sha256().to_owned()),

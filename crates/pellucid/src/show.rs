@@ -65,7 +65,12 @@ impl Out {
     }
 
     /// Prints the JSON object if that is what was asked for, and says whether it did.
-    pub(crate) fn json<T: Serialize>(&mut self, command: &str, model: Option<&Loaded>, result: &T) -> Result<bool> {
+    pub(crate) fn json<T: Serialize>(
+        &mut self,
+        command: &str,
+        model: Option<&Loaded>,
+        result: &T,
+    ) -> Result<bool> {
         if self.json {
             let model = model.map(ModelId::of);
             let envelope = Envelope { pellucid: env!("CARGO_PKG_VERSION"), command, model, result };
@@ -130,6 +135,7 @@ pub(crate) fn tame(text: &str) -> String {
 /// A probability, short but never a false zero.
 pub(crate) fn percent(p: f64) -> String {
     match p {
+        p if p < 1e-11 => "<1e-9%".to_owned(),
         p if p >= 0.0995 => format!("{:.1}%", p * 100.0),
         p if p >= 0.000_095 => format!("{:.2}%", p * 100.0),
         p => format!("{:.0e}%", p * 100.0),

@@ -76,7 +76,8 @@ impl TextArgs {
     }
 
     fn messages(&self, prompt: Option<&str>) -> Result<Vec<Message>> {
-        let message = |role: &str, content: &str| Message { role: role.to_owned(), content: content.to_owned() };
+        let message =
+            |role: &str, content: &str| Message { role: role.to_owned(), content: content.to_owned() };
         let mut all: Vec<Message> = match &self.messages {
             Some(file) => serde_json::from_str(&read(file)?).with_context(|| in_file(file))?,
             None => Vec::new(),
@@ -129,7 +130,11 @@ impl Text {
         let n = self.tokens.len() as i64;
         let asked = asked.unwrap_or(-1);
         let position = if asked < 0 { asked + n } else { asked };
-        ensure!((0..n).contains(&position), "position {asked} is outside the text; its {n} tokens are 0 to {}", n - 1);
+        ensure!(
+            (0..n).contains(&position),
+            "position {asked} is outside the text; its {n} tokens are 0 to {}",
+            n - 1
+        );
         Ok(position as usize)
     }
 }

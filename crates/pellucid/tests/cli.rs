@@ -1,5 +1,7 @@
 //! The program on the tiny reference models: every command, its JSON, and what it does with bad input.
 
+#![allow(clippy::expect_used, clippy::unwrap_used)] // helpers of tests are tests too
+
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -77,7 +79,9 @@ fn points_are_named_and_missing_ones_explained() {
     assert!(text.contains("mlp_act.L") && text.contains("blocks.L.mlp.hook_post"), "{text}");
     assert!(text.contains("not in this model: q_norm_in"), "{text}");
     let result = json(&["points", &tiny("gemma3-gguf/model.gguf")]);
-    assert!(result["points"].as_array().unwrap().iter().all(|p| p["shape"].is_null() != p["missing"].is_null()));
+    assert!(
+        result["points"].as_array().unwrap().iter().all(|p| p["shape"].is_null() != p["missing"].is_null())
+    );
 }
 
 #[test]
@@ -86,7 +90,8 @@ fn every_fixture_passes_its_check() {
     for model in every_fixture() {
         let output = pellucid(&["check", &model]);
         if !output.status.success() {
-            let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            let (out, err) =
+                (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
             let wrong: Vec<&str> = out.lines().filter(|l| l.contains('✗')).collect();
             failures.push(format!("{model}: {} {err}", wrong.join("; ")));
         }
@@ -134,11 +139,13 @@ fn watched_values_are_shown_and_saved() {
     let (npy, safetensors) = (folder.path().join("x.npy"), folder.path().join("x.safetensors"));
     let model = tiny("llama");
     let run = ["run", "the cat", "--model", &model];
-    let result = json(&[&run[..], &["--watch", "mlp_act.1,z.0/h2,attn_probs.1,mlp_act.1/3,lm_head"]].concat());
+    let result =
+        json(&[&run[..], &["--watch", "mlp_act.1,z.0/h2,attn_probs.1,mlp_act.1/3,lm_head"]].concat());
     let watch = result["plain"]["watch"].as_array().unwrap();
     let tokens = result["prompt"].as_array().unwrap().len();
     assert!(watch.len() == 5 && watch.iter().all(|w| w["tokens"].as_array().unwrap().len() == tokens));
-    ok(&[&run[..], &["--watch", "resid_post.0,attn_probs.1", "--save", safetensors.to_str().unwrap()]].concat());
+    ok(&[&run[..], &["--watch", "resid_post.0,attn_probs.1", "--save", safetensors.to_str().unwrap()]]
+        .concat());
     let bytes = std::fs::read(&safetensors).unwrap();
     let saved = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(saved.tensor("resid_post.0").unwrap().shape(), [tokens, 32]);
@@ -152,7 +159,8 @@ fn watched_values_are_shown_and_saved() {
 
 #[test]
 fn a_text_is_scored_token_by_token() {
-    let score = json(&["run", "the", "--model", &tiny("llama"), "--score", " cat sat"])["plain"]["score"].take();
+    let score =
+        json(&["run", "the", "--model", &tiny("llama"), "--score", " cat sat"])["plain"]["score"].take();
     let tokens = score["tokens"].as_array().unwrap();
     let sum: f64 = tokens.iter().map(|t| t["log_prob"].as_f64().unwrap()).sum();
     assert!(!tokens.is_empty() && (sum - score["log_prob"].as_f64().unwrap()).abs() < 1e-4);
@@ -174,7 +182,9 @@ fn attribution_is_complete_ranked_and_verified() {
     let promise = &tokens["completeness"][0];
     let (sum, expected) = (promise["sum"].as_f64().unwrap(), promise["expected"].as_f64().unwrap());
     assert!((sum - expected).abs() < 1e-3 * expected.abs(), "{sum} {expected}");
-    for more in [&["--by", "head", "--verify", "4"][..], &["--by", "layer"], &["--method", "ig", "--steps", "4"]] {
+    for more in
+        [&["--by", "head", "--verify", "4"][..], &["--by", "layer"], &["--method", "ig", "--steps", "4"]]
+    {
         assert!(!json(&[&run[..], more].concat())["effects"].as_array().unwrap().is_empty());
         ok(&[&run[..], more].concat());
     }
@@ -195,7 +205,8 @@ fn the_lens_ends_in_the_model_s_own_answer() {
 #[test]
 fn bad_input_is_named_and_never_a_panic() {
     let llama = tiny("llama");
-    let run = |more: &[&str], naming: &str| fails(&[&["run", "the cat", "--model", &llama], more].concat(), naming);
+    let run =
+        |more: &[&str], naming: &str| fails(&[&["run", "the cat", "--model", &llama], more].concat(), naming);
     run(&["--edit", "mlp_akt.0=0"], "mlp_akt");
     run(&["--edit", "mlp_act.99=0"], "mlp_act.99");
     run(&["--edit", "mlp_act.0/48=0"], "48");

@@ -1,6 +1,8 @@
 //! The program on real models: what it must show of them. They are fetched once with
 //! `pellucid fetch smollm2 gemma3-270m`; these tests never use the network.
 
+#![allow(clippy::expect_used, clippy::unwrap_used)] // helpers of tests are tests too
+
 use serde_json::Value;
 use std::process::Command;
 
@@ -17,7 +19,8 @@ fn need_models() {
 
 fn pellucid(arguments: &[&str]) -> String {
     need_models();
-    let output = Command::new(env!("CARGO_BIN_EXE_pellucid")).args(arguments).output().expect("the program starts");
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_pellucid")).args(arguments).output().expect("the program starts");
     let stderr = String::from_utf8_lossy(&output.stderr);
     let stdout = String::from_utf8(output.stdout).expect("UTF-8");
     assert!(output.status.success(), "{arguments:?}: {stdout}{stderr}");
@@ -62,7 +65,7 @@ fn both_models_equal_their_references() {
     for model in real {
         let worst = model["worst"].as_f64().expect("a number");
         println!("{}: {worst:.1e} at {}", model["model"], model["worst_at"]);
-        assert!(worst <= 1e-3, "{model:#}");
+        assert!(worst <= 1e-4, "{model:#}");
     }
 }
 

@@ -102,7 +102,7 @@ fn plausible(spec: &Spec) -> Result<()> {
             return bad(format!("{name} is {value}, expected 1 to {most}"));
         }
     }
-    if spec.n_heads % spec.n_kv_heads != 0 {
+    if !spec.n_heads.is_multiple_of(spec.n_kv_heads) {
         return bad(format!("{} heads cannot share {} key heads evenly", spec.n_heads, spec.n_kv_heads));
     }
     for rope in &spec.ropes {

@@ -130,7 +130,10 @@ impl Arguments {
     pub(crate) fn run(&self, out: &mut Out) -> Result<()> {
         let by = By::from(self.by);
         if self.verify.is_some() {
-            ensure!(matches!(by, By::Unit | By::Head), "--verify removes units or heads; say --by unit or --by head");
+            ensure!(
+                matches!(by, By::Unit | By::Head),
+                "--verify removes units or heads; say --by unit or --by head"
+            );
         }
         let (loaded, mut text) = self.text.read(&self.model)?;
         let metric = self.metric(&loaded, &text)?;
@@ -192,15 +195,35 @@ impl Arguments {
         }
         out.line("")?;
         out.table(effects_table(&report.effects))?;
-        for c in &report.completeness {
-            let gap = (c.sum - c.expected).abs() / c.expected.abs().max(f64::MIN_POSITIVE);
-            out.line(format!(
-                "{DIM}completeness at {}: effects sum to {:.4}, promised {:.4} ({gap:.1e} apart){DIM:#}",
-                c.site, c.sum, c.expected
-            ))?;
-        }
+        completeness(&report.completeness, out)?;
         report.verify.iter().try_for_each(|v| verify::show(v, out))
     }
+}
+
+/// Says how far the method kept its promises: each of a few, the worst of many.
+fn completeness(promises: &[Completeness], out: &mut Out) -> Result<()> {
+    let gap = |c: &Completeness| (c.sum - c.expected).abs() / c.expected.abs().max(f64::MIN_POSITIVE);
+    let kept = promises.iter().filter(|c| gap(c) < 0.01).count();
+    if promises.len() > 3 {
+        let n = promises.len();
+        out.line(format!(
+            "{DIM}completeness: at {kept} of {n} sites effects sum to what was promised within 1%{DIM:#}"
+        ))?;
+    }
+    let worst = promises.iter().max_by(|a, b| gap(a).total_cmp(&gap(b)));
+    for c in promises.iter().filter(|_| promises.len() <= 3).chain(worst.filter(|_| promises.len() > 3)) {
+        out.line(format!(
+            "{DIM}completeness at {}: effects sum to {:.4}, promised {:.4} ({:.1e} apart){DIM:#}",
+            c.site,
+            c.sum,
+            c.expected,
+            gap(c)
+        ))?;
+    }
+    if kept < promises.len() {
+        out.line(format!("{DIM}where it is far off, more --steps help integrated gradients{DIM:#}"))?;
+    }
+    Ok(())
 }
 
 /// The token that the model is likeliest to say after a position.
@@ -244,7 +267,8 @@ pub(crate) fn entry(e: &UnitEffect, text: &Text, metric: f64) -> Entry {
 }
 
 pub(crate) fn effects_table(entries: &[Entry]) -> Table {
-    let mut table = Table::new(&["unit", ">effect", ">share", "peak token", ">at", ">effect there", ">activation"]);
+    let mut table =
+        Table::new(&["unit", ">effect", ">share", "peak token", ">at", ">effect there", ">activation"]);
     for e in entries {
         table.row(vec![
             e.unit.as_ref().map_or_else(|| e.site.to_string(), UnitId::to_string),

@@ -94,7 +94,8 @@ fn show(report: &Report, out: &mut Out) -> Result<()> {
     let mut table = Table::new(&["", "claim", ">error", ">may be", "worst at"]);
     for c in &report.claims {
         let mark = if c.holds { "✓" } else { "✗" };
-        let numbers = [c.error, c.tolerance].map(|x| if x == 0.0 { "0".to_owned() } else { format!("{x:.1e}") });
+        let numbers =
+            [c.error, c.tolerance].map(|x| if x == 0.0 { "0".to_owned() } else { format!("{x:.1e}") });
         let [error, tolerance] = numbers;
         table.row(vec![mark.to_owned(), c.claim.clone(), error, tolerance, c.at.clone()]);
     }

@@ -86,7 +86,9 @@ impl Arguments {
             cases: Vec::new(),
         };
         match word_at(&loaded, &said) {
-            None => out.line(format!("\nThe model does not say {WORD:?}, so there is nothing here to explain."))?,
+            None => {
+                out.line(format!("\nThe model does not say {WORD:?}, so there is nothing here to explain."))?
+            }
             Some((at, word)) => {
                 report.says_it = true;
                 let ids = question.row.tokens.iter().copied().chain(said.ids().into_iter().take(at));
@@ -106,7 +108,12 @@ impl Arguments {
 fn generate(loaded: &Loaded, row: &Row, list: &[Edit]) -> Result<Generation> {
     let apply = edits::ready(loaded, row, list)?;
     let how = Generating::greedy(TOKENS);
-    Ok(loaded.model.generate(row, &how, &mut *edits::tap(Some(&apply)), &mut |_| ControlFlow::Continue(()))?)
+    Ok(loaded.model.generate(
+        row,
+        &how,
+        &mut *edits::tap(Some(&apply)),
+        &mut |_| ControlFlow::Continue(()),
+    )?)
 }
 
 /// The step that says the word (or its first piece).
@@ -128,14 +135,20 @@ impl Scene<'_> {
         let ranked = effects.ranked(By::Unit, usize::MAX);
         report.neurons = ranked.iter().take(SHOWN).map(|e| entry(e, &text, effects.metric)).collect();
         let all = model.spec().n_layers * model.spec().d_mlp;
-        out.heading(format!("The {SHOWN} of its {all} neurons that do most for {:?}", self.loaded.token(self.word).text))?;
+        out.heading(format!(
+            "The {SHOWN} of its {all} neurons that do most for {:?}",
+            self.loaded.token(self.word).text
+        ))?;
         out.table(effects_table(&report.neurons))?;
         out.line(
             "Effect: what the neuron adds to the word's logit over the mean logit, predicted from one forward and one\n\
-             backward pass. Peak token: where in the text it does so.",
+             backward pass. Peak token: where in the text it does so. Neurons that act at the first token carry what\n\
+             every text needs (its activations there are huge), so they are left on below.",
         )?;
-        // only those that speak for the word: without them it should become less likely
-        let pushing: Vec<UnitId> = ranked.into_iter().filter(|e| e.effect > 0.0).filter_map(|e| e.unit).collect();
+        // Only those that speak for the word: without them it should become less likely. And none that act at the
+        // first token: that is where models keep massive activations that every text needs.
+        let speak = ranked.into_iter().filter(|e| e.effect > 0.0 && e.position > 0);
+        let pushing: Vec<UnitId> = speak.filter_map(|e| e.unit).collect();
         report.cases.push(self.case("as it is", 0, Vec::new())?);
         let mut used = 0;
         for k in LADDER.into_iter().filter(|&k| k <= pushing.len()) {
@@ -172,30 +185,44 @@ impl Scene<'_> {
         let word = format!(">P({WORD})");
         let mut table = Table::new(&["", &word, QUESTION, OTHER]);
         for c in &report.cases {
-            table.row(vec![c.name.clone(), percent(c.probability), quoted(&c.answer), quoted(&c.other_answer)]);
+            table.row(vec![c.name.clone(), percent(c.probability), short(&c.answer), short(&c.other_answer)]);
         }
         out.table(table)?;
         out.line("")?;
         out.line(match report.changed_at {
-            Some(k) => format!(
-                "Setting {k} neurons to zero takes {WORD} out of the answer; smaller steps of {LADDER:?} did not.\n\
-                 The random ones are as many in the same layers: what they change is what any {k} would."
-            ),
+            Some(k) => {
+                let fewer: Vec<String> = LADDER.iter().filter(|&&l| l < k).map(usize::to_string).collect();
+                let fewer = if fewer.is_empty() { String::new() } else { format!(" ({} do not)", fewer.join(", ")) };
+                format!(
+                    "Setting {k} neurons to zero takes {WORD} out of the answer{fewer}. The random ones are as many in the\n\
+                     same layers: what they change is what any {k} would. The second question shows what else was lost."
+                )
+            }
             None => format!("Even {used} neurons off did not take {WORD} out of the answer; the probability shows what they did."),
         })?;
-        out.line(format!("P({WORD}) is its probability after the same beginning of the answer in every row."))?;
+        out.line(format!(
+            "P({WORD}) is its probability after the same beginning of the answer in every row."
+        ))?;
         out.heading("Try next")?;
         let unit = report.neurons.first().and_then(|n| n.unit()).map_or_else(String::new, UnitId::to_string);
         for line in [
             format!("pellucid run --chat {QUESTION:?} --edit {unit}=0"),
             format!("pellucid run \"The capital of Poland is\" --watch {unit}"),
             "pellucid attribute \"The capital of Poland is\" --verify 20".to_owned(),
-            "pellucid lens --model gemma3-270m \"The capital of France is Paris. The capital of Poland is\"".to_owned(),
+            "pellucid lens --model gemma3-270m \"The capital of France is Paris. The capital of Poland is\""
+                .to_owned(),
         ] {
             out.line(format!("  {line}"))?;
         }
         Ok(())
     }
+}
+
+/// An answer's beginning, on one line.
+fn short(answer: &str) -> String {
+    const MOST: usize = 70;
+    let begin: String = answer.chars().take(MOST).collect();
+    if begin.len() < answer.len() { quoted(&(begin + "…")) } else { quoted(answer) }
 }
 
 /// How many and which units in each layer.
@@ -210,7 +237,8 @@ fn by_layer(units: &[UnitId]) -> BTreeMap<Site, Vec<u32>> {
 }
 
 fn zero(units: &[UnitId]) -> Vec<Edit> {
-    let edit = |(site, list)| Edit { site, target: Target::Units(list), positions: Positions::All, op: Op::Zero };
+    let edit =
+        |(site, list)| Edit { site, target: Target::Units(list), positions: Positions::All, op: Op::Zero };
     by_layer(units).into_iter().map(edit).collect()
 }
 
@@ -221,7 +249,9 @@ fn random_like(loaded: &Loaded, units: &[UnitId], seed: Seed) -> Vec<UnitId> {
     let mut random = Vec::new();
     for (site, taken) in by_layer(units) {
         let free: Vec<usize> = (0..width).filter(|&i| !taken.contains(&(i as u32))).collect();
-        random.extend(seed.choose(free.len(), taken.len()).into_iter().map(|i| UnitId::coordinate(site, free[i])));
+        random.extend(
+            seed.choose(free.len(), taken.len()).into_iter().map(|i| UnitId::coordinate(site, free[i])),
+        );
     }
     random
 }

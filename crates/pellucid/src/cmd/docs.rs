@@ -43,8 +43,9 @@ impl Arguments {
 /// The tiny checkpoints: name and path.
 pub(crate) fn tiny(fixtures: &Path) -> Result<Vec<(String, PathBuf)>> {
     let folder = fixtures.join("tiny");
-    let entries = std::fs::read_dir(&folder)
-        .with_context(|| format!("cannot list {}; run from the repository's root or say --fixtures", folder.display()))?;
+    let entries = std::fs::read_dir(&folder).with_context(|| {
+        format!("cannot list {}; run from the repository's root or say --fixtures", folder.display())
+    })?;
     let mut all = Vec::new();
     for entry in entries {
         let path = entry?.path();
@@ -78,9 +79,13 @@ fn checks(fixtures: &Path, real_only: bool, out: &mut Out) -> Result<()> {
     let mut rows = Vec::new();
     for (name, path) in models {
         let loaded = load(&path, Dtype::F32)?;
-        let findings = check::findings(&loaded, &check::default_tokens(&loaded)).with_context(|| name.clone())?;
-        let near = |f: &pellucid::model::check::Finding| if f.tolerance > 0.0 { f.error / f.tolerance } else { f.error };
-        let tightest = findings.iter().max_by(|a, b| near(a).total_cmp(&near(b))).context("nothing was checked")?;
+        let findings =
+            check::findings(&loaded, &check::default_tokens(&loaded)).with_context(|| name.clone())?;
+        let near = |f: &pellucid::model::check::Finding| {
+            if f.tolerance > 0.0 { f.error / f.tolerance } else { f.error }
+        };
+        let tightest =
+            findings.iter().max_by(|a, b| near(a).total_cmp(&near(b))).context("nothing was checked")?;
         rows.push(Checked {
             model: name,
             claims: findings.len(),
@@ -107,7 +112,11 @@ fn checks_page(rows: &[Checked]) -> Result<String> {
     for r in rows {
         let holding = r.claims - r.failed.len();
         let (error, tolerance) = (r.error, r.tolerance);
-        writeln!(page, "| {} | {} | {holding} | {} | {error:.1e} | {tolerance:.0e} |", r.model, r.claims, r.tightest)?;
+        writeln!(
+            page,
+            "| {} | {} | {holding} | {} | {error:.1e} | {tolerance:.0e} |",
+            r.model, r.claims, r.tightest
+        )?;
     }
     let failed: Vec<String> =
         rows.iter().flat_map(|r| r.failed.iter().map(|c| format!("- {}: {c}\n", r.model))).collect();

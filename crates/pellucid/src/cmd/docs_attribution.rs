@@ -96,7 +96,10 @@ struct Scores<'a> {
     top: Vec<UnitId>,
 }
 
-fn measure(loaded: &Loaded, (prompt, target, foil): (&'static str, &'static str, &'static str)) -> Result<Row> {
+fn measure(
+    loaded: &Loaded,
+    (prompt, target, foil): (&'static str, &'static str, &'static str),
+) -> Result<Row> {
     let text = text::plain(loaded, prompt)?;
     let tokenizer = loaded.model.tokenizer();
     let metric =
@@ -174,7 +177,9 @@ fn page(all: &[Measured]) -> Result<String> {
             let prompt = format!("{}**{}** / {}", tame(row.prompt), row.target, row.foil.trim());
             match &row.ranks {
                 Some(ranks) => writeln!(page, "| {prompt} | {:+.2} | {} |", row.metric, cells(ranks))?,
-                None => writeln!(page, "| {prompt} | {:+.2} |{}", row.metric, " not preferred | |".repeat(4))?,
+                None => {
+                    writeln!(page, "| {prompt} | {:+.2} |{}", row.metric, " not preferred | |".repeat(4))?
+                }
             }
         }
         writeln!(page, "| **mean** | | {} |", cells(&measured.mean))?;
@@ -209,7 +214,11 @@ fn verdict(all: &[Measured]) -> Result<String> {
         MethodName::GradAct => 1,
         MethodName::Ig => 2,
     };
-    let agrees = if order[0] == default { "which is the winner" } else { "which is not the winner and must be changed" };
+    let agrees = if order[0] == default {
+        "which is the winner"
+    } else {
+        "which is not the winner and must be changed"
+    };
     writeln!(text, "The program's default is {}, {agrees}.", METHODS[default])?;
     Ok(text)
 }

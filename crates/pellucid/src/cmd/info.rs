@@ -110,7 +110,10 @@ fn show(loaded: &Loaded, r: &Report, out: &mut Out) -> Result<()> {
     line("file", format!("{}: {}", r.format, types.join(", ")));
     line("weights in memory", format!("{} as f32, {} as bf16 or f16", mib(r.bytes_f32), mib(r.bytes_bf16)));
     line("chat template", if r.chat_template { "yes" } else { "no" }.to_owned());
-    line("begins with", r.bos.as_ref().map_or_else(|| "none".to_owned(), |t| tokens(std::slice::from_ref(t))));
+    line(
+        "begins with",
+        r.bos.as_ref().map_or_else(|| "none".to_owned(), |t| tokens(std::slice::from_ref(t))),
+    );
     line("ends with", tokens(&r.eos));
     line("sha256", model.sha256().to_owned());
     line("tokenizer hash", model.tokenizer().hash());

@@ -70,9 +70,12 @@ impl Arguments {
         let position = text.position(self.position)?;
         let model = &loaded.model;
         let tokenizer = model.tokenizer();
-        let mut watched = self.watch_token.iter().map(|t| tokenizer.single_token(t)).collect::<Result<Vec<_>, _>>()?;
+        let mut watched =
+            self.watch_token.iter().map(|t| tokenizer.single_token(t)).collect::<Result<Vec<_>, _>>()?;
         let spinner = bar("reading every layer", model.spec().n_layers);
-        let look = |watched: &[u32]| lens(model, &text.row, position, self.top.max(1), watched, self.sub_blocks, &mut ());
+        let look = |watched: &[u32]| {
+            lens(model, &text.row, position, self.top.max(1), watched, self.sub_blocks, &mut ())
+        };
         let mut rows = look(&watched)?;
         if watched.is_empty() {
             watched.extend(rows.last().and_then(|r| r.top.first()).map(|t| t.id));
@@ -96,7 +99,8 @@ fn winner(loaded: &Loaded, rows: &[LensRow], i: usize, id: u32) -> Winner {
 }
 
 fn read(loaded: &Loaded, row: &LensRow) -> Read {
-    let ranked = |t: &LensToken| Ranked { token: loaded.token(t.id), probability: t.probability, rank: t.rank };
+    let ranked =
+        |t: &LensToken| Ranked { token: loaded.token(t.id), probability: t.probability, rank: t.rank };
     Read {
         site: row.site,
         top: row.top.iter().map(ranked).collect(),
@@ -108,9 +112,14 @@ fn read(loaded: &Loaded, row: &LensRow) -> Read {
 
 fn show(report: &Report, out: &mut Out) -> Result<()> {
     if let Some(at) = report.prompt.get(report.position) {
-        out.line(format!("{BOLD}next token after {} (position {}){BOLD:#}\n", quoted(&at.text), at.position))?;
+        out.line(format!(
+            "{BOLD}next token after {} (position {}){BOLD:#}\n",
+            quoted(&at.text),
+            at.position
+        ))?;
     }
-    let followed: Vec<String> = report.watched.iter().map(|w| format!(">{}", quoted(&w.token.text))).collect();
+    let followed: Vec<String> =
+        report.watched.iter().map(|w| format!(">{}", quoted(&w.token.text))).collect();
     let mut header = vec!["site", "top tokens"];
     header.extend(followed.iter().map(String::as_str));
     header.extend([">KL to final", ">entropy"]);
@@ -127,7 +136,9 @@ fn show(report: &Report, out: &mut Out) -> Result<()> {
     for w in &report.watched {
         let name = quoted(&w.token.text);
         out.line(match w.wins_at {
-            Some(site) => format!("{GOOD}{name} becomes the likeliest token at {site} and stays it to the end{GOOD:#}"),
+            Some(site) => {
+                format!("{GOOD}{name} becomes the likeliest token at {site} and stays it to the end{GOOD:#}")
+            }
             None => format!("{name} is not the likeliest token at the end"),
         })?;
     }

@@ -79,7 +79,10 @@ fn shape(spec: &Spec, point: Point) -> String {
 
 fn show(report: &Report, out: &mut Out) -> Result<()> {
     let last = report.layers.saturating_sub(1);
-    out.line(format!("{BOLD}{} layers{BOLD:#}; a site is written mlp_act.L with L from 0 to {last}\n", report.layers))?;
+    out.line(format!(
+        "{BOLD}{} layers{BOLD:#}; a site is written mlp_act.L with L from 0 to {last}\n",
+        report.layers
+    ))?;
     let layered = |name: &Option<String>| {
         let name = name.as_deref().unwrap_or("–");
         name.replacen(".0.", ".L.", 1)
@@ -88,7 +91,13 @@ fn show(report: &Report, out: &mut Out) -> Result<()> {
     for p in report.points.iter().filter(|p| p.missing.is_none()) {
         let name = if p.per_layer { format!("{}.L", p.point) } else { p.point.to_owned() };
         let shape = p.shape.clone().unwrap_or_default();
-        table.row(vec![name, shape, layered(&p.transformer_lens), layered(&p.hugging_face), p.about.to_owned()]);
+        table.row(vec![
+            name,
+            shape,
+            layered(&p.transformer_lens),
+            layered(&p.hugging_face),
+            p.about.to_owned(),
+        ]);
     }
     out.table(table)?;
     for p in &report.points {

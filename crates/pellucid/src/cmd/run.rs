@@ -2,7 +2,7 @@
 
 use super::watch::{self, Watch};
 use crate::edits;
-use crate::json::{Answer, Generated, Run, Sampling, Score, Scored};
+use crate::json::{Answer, Generated, Run, Sampling, Score, Scored, Token};
 use crate::models::{Loaded, ModelArgs};
 use crate::save;
 use crate::show::{BOLD, DIM, Out, Table, percent, quoted, signed};
@@ -10,7 +10,6 @@ use crate::text::{Text, TextArgs};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use pellucid::model::{self, Apply, Generating, Row, sample};
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -52,19 +51,19 @@ pub(crate) struct Arguments {
 #[derive(Args)]
 struct DrawArgs {
     /// 0 always takes the likeliest token.
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     temperature: f32,
     /// Draw from the K likeliest tokens only.
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
     /// Draw from the likeliest tokens that reach this probability together.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f32>,
     /// Draw from tokens at least this likely, relative to the likeliest.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     min_p: Option<f32>,
     /// Penalty on tokens that are in the text already; 1 is none.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     repetition: f32,
     /// Makes draws repeatable.
     #[arg(long, default_value_t = 0)]
@@ -180,7 +179,8 @@ impl Job<'_> {
         match self.task {
             Task::Next(top) => {
                 let logits = model.next_logits(&row, &mut *edits::tap(apply))?;
-                let likeliest = sample::top_k(&sample::log_softmax(&logits), *top).into_iter();
+                answer.log_probs = sample::log_softmax(&logits);
+                let likeliest = sample::top_k(&answer.log_probs, *top).into_iter();
                 let scored = likeliest.map(|(id, p)| Scored::new(self.loaded.token(id as u32), p));
                 answer.next = Some(scored.collect());
             }
@@ -216,12 +216,15 @@ impl Job<'_> {
         if let Some(label) = label {
             out.heading(label)?;
         }
-        let mut failure = None;
-        let mut each = |step: &model::Step| match out.piece(&step.text) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failure = Some(error);
-                ControlFlow::Break(())
+        let (mut failure, mut shown) = (None, 0);
+        let mut each = |step: &model::Step| {
+            shown += step.text.len();
+            match out.piece(&step.text) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failure = Some(error);
+                    ControlFlow::Break(())
+                }
             }
         };
         let prompt = &self.text.row;
@@ -229,8 +232,7 @@ impl Job<'_> {
         if let Some(error) = failure {
             return Err(error);
         }
-        // text held back until the end is in no piece
-        let shown: usize = generation.steps.iter().map(|s| s.text.len()).sum();
+        // text held back until the end came too late for `each`
         out.piece(generation.text.get(shown..).unwrap_or_default())?;
         out.line("")?;
         let generated = Generated::new(&generation, |id| self.loaded.token(id));
@@ -245,15 +247,16 @@ impl Job<'_> {
         let all = self.loaded.model.log_probs(row, &mut *edits::tap(apply))?;
         let scored = row.tokens.iter().zip(all).skip(row.prompt);
         let scored = scored.map(|(&id, p)| Some(Scored::new(self.loaded.token(id), p?)));
-        let tokens: Vec<Scored> = scored.collect::<Option<_>>().context("the prompt before the text is empty")?;
+        let tokens: Vec<Scored> =
+            scored.collect::<Option<_>>().context("the prompt before the text is empty")?;
         Ok(Score { log_prob: tokens.iter().map(|t| f64::from(t.log_prob)).sum(), tokens })
     }
 }
 
 fn show(result: &Run, out: &mut Out) -> Result<()> {
     let edited = result.edited.as_ref();
-    if let Some(plain) = &result.plain.next {
-        next(plain, edited.and_then(|e| e.next.as_deref()), out)?;
+    if result.plain.next.is_some() {
+        next(&result.plain, edited, out)?;
     }
     if let Some(plain) = &result.plain.score {
         score(plain, edited.and_then(|e| e.score.as_ref()), out)?;
@@ -268,33 +271,32 @@ fn show(result: &Run, out: &mut Out) -> Result<()> {
 }
 
 /// Next tokens; with edits those of both runs, in one table with the change.
-fn next(plain: &[Scored], edited: Option<&[Scored]>, out: &mut Out) -> Result<()> {
+fn next(plain: &Answer, edited: Option<&Answer>, out: &mut Out) -> Result<()> {
+    let listed = |a: &Answer| a.next.iter().flatten().map(|t| t.token.clone()).collect::<Vec<_>>();
     let Some(edited) = edited else {
         let mut table = Table::new(&["next token", ">probability", ">log-prob", ">id"]);
-        for t in plain {
+        for t in plain.next.iter().flatten() {
             let (p, l) = (percent(t.probability), format!("{:.3}", t.log_prob));
             table.row(vec![quoted(&t.token.text), p, l, t.token.id.to_string()]);
         }
         return out.table(table);
     };
-    let mut both: BTreeMap<u32, (&str, Option<f64>, Option<f64>)> = BTreeMap::new();
-    for t in plain {
-        both.entry(t.token.id).or_insert((&t.token.text, None, None)).1 = Some(t.probability);
-    }
-    for t in edited {
-        both.entry(t.token.id).or_insert((&t.token.text, None, None)).2 = Some(t.probability);
-    }
-    let mut rows: Vec<_> = both.into_iter().collect();
-    let larger = |r: &(u32, (&str, Option<f64>, Option<f64>))| r.1.1.unwrap_or(0.0).max(r.1.2.unwrap_or(0.0));
-    rows.sort_by(|a, b| larger(b).total_cmp(&larger(a)));
+    let p = |answer: &Answer, id: u32| answer.log_probs.get(id as usize).map_or(0.0, |l| f64::from(*l).exp());
+    let mut tokens = listed(plain);
+    tokens.extend(listed(edited));
+    tokens.sort_by(|a, b| {
+        let larger = |t: &Token| p(plain, t.id).max(p(edited, t.id));
+        larger(b).total_cmp(&larger(a)).then(a.id.cmp(&b.id))
+    });
+    tokens.dedup_by_key(|t| t.id);
     let mut table = Table::new(&["next token", ">plain", ">edited", ">change", ">id"]);
-    let shown = |p: Option<f64>| p.map_or_else(|| "·".to_owned(), percent);
-    for (id, (text, a, b)) in rows {
-        let change = a.zip(b).map_or_else(|| "·".to_owned(), |(a, b)| format!("{:+.2}", (b - a) * 100.0));
-        table.row(vec![quoted(text), shown(a), shown(b), change, id.to_string()]);
+    for t in tokens {
+        let (before, after) = (p(plain, t.id), p(edited, t.id));
+        let change = format!("{:+.2}", (after - before) * 100.0);
+        table.row(vec![quoted(&t.text), percent(before), percent(after), change, t.id.to_string()]);
     }
     out.table(table)?;
-    out.line(format!("{DIM}· not among the first {} of that run; change in percentage points{DIM:#}", plain.len()))
+    out.line(format!("{DIM}change in percentage points{DIM:#}"))
 }
 
 fn score(plain: &Score, edited: Option<&Score>, out: &mut Out) -> Result<()> {

@@ -54,7 +54,11 @@ pub(crate) fn run(
         _ => random_units(&loaded.model, &sites, n, seed),
     };
     let group = |units: Vec<UnitId>, what: &str| group(loaded, text, metric, effects, units, what);
-    Ok(Verified { seed: seed.0, top: group(top, "removing the top units")?, random: group(random, "random units")? })
+    Ok(Verified {
+        seed: seed.0,
+        top: group(top, "removing the top units")?,
+        random: group(random, "random units")?,
+    })
 }
 
 fn random_heads(loaded: &Loaded, sites: &[Site], n: usize, seed: Seed) -> Vec<UnitId> {
@@ -77,7 +81,8 @@ fn group(
     let rank_correlation_zero = rank_correlation(&predicted, &zero);
     let rank_correlation_text_mean = rank_correlation(&predicted, &mean);
     let tried = units.into_iter().zip(predicted).zip(zero.into_iter().zip(mean));
-    let units = tried.map(|((unit, predicted), (zero, text_mean))| Tried { unit, predicted, zero, text_mean });
+    let units =
+        tried.map(|((unit, predicted), (zero, text_mean))| Tried { unit, predicted, zero, text_mean });
     Ok(Group { units: units.collect(), rank_correlation_zero, rank_correlation_text_mean })
 }
 

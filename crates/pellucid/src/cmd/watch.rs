@@ -129,7 +129,12 @@ fn site_token(site: Site, at: &Placed, row: &[f32], keys: usize) -> SiteToken {
         Shape::Attention => format!("{site}/h{} to {}", largest / keys.max(1), largest % keys.max(1)),
         _ => UnitId::coordinate(site, largest).to_string(),
     };
-    SiteToken { at: at.clone(), norm: length(row), largest: name, value: row.get(largest).copied().unwrap_or(0.0) }
+    SiteToken {
+        at: at.clone(),
+        norm: length(row),
+        largest: name,
+        value: row.get(largest).copied().unwrap_or(0.0),
+    }
 }
 
 /// A table for one site or unit.
@@ -140,7 +145,13 @@ pub(crate) fn show(watched: &Watched, label: &str, out: &mut Out) -> Result<()> 
             let mut table = Table::new(&[">", "token", ">norm", "largest", ">value"]);
             for t in tokens {
                 let (norm, value) = (format!("{:.3}", t.norm), format!("{:+.3}", t.value));
-                table.row(vec![t.at.position.to_string(), quoted(&t.at.text), norm, t.largest.clone(), value]);
+                table.row(vec![
+                    t.at.position.to_string(),
+                    quoted(&t.at.text),
+                    norm,
+                    t.largest.clone(),
+                    value,
+                ]);
             }
             out.table(table)
         }
@@ -151,7 +162,8 @@ pub(crate) fn show(watched: &Watched, label: &str, out: &mut Out) -> Result<()> 
                 table.row(vec![t.at.position.to_string(), quoted(&t.at.text), format!("{:+.3}", t.value)]);
             }
             out.table(table)?;
-            let heat: Vec<(String, f64)> = tokens.iter().map(|t| (t.at.text.clone(), f64::from(t.value))).collect();
+            let heat: Vec<(String, f64)> =
+                tokens.iter().map(|t| (t.at.text.clone(), f64::from(t.value))).collect();
             out.line(crate::show::heat(&heat))
         }
     }
