@@ -270,7 +270,8 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "mlp_act.3", "mlp_act.3/7", "mlp_act.3/7=", "mlp_act.3/h1=0", "a=b", "mlp_act.3/7=nan"]
+        for text in
+            ["", "mlp_act.3", "mlp_act.3/7", "mlp_act.3/7=", "mlp_act.3/h1=0", "a=b", "mlp_act.3/7=nan"]
         {
             assert!(text.parse::<Edit>().is_err(), "{text}");
         }

@@ -8,9 +8,9 @@ pub struct Seed(pub u64);
 impl Seed {
     /// An independent seed for a named purpose, so that two uses of one seed do not share their numbers.
     pub fn for_purpose(self, purpose: &str) -> Seed {
-        let mixed = purpose.bytes().fold(self.0 ^ 0xcbf2_9ce4_8422_2325, |h, b| {
-            (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let mixed = purpose
+            .bytes()
+            .fold(self.0 ^ 0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
         Seed(Seed(mixed).next())
     }
 

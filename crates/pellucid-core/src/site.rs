@@ -117,7 +117,9 @@ pub enum NameError {
         point: Point,
     },
     /// A unit's index is malformed.
-    #[error("{found:?} is not a unit; write site/index, e.g. mlp_act.3/1054, mlp_act.3/1054+ or z.3/h5 for a head")]
+    #[error(
+        "{found:?} is not a unit; write site/index, e.g. mlp_act.3/1054, mlp_act.3/1054+ or z.3/h5 for a head"
+    )]
     Unit {
         /// What was written.
         found: String,

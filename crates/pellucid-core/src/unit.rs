@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn units_survive_their_own_spelling() {
-        for text in ["mlp_act.3/1054", "mlp_act.3/1054+", "mlp_act.3/1054-", "z.3/h5", "sae:a/b/7", "lm_head/12"]
+        for text in
+            ["mlp_act.3/1054", "mlp_act.3/1054+", "mlp_act.3/1054-", "z.3/h5", "sae:a/b/7", "lm_head/12"]
         {
             assert_eq!(text.parse::<UnitId>().unwrap().to_string(), text);
         }

@@ -79,11 +79,13 @@ pub fn ablate_each(
         let start = record.value(pre(site))?;
         let values = tensor(record.value(*site)?.flatten_from(1).and_then(|x| x.to_vec2::<f32>()))?;
         for group in list.chunks((BATCH_TOKENS / row.tokens.len()).max(1)) {
-            let mut tap = Replace { site: *site, rows: group.iter().map(|(_, r)| fill(r, with, &values)).collect() };
+            let mut tap =
+                Replace { site: *site, rows: group.iter().map(|(_, r)| fill(r, with, &values)).collect() };
             let rows = group.len();
             let x = tensor(Tensor::cat(&vec![start.clone(); rows], 0))?;
             let asked = (0..rows).map(|r| r * row.tokens.len() + metric.position).collect();
-            let plan = Plan { logits: Logits::At(asked), start: Some((site.layer as usize, x)), stop_after: None };
+            let plan =
+                Plan { logits: Logits::At(asked), start: Some((site.layer as usize, x)), stop_after: None };
             let output = model.run(&Batch { rows: vec![row.clone(); rows] }, &plan, None, &mut tap)?;
             for ((i, _), v) in group.iter().zip(value(metric, &output.logits, rows)?) {
                 changes[*i] = v - plain;
@@ -111,7 +113,9 @@ fn coordinates(model: &Model, unit: &UnitId) -> Result<(Site, std::ops::Range<us
     }
     let Some(width) = model.spec().width_at(site.point) else { return bad("it is no coordinate of a token") };
     match index {
-        pellucid_core::Index::Coordinate(i) if (*i as usize) < width => Ok((*site, *i as usize..*i as usize + 1)),
+        pellucid_core::Index::Coordinate(i) if (*i as usize) < width => {
+            Ok((*site, *i as usize..*i as usize + 1))
+        }
         pellucid_core::Index::Head(h) => match model.spec().heads_at(site.point) {
             Some(heads) if (*h as usize) < heads => {
                 let dim = width / heads;

@@ -187,7 +187,13 @@ fn total(effects: &[f32]) -> f64 {
     effects.iter().map(|e| f64::from(*e)).sum()
 }
 
-fn site_effects(model: &Model, row: &Row, site: Site, activations: Vec<f32>, effects: Vec<f32>) -> SiteEffects {
+fn site_effects(
+    model: &Model,
+    row: &Row,
+    site: Site,
+    activations: Vec<f32>,
+    effects: Vec<f32>,
+) -> SiteEffects {
     let width = activations.len() / row.tokens.len().max(1);
     SiteEffects { width, heads: model.spec().heads_at(site.point).unwrap_or(1), activations, effects }
 }
@@ -207,7 +213,8 @@ impl Tap for Path<'_> {
         let factors: Vec<f32> = (at.rows.iter().zip(self.scales))
             .flat_map(|(row, s)| std::iter::repeat_n(*s as f32, row.tokens.len()))
             .collect();
-        let shape: Vec<usize> = std::iter::once(factors.len()).chain(std::iter::repeat_n(1, x.rank() - 1)).collect();
+        let shape: Vec<usize> =
+            std::iter::once(factors.len()).chain(std::iter::repeat_n(1, x.rank() - 1)).collect();
         Ok(x.broadcast_mul(&Tensor::from_vec(factors, shape, x.device())?)?)
     }
     fn pullback(&mut self, _: Place<'_>, g: Tensor) -> pellucid_model::Result<Tensor> {
@@ -230,14 +237,16 @@ fn integrated(
 ) -> Result<Effects> {
     let pre = |site: &Site| Site::new(Point::ResidPre, site.layer as usize);
     let from_layer = |site: &Site| site.point.per_layer();
-    let mut record = Record::new(sites.iter().copied().chain(sites.iter().filter(|s| from_layer(s)).map(pre)));
+    let mut record =
+        Record::new(sites.iter().copied().chain(sites.iter().filter(|s| from_layer(s)).map(pre)));
     let plan = Plan { logits: Logits::At(vec![metric.position]), start: None, stop_after: None };
     let output = model.run(&Batch::one(row.clone()), &plan, None, &mut (&mut *tap, &mut record))?;
     let logits = numbers(&logits_of(output)?)?;
     let value = metric.value(&logits);
     let (mut all, mut completeness) = (BTreeMap::new(), Vec::new());
     for &site in sites {
-        let start = if from_layer(&site) { Some((site.layer as usize, record.value(pre(&site))?)) } else { None };
+        let start =
+            if from_layer(&site) { Some((site.layer as usize, record.value(pre(&site))?)) } else { None };
         let activations = numbers(&record.value(site)?)?;
         let path = PathRun { model, row, metric, site, start };
         let mean = path.mean_gradient(steps, activations.len(), tap)?;
@@ -274,12 +283,14 @@ impl PathRun<'_> {
         for scales in scales.chunks((PATH_TOKENS / self.row.tokens.len()).max(1)) {
             let (batch, plan) = self.batch(scales.len())?;
             let mut path = Path { site: self.site, scales, gradient: None };
-            let mut later = AfterStart { tap: &mut *tap, start: self.start.as_ref().map(|s| s.0), site: self.site };
+            let mut later =
+                AfterStart { tap: &mut *tap, start: self.start.as_ref().map(|s| s.0), site: self.site };
             let mut taps = (&mut later, &mut path);
             let (_, trace) = self.model.trace(&batch, &plan, &mut taps)?;
             let seed = seed_tensor(self.model, self.metric, scales.len())?;
             self.model.backward(trace, &seed, Rules::EXACT, &mut taps)?;
-            let gradient = path.gradient.ok_or_else(|| Error::Request(format!("no gradient reached {}", self.site)))?;
+            let gradient =
+                path.gradient.ok_or_else(|| Error::Request(format!("no gradient reached {}", self.site)))?;
             for row in numbers(&gradient)?.chunks_exact(width) {
                 mean.iter_mut().zip(row).for_each(|(m, g)| *m += f64::from(*g) / steps as f64);
             }
@@ -340,7 +351,10 @@ impl Effects {
             self.sites.iter().flat_map(|(&site, effects)| effects.summed(site, by, top)).collect();
         all.sort_by(|a, b| {
             let by_size = b.effect.abs().total_cmp(&a.effect.abs());
-            by_size.then_with(|| a.site.cmp(&b.site)).then_with(|| a.unit.cmp(&b.unit)).then(a.position.cmp(&b.position))
+            by_size
+                .then_with(|| a.site.cmp(&b.site))
+                .then_with(|| a.unit.cmp(&b.unit))
+                .then(a.position.cmp(&b.position))
         });
         all.truncate(top);
         all
@@ -394,7 +408,8 @@ impl SiteEffects {
         sums.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0)));
         sums.truncate(top);
         let entry = |(group, effect): (usize, f64)| {
-            let peak = (0..positions).max_by(|&a, &b| at(a, group).abs().total_cmp(&at(b, group).abs()).then(b.cmp(&a)));
+            let peak = (0..positions)
+                .max_by(|&a, &b| at(a, group).abs().total_cmp(&at(b, group).abs()).then(b.cmp(&a)));
             let position = peak.unwrap_or(0);
             let activation = (size == 1).then(|| self.activations[position * self.width + group]);
             let effect_there = at(position, group);

@@ -90,7 +90,11 @@ fn read(
         LensToken { id, probability: f64::from(p).exp(), rank: rank(p) }
     };
     let likeliest = top_k(&log_probs, top).into_iter().enumerate();
-    let top = likeliest.map(|(i, (id, p))| LensToken { id: id as u32, probability: f64::from(p).exp(), rank: i + 1 });
+    let top = likeliest.map(|(i, (id, p))| LensToken {
+        id: id as u32,
+        probability: f64::from(p).exp(),
+        rank: i + 1,
+    });
     let weighted = |f: &dyn Fn(f64, f64) -> f64| -> f64 {
         last.iter().zip(&log_probs).map(|(a, b)| f(f64::from(*a), f64::from(*b))).sum()
     };

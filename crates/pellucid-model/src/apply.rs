@@ -64,7 +64,10 @@ impl Apply {
             if let Op::Patch { rows } = &edit.op
                 && rows.len() != covered
             {
-                return bad(format!("the patch has {} rows and covers {covered} prompt positions", rows.len()));
+                return bad(format!(
+                    "the patch has {} rows and covers {covered} prompt positions",
+                    rows.len()
+                ));
             }
         }
         Ok(())
@@ -93,10 +96,14 @@ impl Ready {
         if site.point.shape() == Shape::Attention
             && !matches!(edit.op, Op::Zero | Op::Scale(_) | Op::Set(_) | Op::Clamp { .. })
         {
-            return Err(bad("at an attention point an edit can be zero, set to one number, scale or clamp".to_owned()));
+            return Err(bad(
+                "at an attention point an edit can be zero, set to one number, scale or clamp".to_owned()
+            ));
         }
         let unit_direction = match &edit.op {
-            Op::ProjectOut { direction, .. } => unit(direction).ok_or_else(|| bad("its direction is zero".to_owned()))?,
+            Op::ProjectOut { direction, .. } => {
+                unit(direction).ok_or_else(|| bad("its direction is zero".to_owned()))?
+            }
             _ => Vec::new(),
         };
         Ok(Ready { edit, covered, unit_direction })
@@ -226,7 +233,9 @@ impl Tap for Apply {
             if let (Op::Clamp { .. }, Some(open)) = (&ready.edit.op, self.open.get(&(i, at.first_row))) {
                 // a clamp passes the gradient where it did not bind; elsewhere it was never covered or bound
                 let before = values.clone();
-                each_covered(ready, at, g.dims(), &mut values, |_, v, _, _| v.iter_mut().for_each(|v| *v = 0.0))?;
+                each_covered(ready, at, g.dims(), &mut values, |_, v, _, _| {
+                    v.iter_mut().for_each(|v| *v = 0.0)
+                })?;
                 let restored = values.iter_mut().zip(&before).zip(open).filter(|(_, open)| **open);
                 restored.for_each(|((v, b), _)| *v = *b);
             } else {

@@ -46,7 +46,12 @@ fn maybe_norm_back(x: Option<&Tensor>, by: Option<&Norm>, g: Tensor, rules: Rule
 }
 
 /// From ∂m/∂resid_post to ∂m/∂(the block's input).
-pub(crate) fn backward(w: &BlockWeights, saved: &Saved, g: Tensor, pass: &mut BackPass<'_>) -> Result<Tensor> {
+pub(crate) fn backward(
+    w: &BlockWeights,
+    saved: &Saved,
+    g: Tensor,
+    pass: &mut BackPass<'_>,
+) -> Result<Tensor> {
     let g = pass.at(Point::ResidPost, g)?;
     let through_mlp = mlp_back(w, saved, g.clone(), pass)?;
     let g_mid = if pass.spec.parallel {

@@ -216,7 +216,13 @@ fn rows_attention(
     Ok((z, saved))
 }
 
-fn one_row(q: &Tensor, k: &Tensor, v: &Tensor, i: usize, pass: &mut Pass<'_>) -> Result<(Tensor, Option<Tapped>)> {
+fn one_row(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    i: usize,
+    pass: &mut Pass<'_>,
+) -> Result<(Tensor, Option<Tapped>)> {
     let spec = pass.spec;
     let mask = pass.attention_mask(&pass.rows[i]);
     let place = |point| Place { site: Site::new(point, pass.layer), rows: &pass.rows[i..=i], first_row: i };

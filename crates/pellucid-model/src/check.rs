@@ -104,12 +104,17 @@ fn identities(model: &Model, record: &Record) -> Result<Vec<Finding>> {
         let by_weights = linear(&value(Point::MlpAct)?, &w.down)?;
         down.take(site(Point::MlpOut), relative_error(&by_weights, &value(Point::MlpOut)?)?);
     }
-    let all = if spec.parallel { vec![post, next, mixed, out, down] } else { vec![mid, post, next, mixed, out, down] };
+    let all = if spec.parallel {
+        vec![post, next, mixed, out, down]
+    } else {
+        vec![mid, post, next, mixed, out, down]
+    };
     Ok(all.into_iter().map(|w| w.0).collect())
 }
 
 fn bits(a: &Tensor, b: &Tensor) -> Result<f32> {
-    let same = with_slice(a, |a| with_slice(b, |b| a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())))??;
+    let same =
+        with_slice(a, |a| with_slice(b, |b| a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())))??;
     Ok(if same { 0.0 } else { 1.0 })
 }
 
@@ -209,7 +214,8 @@ fn gradients(model: &Model, row: &Row) -> Result<Vec<Finding>> {
     let mut layers = vec![0, n / 2, n - 1];
     layers.dedup();
     let points = [Point::MlpAct, Point::ResidPost, Point::Z];
-    let sites: Vec<Site> = points.iter().flat_map(|&p| layers.iter().map(move |&l| Site::new(p, l))).collect();
+    let sites: Vec<Site> =
+        points.iter().flat_map(|&p| layers.iter().map(move |&l| Site::new(p, l))).collect();
     let mut record = Record::with_gradients(sites.iter().copied());
     let batch = Batch::one(row.clone());
     let (output, trace) = model.trace(&batch, &Plan::LAST, &mut record)?;

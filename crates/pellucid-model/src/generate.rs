@@ -189,7 +189,8 @@ impl<'a> Held<'a> {
         if let Some(piece) = self.stream.push(id)? {
             self.waiting.push_str(&piece);
         }
-        let found = self.stops.iter().filter(|s| !s.is_empty()).filter_map(|s| Some((self.waiting.find(s)?, s)));
+        let found =
+            self.stops.iter().filter(|s| !s.is_empty()).filter_map(|s| Some((self.waiting.find(s)?, s)));
         if let Some((at, stop)) = found.min_by_key(|(at, _)| *at) {
             self.waiting.truncate(at);
             return Ok((std::mem::take(&mut self.waiting), Some(stop.clone())));

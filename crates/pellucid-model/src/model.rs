@@ -179,9 +179,9 @@ fn tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer> {
     if let Some(metadata) = checkpoint.gguf() {
         return Ok(Tokenizer::from_gguf(gguf_vocab(metadata)?)?);
     }
-    let json = checkpoint.tokenizer_json().ok_or_else(|| Error::Config {
-        what: "there is no tokenizer.json beside the weights".to_owned(),
-    })?;
+    let json = checkpoint
+        .tokenizer_json()
+        .ok_or_else(|| Error::Config { what: "there is no tokenizer.json beside the weights".to_owned() })?;
     let (config, generation) = (checkpoint.tokenizer_config(), checkpoint.generation_config());
     Ok(Tokenizer::from_json(json, config, generation, checkpoint.config())?)
 }

@@ -37,7 +37,9 @@ impl Dump {
     /// If a file is missing or malformed.
     pub fn read(folder: &Path) -> Result<Self> {
         let tensors: BTreeMap<String, Tensor> =
-            candle_core::safetensors::load(folder.join("dump.safetensors"), &Device::Cpu)?.into_iter().collect();
+            candle_core::safetensors::load(folder.join("dump.safetensors"), &Device::Cpu)?
+                .into_iter()
+                .collect();
         let bad = |what: &str| Error::Request(format!("the dump in {} has no {what}", folder.display()));
         let text = std::fs::read_to_string(folder.join("dump.json")).map_err(|_| bad("dump.json"))?;
         let notes: serde_json::Value = serde_json::from_str(&text).map_err(|_| bad("valid dump.json"))?;
@@ -94,7 +96,8 @@ impl Dump {
         foil[self.foil as usize] -= 1.0;
         let mut gaps = Vec::new();
         for (kind, token, seed) in [("grad", last, mean), ("grad_foil", self.foil_position, foil)] {
-            let keys: Vec<&String> = self.tensors.keys().filter(|k| k.starts_with(&format!("{kind}/"))).collect();
+            let keys: Vec<&String> =
+                self.tensors.keys().filter(|k| k.starts_with(&format!("{kind}/"))).collect();
             let sites: Vec<Site> =
                 keys.iter().map(|k| k[kind.len() + 1..].parse()).collect::<Result<_, _>>()?;
             let mut record = Record::with_gradients(sites.iter().copied());

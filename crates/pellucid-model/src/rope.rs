@@ -83,7 +83,8 @@ impl Rope {
                 plain.iter().map(|&f| llama3(f, *factor, *low, *high, *original) as f32).collect()
             }
             Scaling::Yarn { factor, attention, .. } => {
-                rope.factor = attention.unwrap_or(if *factor > 1.0 { 0.1 * factor.ln() + 1.0 } else { 1.0 }) as f32;
+                rope.factor =
+                    attention.unwrap_or(if *factor > 1.0 { 0.1 * factor.ln() + 1.0 } else { 1.0 }) as f32;
                 yarn(&plain, dim, theta, scaling)
             }
             Scaling::Long { short, long, original, attention } => {

@@ -37,9 +37,9 @@ impl Logits {
             Logits::Last => Ok(ranges.iter().map(|r| r.end - 1).collect()),
             Logits::All => Ok((0..total).collect()),
             Logits::At(list) => match list.iter().find(|&&t| t >= total) {
-                Some(t) => {
-                    Err(Error::Request(format!("logits were asked for at token {t} and the run has {total} tokens")))
-                }
+                Some(t) => Err(Error::Request(format!(
+                    "logits were asked for at token {t} and the run has {total} tokens"
+                ))),
                 None => Ok(list.clone()),
             },
         }
@@ -100,7 +100,13 @@ impl Model {
     /// # Errors
     /// If the batch does not fit the model, if a tap expects a site that this run does not reach, and
     /// whatever the tap returns.
-    pub fn run(&self, batch: &Batch, plan: &Plan, cache: Option<&mut Cache>, tap: &mut dyn Tap) -> Result<Output> {
+    pub fn run(
+        &self,
+        batch: &Batch,
+        plan: &Plan,
+        cache: Option<&mut Cache>,
+        tap: &mut dyn Tap,
+    ) -> Result<Output> {
         Ok(self.pass(batch, plan, cache, tap, false)?.0)
     }
 
@@ -141,7 +147,8 @@ impl Model {
         }
         let (logits, capped) = self.logits(&x, &asked, rows, end, tap)?;
         let output = Output { logits, resid: x.clone() };
-        let trace = keep.then(|| Trace { rows: rows.clone(), angles, first, blocks, resid: x, asked, capped });
+        let trace =
+            keep.then(|| Trace { rows: rows.clone(), angles, first, blocks, resid: x, asked, capped });
         Ok((output, trace))
     }
 
@@ -271,11 +278,19 @@ impl Model {
     /// each site's gradient to `tap` (which must be the tap of the forward pass, so that edits are met).
     /// Returns ∂m/∂(the value at the start): embeddings, or the given `resid_pre`. The trace is used up, block
     /// by block, so that memory falls as the pass goes.
-    pub fn backward(&self, trace: Trace, g_logits: &Tensor, rules: Rules, tap: &mut dyn Tap) -> Result<Tensor> {
+    pub fn backward(
+        &self,
+        trace: Trace,
+        g_logits: &Tensor,
+        rules: Rules,
+        tap: &mut dyn Tap,
+    ) -> Result<Tensor> {
         let expected = (trace.asked.len(), self.spec.vocabulary);
         if g_logits.dims2().ok() != Some(expected) {
             let found = g_logits.dims();
-            return Err(Error::Request(format!("the logits' gradient has shape {found:?}, expected {expected:?}")));
+            return Err(Error::Request(format!(
+                "the logits' gradient has shape {found:?}, expected {expected:?}"
+            )));
         }
         let g = self.logits_back(&trace, g_logits, rules, tap)?;
         self.backward_from(trace, g, rules, tap)
@@ -342,7 +357,9 @@ fn asked_rows(rows: &[Row], asked: &[usize]) -> Vec<Row> {
 fn checked_start(x: &Tensor, tokens: usize, d: usize) -> Result<Tensor> {
     if x.dims2().ok() != Some((tokens, d)) || x.dtype() != DType::F32 {
         let found = x.dims();
-        return Err(Error::Request(format!("the run's start has shape {found:?}, expected [{tokens}, {d}] f32")));
+        return Err(Error::Request(format!(
+            "the run's start has shape {found:?}, expected [{tokens}, {d}] f32"
+        )));
     }
     Ok(x.contiguous()?)
 }
@@ -351,16 +368,26 @@ fn check_cache(batch: &Batch, cache: Option<&Cache>) -> Result<()> {
     let bad = |what: String| Err(Error::Request(what));
     match cache {
         None => match batch.rows.iter().find(|r| r.start != 0) {
-            Some(row) => bad(format!("a row starts at position {} and there is no cache before it", row.start)),
+            Some(row) => {
+                bad(format!("a row starts at position {} and there is no cache before it", row.start))
+            }
             None => Ok(()),
         },
         Some(cache) => {
             if cache.rows() != batch.rows.len() {
-                return bad(format!("the cache has {} rows and the batch {}", cache.rows(), batch.rows.len()));
+                return bad(format!(
+                    "the cache has {} rows and the batch {}",
+                    cache.rows(),
+                    batch.rows.len()
+                ));
             }
             for (i, row) in batch.rows.iter().enumerate() {
                 if cache.used(i) != row.start {
-                    return bad(format!("row {i} starts at {} and {} tokens are cached", row.start, cache.used(i)));
+                    return bad(format!(
+                        "row {i} starts at {} and {} tokens are cached",
+                        row.start,
+                        cache.used(i)
+                    ));
                 }
             }
             Ok(())

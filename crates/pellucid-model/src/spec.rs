@@ -137,7 +137,8 @@ impl Spec {
     /// Every site of the model, in the order in which a run reaches them.
     pub fn sites(&self) -> Vec<Site> {
         let has = |p: &Point| self.lacks(*p).is_none();
-        let per_layer: Vec<Point> = Point::ALL.iter().copied().filter(|p| p.per_layer()).filter(has).collect();
+        let per_layer: Vec<Point> =
+            Point::ALL.iter().copied().filter(|p| p.per_layer()).filter(has).collect();
         let layers = (0..self.n_layers).flat_map(|l| per_layer.iter().map(move |&p| Site::new(p, l)));
         std::iter::once(Site::new(Point::Embeddings, 0))
             .chain(layers)

@@ -74,7 +74,9 @@ pub(crate) fn read(
     }
     let embed = reader.shaped(&embed_name, &[spec.vocabulary, spec.d_model], dtype)?;
     let positions = match names.positions.filter(|_| spec.learned_positions) {
-        Some(name) => Some(reader.shaped(&format!("{prefix}{name}.weight"), &[spec.context, spec.d_model], dtype)?),
+        Some(name) => {
+            Some(reader.shaped(&format!("{prefix}{name}.weight"), &[spec.context, spec.d_model], dtype)?)
+        }
         None => None,
     };
     let mut blocks = Vec::new();
@@ -187,7 +189,11 @@ impl Reader<'_> {
         let fused = self.linear(&at(n.qkv), q_width + 2 * kv_width, d)?;
         if !self.layout.qkv_by_head {
             let (k_from, v_from) = (q_width, q_width + kv_width);
-            return Ok([rows(&fused, 0, q_width)?, rows(&fused, k_from, kv_width)?, rows(&fused, v_from, kv_width)?]);
+            return Ok([
+                rows(&fused, 0, q_width)?,
+                rows(&fused, k_from, kv_width)?,
+                rows(&fused, v_from, kv_width)?,
+            ]);
         }
         // (heads, 3, dim): query, key and value of one head lie together
         let part = |i: usize| -> Result<Linear> {

@@ -22,7 +22,8 @@ fn configurations_of_transformers_4_and_5_are_read_alike() {
             }
         }
         std::fs::copy(newer, copy.path().join("config.json")).expect("a copy");
-        let open = |path: &Path| Model::open(path, Storage::F32, &mut |_| ()).expect("a model").spec().clone();
+        let open =
+            |path: &Path| Model::open(path, Storage::F32, &mut |_| ()).expect("a model").spec().clone();
         assert_eq!(open(&folder), open(copy.path()), "{}", folder.display());
         compared += 1;
     }

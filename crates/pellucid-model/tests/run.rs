@@ -92,7 +92,8 @@ fn a_cached_generation_with_edits_and_taps_equals_the_uncached() {
             let mut apply = Apply::new(&model, &edits).unwrap();
             let mut record = Record::new([watched]);
             let how = Generating { cached, ..how.clone() };
-            let g = model.generate(&row(), &how, &mut (&mut apply, &mut record), &mut |_| ControlFlow::Continue(()));
+            let g = model
+                .generate(&row(), &how, &mut (&mut apply, &mut record), &mut |_| ControlFlow::Continue(()));
             (g.unwrap(), record)
         };
         let ((cached, seen), (plain, uncached_seen)) = (generate(true), generate(false));
@@ -212,7 +213,12 @@ fn gradients_through_edits_are_those_of_the_edited_model() {
     let metric = |token: usize, unit: usize, step: f32| {
         let mut all = edits.to_vec();
         let positions = Positions::At(vec![token as i64]);
-        all.push(Edit { site: at, target: Target::Units(vec![unit as u32]), positions, op: Op::Add(vec![step]) });
+        all.push(Edit {
+            site: at,
+            target: Target::Units(vec![unit as u32]),
+            positions,
+            op: Op::Add(vec![step]),
+        });
         let logits = model.next_logits(&row(), &mut Apply::new(&model, &all).unwrap()).unwrap();
         f64::from(logits[11]) - f64::from(logits[12])
     };
@@ -220,7 +226,10 @@ fn gradients_through_edits_are_those_of_the_edited_model() {
     for (token, unit) in [(2, 3), (5, 17), (8, 30), (11, 0), (11, 9), (3, 22)] {
         let numeric = (metric(token, unit, 2e-2) - metric(token, unit, -2e-2)) / 4e-2;
         let analytic = f64::from(gradient[token][unit]);
-        assert!((numeric - analytic).abs() < 0.03 * f64::from(largest), "{token}/{unit}: {numeric} {analytic}");
+        assert!(
+            (numeric - analytic).abs() < 0.03 * f64::from(largest),
+            "{token}/{unit}: {numeric} {analytic}"
+        );
     }
 }
 
@@ -250,7 +259,8 @@ fn roles_decide_where_an_edit_applies() {
     let roles = [None, Some(Role::System), Some(Role::User), Some(Role::User), Some(Role::Assistant)];
     let row = Row::new(&TEXT[..5]).with_roles(roles);
     let site = Site::new(Point::MlpAct, 0);
-    for (role, covered) in [("system", vec![1]), ("user", vec![2, 3]), ("assistant", vec![4]), ("generated", vec![])]
+    for (role, covered) in
+        [("system", vec![1]), ("user", vec![2, 3]), ("assistant", vec![4]), ("generated", vec![])]
     {
         let mut record = Record::new([site]);
         let mut apply = Apply::new(&model, &[edit(&format!("mlp_act.0/5=77@{role}"))]).unwrap();
@@ -293,12 +303,17 @@ fn what_does_not_exist_is_refused_by_name() {
     let wrong = Edit { op: Op::Add(vec![1.0, 2.0]), ..edit("resid_post.0=zero") };
     assert!(error(&[wrong]).contains("expected 1 or 32"));
 
-    let run = |batch: &Batch, plan: &Plan, record: &mut Record| model.run(batch, plan, None, record).map(|_| ());
+    let run =
+        |batch: &Batch, plan: &Plan, record: &mut Record| model.run(batch, plan, None, record).map(|_| ());
     let none = || Record::new([]);
     let refused = |r: Result<(), Error>| r.unwrap_err().to_string();
     let one = Batch::one(row());
-    assert!(refused(run(&Batch::new([[400u32]]), &Plan::LAST, &mut none())).contains("outside the vocabulary"));
-    assert!(refused(run(&Batch::new([vec![1u32; 129]]), &Plan::LAST, &mut none())).contains("context is 128"));
+    assert!(
+        refused(run(&Batch::new([[400u32]]), &Plan::LAST, &mut none())).contains("outside the vocabulary")
+    );
+    assert!(
+        refused(run(&Batch::new([vec![1u32; 129]]), &Plan::LAST, &mut none())).contains("context is 128")
+    );
     assert!(refused(run(&Batch::new([Vec::<u32>::new()]), &Plan::LAST, &mut none())).contains("no tokens"));
     let stop = Plan { logits: Logits::None, start: None, stop_after: Some(0) };
     let mut record = Record::new([Site::new(Point::MlpAct, 1)]);

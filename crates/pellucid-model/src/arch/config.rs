@@ -27,9 +27,9 @@ impl<'a> Config<'a> {
         if let Some(metadata) = checkpoint.gguf() {
             return Ok(Config::Gguf { metadata, checkpoint });
         }
-        let whole = checkpoint.config().ok_or_else(|| Error::Config {
-            what: "there is no config.json beside the weights".to_owned(),
-        })?;
+        let whole = checkpoint
+            .config()
+            .ok_or_else(|| Error::Config { what: "there is no config.json beside the weights".to_owned() })?;
         Ok(Config::Json { text: whole.get("text_config").unwrap_or(whole), checkpoint })
     }
 
@@ -102,7 +102,11 @@ impl<'a> Config<'a> {
     /// A whole number that must be there.
     pub(crate) fn needed(&self, json: &[&str], gguf: &str) -> Result<usize> {
         self.count(json, gguf)?.ok_or_else(|| Error::Config {
-            what: if self.is_gguf() { format!("no {gguf:?} in the metadata") } else { format!("no {json:?} in config.json") },
+            what: if self.is_gguf() {
+                format!("no {gguf:?} in the metadata")
+            } else {
+                format!("no {json:?} in config.json")
+            },
         })
     }
 
@@ -150,7 +154,9 @@ impl<'a> Config<'a> {
             None => 0,
         };
         if n_layers > 10_000 {
-            return Err(Error::Config { what: format!("number of layers is {n_layers}, expected 1 to 10000") });
+            return Err(Error::Config {
+                what: format!("number of layers is {n_layers}, expected 1 to 10000"),
+            });
         }
         Ok(Spec {
             architecture: self.architecture()?,
@@ -159,7 +165,9 @@ impl<'a> Config<'a> {
             n_heads,
             n_kv_heads: self.count(&["num_key_value_heads"], "attention.head_count_kv")?.unwrap_or(n_heads),
             head_dim,
-            d_mlp: self.count(&["intermediate_size", "n_inner"], "feed_forward_length")?.unwrap_or(4 * d_model),
+            d_mlp: self
+                .count(&["intermediate_size", "n_inner"], "feed_forward_length")?
+                .unwrap_or(4 * d_model),
             vocabulary: 0, // set from the embedding's shape when the weights are read
             context: self.needed(&["max_position_embeddings", "n_positions"], "context_length")?,
             norm: NormKind::Rms,
@@ -268,7 +276,9 @@ impl<'a> Config<'a> {
                 }
             }
             other => {
-                let what = format!("rope scaling {other:?} is not supported (linear, dynamic, llama3, yarn, longrope are)");
+                let what = format!(
+                    "rope scaling {other:?} is not supported (linear, dynamic, llama3, yarn, longrope are)"
+                );
                 return Err(Error::Config { what });
             }
         })
@@ -279,7 +289,9 @@ impl<'a> Config<'a> {
             return Ok(Scaling::Divisors(divisors));
         }
         let original = self.number(&[], "rope.scaling.original_context_length")?;
-        if let (Some(short), Some(long)) = (self.list("rope_factors_short.weight")?, self.list("rope_factors_long.weight")?) {
+        if let (Some(short), Some(long)) =
+            (self.list("rope_factors_short.weight")?, self.list("rope_factors_long.weight")?)
+        {
             let original = original.ok_or_else(|| Error::Config {
                 what: "long rope factors without rope.scaling.original_context_length".to_owned(),
             })?;
@@ -287,7 +299,8 @@ impl<'a> Config<'a> {
             return Ok(Scaling::Long { short, long, original, attention });
         }
         let factor = self.number(&[], "rope.scaling.factor")?.filter(|f| *f > 0.0);
-        let kind = self.gguf_key("rope.scaling.type").and_then(|(key, m)| m.str(&key).ok().map(str::to_owned));
+        let kind =
+            self.gguf_key("rope.scaling.type").and_then(|(key, m)| m.str(&key).ok().map(str::to_owned));
         Ok(match (kind.as_deref(), factor) {
             (Some("linear"), Some(factor)) => Scaling::Linear { factor },
             (Some("yarn"), Some(factor)) => Scaling::Yarn {

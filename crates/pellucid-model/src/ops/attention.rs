@@ -78,7 +78,12 @@ pub(crate) fn mix(probs: &Tensor, v: &Tensor) -> Result<Tensor> {
 }
 
 /// Gradients of [`mix`]: with respect to the values always, to the probabilities if `need_probs`.
-pub(crate) fn mix_back(probs: &Tensor, v: &Tensor, g: &Tensor, need_probs: bool) -> Result<(Option<Tensor>, Tensor)> {
+pub(crate) fn mix_back(
+    probs: &Tensor,
+    v: &Tensor,
+    g: &Tensor,
+    need_probs: bool,
+) -> Result<(Option<Tensor>, Tensor)> {
     let (heads, queries, keys) = probs.dims3()?;
     let kv_heads = v.dim(1)?;
     let grouped = probs.reshape((kv_heads, heads / kv_heads * queries, keys))?;
@@ -135,4 +140,3 @@ pub(crate) fn scores_back(
     let d_k = d.transpose(1, 2)?.matmul(&by_key_head(q, kv_heads)?)?.transpose(0, 1)?.contiguous()?;
     Ok((d_q, d_k))
 }
-

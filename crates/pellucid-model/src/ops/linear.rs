@@ -23,16 +23,14 @@ const FEW_ROWS: usize = 4;
 /// `(tokens, in)` to `(tokens, out)`.
 pub(crate) fn linear(x: &Tensor, layer: &Linear) -> Result<Tensor> {
     let (rows, _) = x.dims2()?;
-    let y = if rows <= FEW_ROWS {
-        few_rows(x, &layer.weight)?
-    } else {
-        x.matmul(&widened(&layer.weight)?.t()?)?
-    };
+    let y =
+        if rows <= FEW_ROWS { few_rows(x, &layer.weight)? } else { x.matmul(&widened(&layer.weight)?.t()?)? };
     match &layer.bias {
         None => Ok(y),
         Some(bias) => {
             let mut out = with_slice(&y, <[f32]>::to_vec)?;
-            out.par_chunks_mut(bias.len()).for_each(|row| row.iter_mut().zip(bias).for_each(|(o, b)| *o += b));
+            out.par_chunks_mut(bias.len())
+                .for_each(|row| row.iter_mut().zip(bias).for_each(|(o, b)| *o += b));
             tensor(out, y.shape())
         }
     }

@@ -55,7 +55,13 @@ pub(crate) fn activate_back(
     Ok((tensor(d_pre, pre.shape())?, d_linear))
 }
 
-fn gated_back(pre: &[f32], linear: &[f32], g: &[f32], f: Activation, rules: Rules) -> (Vec<f32>, Option<Vec<f32>>) {
+fn gated_back(
+    pre: &[f32],
+    linear: &[f32],
+    g: &[f32],
+    f: Activation,
+    rules: Rules,
+) -> (Vec<f32>, Option<Vec<f32>>) {
     let share = if rules.half_products { 0.5 } else { 1.0 };
     let (mut d_pre, mut d_linear) = (vec![0f32; pre.len()], vec![0f32; pre.len()]);
     let outputs = d_pre.par_chunks_mut(CHUNK).zip(d_linear.par_chunks_mut(CHUNK));

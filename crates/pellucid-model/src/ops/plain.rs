@@ -160,13 +160,20 @@ fn rotation_turns_back() -> Result<()> {
 }
 
 /// Attention as it is defined, heads by explicit repetition; `(queries, heads, dim)`.
-fn plain_attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: &Tensor, cap: Option<f64>) -> candle_core::Result<Tensor> {
+fn plain_attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    mask: &Tensor,
+    cap: Option<f64>,
+) -> candle_core::Result<Tensor> {
     let group = q.dim(1)? / k.dim(1)?;
     let repeat = |x: &Tensor| -> candle_core::Result<Tensor> {
         let (t, h, d) = x.dims3()?;
         x.unsqueeze(2)?.expand((t, h, group, d))?.reshape((t, h * group, d))?.transpose(0, 1)?.contiguous()
     };
-    let scores = (q.transpose(0, 1)?.contiguous()?.matmul(&repeat(k)?.transpose(1, 2)?.contiguous()?)? * 0.3)?;
+    let scores =
+        (q.transpose(0, 1)?.contiguous()?.matmul(&repeat(k)?.transpose(1, 2)?.contiguous()?)? * 0.3)?;
     let scores = match cap {
         Some(cap) => ((scores / cap)?.tanh()? * cap)?,
         None => scores,
