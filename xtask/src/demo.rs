@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 
-use crate::shell::{self, cargo, fetch};
+use crate::shell::{self, fetch, pellucid};
 
 /// Further arguments go to `pellucid demo`.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     fetch(&["smollm2"])?;
-    shell::run(cargo(&["run", "--quiet", "--release", "-p", "pellucid", "--", "demo"]).args(arguments))
+    shell::run(pellucid()?.arg("demo").args(arguments))
 }

@@ -5,18 +5,24 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 
 use crate::paths;
-use crate::shell::{cargo, fetch, read};
+use crate::picture;
+use crate::shell::{fetch, pellucid, read};
 
 /// Pages whose text is what the program prints for `pellucid docs NAME`.
-const PAGES: [&str; 3] = ["parity", "attribution", "check"];
+const PAGES: [&str; 4] = ["parity", "attribution", "check", "points"];
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let [name] = arguments else { bail!("which page? {}", PAGES.join(", ")) };
+    let [name] = arguments else { bail!("which page? {}, demo", PAGES.join(", ")) };
+    if name == "demo" {
+        fetch(&["smollm2"])?;
+        let text = read(pellucid()?.env("NO_COLOR", "1").arg("demo"))?;
+        return write("demo.svg", &picture::terminal("cargo xtask demo", &text));
+    }
     if !PAGES.contains(&name.as_str()) {
-        bail!("there is no page `{name}`, only {}", PAGES.join(", "));
+        bail!("there is no page `{name}`, only {}, demo", PAGES.join(", "));
     }
     fetch(&["smollm2", "gemma3-270m"])?;
-    let text = read(&mut cargo(&["run", "--quiet", "--release", "-p", "pellucid", "--", "docs", name]))?;
+    let text = read(pellucid()?.args(["docs", name]))?;
     write(&format!("{name}.md"), &text)
 }
 

@@ -11,6 +11,7 @@ mod demo;
 mod docs;
 mod fixtures;
 mod paths;
+mod picture;
 mod python;
 mod shell;
 mod test;
@@ -23,8 +24,8 @@ cargo xtask COMMAND
   demo              fetch SmolLM2 and show Pellucid at work on it
   test              everything that must hold: format, lints, docs, tests
   fixtures [NAME…]  write the tiny reference models again, and the references of the two real ones (needs Python)
-  docs parity | attribution | check
-                    run the measurement and write docs/NAME.md
+  docs parity | attribution | check | points | demo
+                    run it and write docs/NAME.md (the demo: docs/demo.svg)
   bench [--peers] [--only CASE,…] [--runs 5] [--rounds 2] [--threads CORES] [--ours PROGRAM]
                     time ours; with --peers also transformers and TransformerLens, into docs/benchmarks.md
                     cases: load forward capture attribute decode

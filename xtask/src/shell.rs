@@ -25,11 +25,17 @@ pub(crate) fn program(path: &Path) -> Command {
     command
 }
 
+/// Builds the program as the tests build it (same profile, same features), so that it is compiled once for both. The
+/// dev profile optimises all that computes; what it leaves unoptimised is the command line.
+pub(crate) fn pellucid() -> Result<Command> {
+    step("build the program", &mut cargo(&["build", "--workspace", "--bins"]))?;
+    Ok(program(&paths::executable("debug", "pellucid")?))
+}
+
 /// Fetches models through our own program, which keeps them in the cache and checks their hashes.
 pub(crate) fn fetch(models: &[&str]) -> Result<()> {
-    // Release, because whoever fetches here runs the release program next.
-    let mut command = cargo(&["run", "--quiet", "--release", "-p", "pellucid", "--", "fetch"]);
-    command.args(models);
+    let mut command = pellucid()?;
+    command.arg("fetch").args(models);
     step(format!("models {}", models.join(", ")), &mut command)
 }
 

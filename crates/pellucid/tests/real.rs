@@ -72,9 +72,12 @@ fn both_models_equal_their_references() {
 #[test]
 fn neurons_that_say_warsaw_can_be_found_and_checked() {
     let prompt = "The capital of France is Paris. The capital of Poland is";
-    let arguments = ["attribute", prompt, "--model", "gemma3-270m", "--target", " Warsaw", "--verify", "20"];
+    let arguments = ["attribute", prompt, "--model", "gemma3-270m", "--target", " Warsaw", "--verify", "50"];
     let result = json(&arguments);
     assert!(result["metric"]["probability"].as_f64().expect("a number") > 0.3);
-    let rho = result["verify"]["top"]["rank_correlation_zero"]["rho"].as_f64().expect("a number");
-    assert!(rho > 0.5, "predictions of the top neurons must come true: {rho}");
+    let ranks = &result["verify"]["top"]["rank_correlation_zero"];
+    assert!(
+        ranks["low"].as_f64().expect("a number") > 0.0,
+        "the 95% interval must exclude no relation: {ranks}"
+    );
 }

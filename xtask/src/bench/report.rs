@@ -59,7 +59,7 @@ pub(super) fn page(
     page += &table.times();
     let _ = writeln!(
         page,
-        "\n## Peak memory\n\nThe process's high-water mark, as a multiple of the weights in f32 (538,060,032 bytes); \"idle\" is after the imports.\n"
+        "\n## Peak memory\n\nThe process's high-water mark, as a multiple of the weights in f32 (538,060,032 bytes); \"idle\" is after the imports.\n`capture` keeps what was asked for, 30 × 2048 × 1536 f32: 0.70 × by itself.\n"
     );
     page += &table.memory();
     let _ = writeln!(page, "\n## Do they compute the same?\n");

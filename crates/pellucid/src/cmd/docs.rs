@@ -1,6 +1,6 @@
 //! `pellucid docs`: pages of measurements, as markdown on stdout. `cargo xtask docs` puts them into `docs/`.
 
-use super::{check, docs_attribution, docs_parity};
+use super::{check, docs_attribution, docs_parity, docs_points};
 use crate::models::{Dtype, load};
 use crate::show::{Out, bar};
 use anyhow::{Context, Result};
@@ -28,6 +28,7 @@ enum Page {
     Parity,
     Attribution,
     Check,
+    Points,
 }
 
 impl Arguments {
@@ -35,6 +36,7 @@ impl Arguments {
         match self.page {
             Page::Parity => docs_parity::run(&self.fixtures, self.real_only, out),
             Page::Attribution => docs_attribution::run(out),
+            Page::Points => docs_points::run(out),
             Page::Check => checks(&self.fixtures, self.real_only, out),
         }
     }

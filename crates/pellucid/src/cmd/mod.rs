@@ -6,6 +6,7 @@ mod demo;
 mod docs;
 mod docs_attribution;
 mod docs_parity;
+mod docs_points;
 mod fetch;
 mod info;
 mod lens;
