@@ -8,7 +8,8 @@
 //!   probabilities held constant, `f(x)` read as `x·(f(x)/x)`, and products shared half and half (Jafari et
 //!   al. 2025, arXiv 2508.21258; Arora et al. 2026, arXiv 2601.22594);
 //! - integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365): the mean derivative while a whole site
-//!   grows from zero to what it is, one site at a time, midpoint rule.
+//!   grows from zero to what it is, one site at a time, midpoint rule; sites whose effects do not yet sum to what
+//!   the method promises get more steps.
 //!
 //! The first two take one forward and one backward pass for every unit of every layer; the last takes
 //! `steps` rows of a batch for each site, from that site's layer on.
@@ -249,9 +250,8 @@ fn integrated(
             if from_layer(&site) { Some((site.layer as usize, record.value(pre(&site))?)) } else { None };
         let activations = numbers(&record.value(site)?)?;
         let path = PathRun { model, row, metric, site, start };
-        let mean = path.mean_gradient(steps, activations.len(), tap)?;
-        let effects = product(&activations, &mean);
         let expected = value - path.metric_at(0.0, tap)?;
+        let effects = path.complete(steps, expected, value, &activations, tap)?;
         completeness.push(Completeness { site, sum: total(&effects), expected });
         all.insert(site, site_effects(model, row, site, activations, effects));
     }
@@ -275,6 +275,28 @@ impl PathRun<'_> {
         };
         let logits = Logits::At((0..rows).map(|r| r * n + self.metric.position).collect());
         Ok((Batch { rows: vec![self.row.clone(); rows] }, Plan { logits, start, stop_after: None }))
+    }
+
+    /// Effects that sum to what they promise: where the path bends sharply (a site that holds a massive
+    /// activation), steps are doubled until the sum is within 2% of the promise, or of a twentieth of the
+    /// metric where the promise is smaller than that; at most to 16 times as many.
+    fn complete(
+        &self,
+        steps: usize,
+        expected: f64,
+        metric: f64,
+        activations: &[f32],
+        tap: &mut dyn Tap,
+    ) -> Result<Vec<f32>> {
+        let allowed = 0.02 * expected.abs().max(0.05 * metric.abs());
+        let mut taken = steps;
+        loop {
+            let effects = product(activations, &self.mean_gradient(taken, activations.len(), tap)?);
+            if (total(&effects) - expected).abs() <= allowed || taken >= 16 * steps {
+                return Ok(effects);
+            }
+            taken *= 2;
+        }
     }
 
     fn mean_gradient(&self, steps: usize, width: usize, tap: &mut dyn Tap) -> Result<Vec<f32>> {

@@ -5,7 +5,7 @@ use crate::batch::{Batch, Row, ranges};
 use crate::block::{Pass, Saved, forward, visit};
 use crate::cache::Cache;
 use crate::model::Model;
-use crate::ops::linear::{linear, linear_back};
+use crate::ops::linear::{Linear, linear, linear_back};
 use crate::ops::norm::{norm, norm_back};
 use crate::ops::rotary::Angles;
 use crate::ops::{Rules, add, embed, soft_cap, soft_cap_back, tensor};
@@ -262,6 +262,17 @@ impl Model {
     /// the logit lens (nostalgebraist 2020) when `x` is an inner value.
     pub fn unembed(&self, x: &Tensor) -> Result<Tensor> {
         let raw = linear(&norm(&x.contiguous()?, &self.weights.final_norm)?, &self.weights.head)?;
+        self.spec.final_softcap.map_or_else(|| Ok(raw.clone()), |cap| soft_cap(&raw, cap))
+    }
+
+    /// As [`Model::unembed`], for a few tokens of the vocabulary: `(n, tokens)`. Where the vocabulary is large
+    /// and only a contrast of two logits is asked for, this is most of a short run saved.
+    pub fn unembed_tokens(&self, x: &Tensor, tokens: &[u32]) -> Result<Tensor> {
+        let head = &self.weights.head;
+        let index = Tensor::new(tokens, x.device())?;
+        let weight = head.weight.index_select(&index, 0)?;
+        let bias = head.bias.as_ref().map(|b| tokens.iter().map(|&t| b[t as usize]).collect());
+        let raw = linear(&norm(&x.contiguous()?, &self.weights.final_norm)?, &Linear { weight, bias })?;
         self.spec.final_softcap.map_or_else(|| Ok(raw.clone()), |cap| soft_cap(&raw, cap))
     }
 

@@ -29,7 +29,9 @@ fn main() -> Result<()> {
     let case = args.first().context("name a case")?.as_str();
     let path = Path::new(flag("--model")?);
     let runs: usize = flag("--runs")?.parse()?;
-    rayon::ThreadPoolBuilder::new().num_threads(flag("--threads")?.parse()?).build_global()?;
+    pellucid::model::keep_freed_memory();
+    let threads = flag("--threads")?.parse()?;
+    rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global()?;
     let tokens = read_tokens(flag("--tokens")?)?;
     let load = || Model::open(path, Storage::F32, &mut |_| ());
     let idle = memory("VmRSS");

@@ -26,6 +26,10 @@ struct Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    pellucid::model::keep_freed_memory();
+    // This thread is one of the pool's: a run then hands it work without waking another. If a pool already
+    // stands, that one serves as well.
+    let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
     let mut out = Out::new(cli.json);
     match cli.command.run(&mut out) {
         Ok(code) => code,

@@ -1,3 +1,5 @@
+//! What the loaders give and refuse, from the inside.
+
 use super::*;
 
 use std::fs;

@@ -1,3 +1,5 @@
+//! The hub client against a small local server.
+
 use super::*;
 
 use std::collections::BTreeMap;

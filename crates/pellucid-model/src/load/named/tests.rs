@@ -1,3 +1,5 @@
+//! Fetching named models with stand-ins for pip and the network.
+
 use super::*;
 
 use std::sync::Mutex;
