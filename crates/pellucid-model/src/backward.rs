@@ -156,14 +156,13 @@ fn rows_back(saved: &Saved, g: &Tensor, pass: &mut BackPass<'_>) -> Result<(Quer
 fn row_back(row: &SavedRow, g: &Tensor, i: usize, pass: &mut BackPass<'_>) -> Result<(QueryKey, Tensor)> {
     let spec = pass.spec;
     let mask = Mask { start: pass.rows[i].start, window: spec.attention[pass.layer].window };
+    let (scale, cap) = (spec.attn_scale, spec.attn_softcap);
     let recomputed;
-    let (scores, softmax, probs) = match &row.tapped {
-        Some(t) => (&t.scores, &t.softmax, &t.probs),
+    let (softmax, probs) = match &row.tapped {
+        Some(t) => (&t.softmax, &t.probs),
         None => {
-            let scores = attention::scores(&row.q, &row.k, spec.attn_scale, spec.attn_softcap)?;
-            let probs = attention::probabilities(&scores, mask)?;
-            recomputed = (scores, probs);
-            (&recomputed.0, &recomputed.1, &recomputed.1)
+            recomputed = attention::scores_to_probabilities(&row.q, &row.k, scale, cap, mask)?;
+            (&recomputed, &recomputed)
         }
     };
     let place = |point| Place { site: Site::new(point, pass.layer), rows: &pass.rows[i..=i], first_row: i };
@@ -177,6 +176,12 @@ fn row_back(row: &SavedRow, g: &Tensor, i: usize, pass: &mut BackPass<'_>) -> Re
         return Ok((None, g_v));
     }
     let g_scores = pull(pass.tap, at_scores, attention::probabilities_back(softmax, &g_probs)?)?;
-    let qk = attention::scores_back(&row.q, &row.k, scores, &g_scores, spec.attn_scale, spec.attn_softcap)?;
+    // the slope of a soft cap needs the scores themselves
+    let capped = match (&row.tapped, cap) {
+        (_, None) => None,
+        (Some(t), Some(_)) => Some(t.scores.clone()),
+        (None, Some(_)) => Some(attention::scores(&row.q, &row.k, scale, cap)?),
+    };
+    let qk = attention::scores_back(&row.q, &row.k, capped.as_ref(), &g_scores, scale, cap)?;
     Ok((Some(qk), g_v))
 }

@@ -227,10 +227,11 @@ fn one_row(
     let mask = pass.attention_mask(&pass.rows[i]);
     let place = |point| Place { site: Site::new(point, pass.layer), rows: &pass.rows[i..=i], first_row: i };
     let (at_scores, at_probs) = (place(Point::AttnScores), place(Point::AttnProbs));
-    let plain = attention::scores(q, k, spec.attn_scale, spec.attn_softcap)?;
+    let (scale, cap) = (spec.attn_scale, spec.attn_softcap);
     if !pass.tap.wants(at_scores.site) && !pass.tap.wants(at_probs.site) {
-        return Ok((attention::mix(&attention::probabilities(&plain, mask)?, v)?, None));
+        return Ok((attention::mix(&attention::scores_to_probabilities(q, k, scale, cap, mask)?, v)?, None));
     }
+    let plain = attention::scores(q, k, scale, cap)?;
     let scores = visit(pass.tap, at_scores, plain.clone())?;
     let softmax = attention::probabilities(&scores, mask)?;
     let probs = visit(pass.tap, at_probs, softmax.clone())?;

@@ -42,30 +42,57 @@ fn by_token(x: &Tensor, heads: usize, queries: usize) -> Result<Tensor> {
 /// Scores `(heads, queries, keys)`: `scale · q·k`, soft-capped where the model does that; not yet masked.
 /// `q` is `(queries, heads, head_dim)` and `k` is `(keys, kv_heads, head_dim)`, both after rotation.
 pub(crate) fn scores(q: &Tensor, k: &Tensor, scale: f32, cap: Option<f32>) -> Result<Tensor> {
-    let (queries, heads, _) = q.dims3()?;
-    let (keys, kv_heads, _) = k.dims3()?;
-    let products = by_key_head(q, kv_heads)?.matmul(&k.permute((1, 2, 0))?)?;
+    let products = products(q, k)?;
     let mut out = with_slice(&products, <[f32]>::to_vec)?;
     out.par_chunks_mut(8192).for_each(|out| match cap {
         None => out.iter_mut().for_each(|s| *s *= scale),
         Some(cap) => out.iter_mut().for_each(|s| *s = cap * (*s * scale / cap).tanh()),
     });
-    tensor(out, (heads, queries, keys))
+    tensor(out, products.shape())
+}
+
+/// `q·k`, `(heads, queries, keys)`.
+fn products(q: &Tensor, k: &Tensor) -> Result<Tensor> {
+    let (queries, heads, _) = q.dims3()?;
+    let (keys, kv_heads, _) = k.dims3()?;
+    let grouped = by_key_head(q, kv_heads)?.matmul(&k.permute((1, 2, 0))?)?;
+    Ok(grouped.reshape((heads, queries, keys))?)
 }
 
 /// Masked softmax of scores; keys that a query may not see get 0.
 pub(crate) fn probabilities(scores: &Tensor, mask: Mask) -> Result<Tensor> {
+    softmax(scores, mask, |seen| seen)
+}
+
+/// [`probabilities`] of [`scores`], number for number, in one pass over the part of the scores that is seen.
+pub(crate) fn scores_to_probabilities(
+    q: &Tensor,
+    k: &Tensor,
+    scale: f32,
+    cap: Option<f32>,
+    mask: Mask,
+) -> Result<Tensor> {
+    let products = products(q, k)?;
+    match cap {
+        None => softmax(&products, mask, |s| s * scale),
+        Some(cap) => softmax(&products, mask, |s| cap * (s * scale / cap).tanh()),
+    }
+}
+
+fn softmax(scores: &Tensor, mask: Mask, score: impl Fn(f32) -> f32 + Sync) -> Result<Tensor> {
     let (_, queries, keys) = scores.dims3()?;
-    let mut out = with_slice(scores, <[f32]>::to_vec)?;
-    out.par_chunks_mut(keys).enumerate().for_each(|(row, out)| {
-        let allowed = mask.allowed(row % queries, keys);
-        let seen = &mut out[allowed.clone()];
-        let max = seen.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let total = simd::exp_shifted(seen, max);
-        seen.iter_mut().for_each(|p| *p /= total);
-        out[..allowed.start].fill(0.0);
-        out[allowed.end..].fill(0.0);
-    });
+    let out = with_slice(scores, |scores| {
+        let mut out = vec![0f32; scores.len()];
+        out.par_chunks_mut(keys).zip(scores.par_chunks(keys)).enumerate().for_each(|(row, (out, scores))| {
+            let allowed = mask.allowed(row % queries, keys);
+            let seen = &mut out[allowed.clone()];
+            seen.iter_mut().zip(&scores[allowed]).for_each(|(o, s)| *o = score(*s));
+            let max = seen.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let total = simd::exp_shifted(seen, max);
+            seen.iter_mut().for_each(|p| *p /= total);
+        });
+        out
+    })?;
     tensor(out, scores.shape())
 }
 
@@ -117,11 +144,11 @@ pub(crate) fn probabilities_back(probs: &Tensor, g: &Tensor) -> Result<Tensor> {
     tensor(out, probs.shape())
 }
 
-/// Gradients of [`scores`] with respect to `q` and `k`; `capped` are the scores themselves.
+/// Gradients of [`scores`] with respect to `q` and `k`; `capped` are the scores themselves, needed with a cap.
 pub(crate) fn scores_back(
     q: &Tensor,
     k: &Tensor,
-    capped: &Tensor,
+    capped: Option<&Tensor>,
     g: &Tensor,
     scale: f32,
     cap: Option<f32>,
@@ -129,9 +156,9 @@ pub(crate) fn scores_back(
     let (queries, heads, _) = q.dims3()?;
     let (keys, kv_heads, _) = k.dims3()?;
     let mut d = with_slice(g, <[f32]>::to_vec)?;
-    match cap {
-        None => d.par_iter_mut().for_each(|d| *d *= scale),
-        Some(cap) => with_slice(capped, |s| {
+    match cap.zip(capped) {
+        None => d.par_chunks_mut(8192).for_each(|d| d.iter_mut().for_each(|d| *d *= scale)),
+        Some((cap, capped)) => with_slice(capped, |s| {
             d.par_iter_mut().zip(s).for_each(|(d, s)| *d *= scale * (1.0 - (s / cap) * (s / cap)));
         })?,
     }

@@ -12,19 +12,18 @@ const CHUNK: usize = 8192;
 pub(crate) fn activate(pre: &Tensor, linear: Option<&Tensor>, f: Activation) -> Result<Tensor> {
     let out = with_slice(pre, |pre| {
         let mut out = vec![0f32; pre.len()];
-        out.par_chunks_mut(CHUNK).zip(pre.par_chunks(CHUNK)).for_each(|(o, p)| simd::activation(p, o, f));
-        out
-    })?;
-    let out = match linear {
-        None => out,
-        Some(linear) => with_slice(linear, |linear| {
-            let mut out = out;
-            out.par_chunks_mut(CHUNK).zip(linear.par_chunks(CHUNK)).for_each(|(o, l)| {
-                o.iter_mut().zip(l).for_each(|(o, l)| *o *= l);
-            });
-            out
-        })?,
-    };
+        let chunks = out.par_chunks_mut(CHUNK).zip(pre.par_chunks(CHUNK));
+        match linear {
+            None => chunks.for_each(|(o, p)| simd::activation(p, o, f)),
+            Some(linear) => with_slice(linear, |linear| {
+                chunks.zip(linear.par_chunks(CHUNK)).for_each(|((o, p), l)| {
+                    simd::activation(p, o, f);
+                    o.iter_mut().zip(l).for_each(|(o, l)| *o *= l);
+                });
+            })?,
+        }
+        Ok::<_, crate::Error>(out)
+    })??;
     tensor(out, pre.shape())
 }
 

@@ -199,9 +199,12 @@ fn attention_equals_its_definition_and_its_gradient() -> Result<()> {
         let scores = attention::scores(&q, &k, 0.3, cap)?;
         let probs = attention::probabilities(&scores, Mask { start, window })?;
         same(&attention::mix(&probs, &v)?, &plain(&q, &k, &v)?);
+        let fused = attention::scores_to_probabilities(&q, &k, 0.3, cap, Mask { start, window })?;
+        let bits = |x: &Tensor| -> Result<Vec<f32>> { Ok(x.flatten_all()?.to_vec1()?) };
+        assert_eq!(bits(&fused)?, bits(&probs)?, "fused and plain differ in a bit");
         let (d_probs, d_v) = attention::mix_back(&probs, &v, &g, true)?;
         let d_scores = attention::probabilities_back(&probs, &d_probs.unwrap())?;
-        let (d_q, d_k) = attention::scores_back(&q, &k, &scores, &d_scores, 0.3, cap)?;
+        let (d_q, d_k) = attention::scores_back(&q, &k, Some(&scores), &d_scores, 0.3, cap)?;
         same(&d_q, &gradient(&q, &g, |x| plain(x, &k, &v)));
         same(&d_k, &gradient(&k, &g, |x| plain(&q, x, &v)));
         same(&d_v, &gradient(&v, &g, |x| plain(&q, &k, x)));
