@@ -4,7 +4,7 @@
 
 use crate::batch::{Row, ranges};
 use crate::block::{Saved, SavedRow};
-use crate::ops::attention::{self, Mask};
+use crate::ops::attention::{self, Mask, Scoring};
 use crate::ops::linear::linear_back;
 use crate::ops::norm::{Norm, norm_back};
 use crate::ops::rotary::{Angles, rotate};
@@ -156,12 +156,12 @@ fn rows_back(saved: &Saved, g: &Tensor, pass: &mut BackPass<'_>) -> Result<(Quer
 fn row_back(row: &SavedRow, g: &Tensor, i: usize, pass: &mut BackPass<'_>) -> Result<(QueryKey, Tensor)> {
     let spec = pass.spec;
     let mask = Mask { start: pass.rows[i].start, window: spec.attention[pass.layer].window };
-    let (scale, cap) = (spec.attn_scale, spec.attn_softcap);
+    let scoring = Scoring::of(spec);
     let recomputed;
     let (softmax, probs) = match &row.tapped {
         Some(t) => (&t.softmax, &t.probs),
         None => {
-            recomputed = attention::scores_to_probabilities(&row.q, &row.k, scale, cap, mask)?;
+            recomputed = attention::probabilities(&attention::scores(&row.q, &row.k, scoring, mask)?, mask)?;
             (&recomputed, &recomputed)
         }
     };
@@ -177,11 +177,11 @@ fn row_back(row: &SavedRow, g: &Tensor, i: usize, pass: &mut BackPass<'_>) -> Re
     }
     let g_scores = pull(pass.tap, at_scores, attention::probabilities_back(softmax, &g_probs)?)?;
     // the slope of a soft cap needs the scores themselves
-    let capped = match (&row.tapped, cap) {
+    let capped = match (&row.tapped, scoring.cap) {
         (_, None) => None,
         (Some(t), Some(_)) => Some(t.scores.clone()),
-        (None, Some(_)) => Some(attention::scores(&row.q, &row.k, scale, cap)?),
+        (None, Some(_)) => Some(attention::scores(&row.q, &row.k, scoring, mask)?),
     };
-    let qk = attention::scores_back(&row.q, &row.k, capped.as_ref(), &g_scores, scale, cap)?;
+    let qk = attention::scores_back(&row.q, &row.k, capped.as_ref(), &g_scores, scoring)?;
     Ok((Some(qk), g_v))
 }

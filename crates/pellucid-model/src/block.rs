@@ -5,7 +5,7 @@
 
 use crate::batch::{Row, ranges};
 use crate::cache::LayerCache;
-use crate::ops::attention::{self, Mask};
+use crate::ops::attention::{self, Mask, Memory, Scoring};
 use crate::ops::linear::linear;
 use crate::ops::norm::{Norm, norm};
 use crate::ops::rotary::{Angles, rotate};
@@ -191,6 +191,7 @@ fn qk_norm(
     Ok((pass.at(after, y)?, Some(x)))
 }
 
+/// Attention looks at one row at a time; gives `(tokens, heads, head_dim)`.
 fn rows_attention(
     q: &Tensor,
     k: &Tensor,
@@ -199,42 +200,46 @@ fn rows_attention(
     mut cache: Option<&mut LayerCache>,
     keep: bool,
 ) -> Result<(Tensor, Vec<SavedRow>)> {
-    let (mut mixed, mut saved) = (Vec::new(), Vec::new());
+    let mut rows = Vec::new();
     for (i, range) in ranges(pass.rows).into_iter().enumerate() {
         let part = |x: &Tensor| x.narrow(0, range.start, range.len()).map_err(Error::from);
         let (q, mut k, mut v) = (part(q)?, part(k)?, part(v)?);
         if let Some(cache) = cache.as_deref_mut() {
             (k, v) = cache.extend(i, &k, &v)?;
         }
-        let (z, tapped) = one_row(&q, &k, &v, i, pass)?;
-        mixed.push(z);
-        if keep {
-            saved.push(SavedRow { q, k, v, tapped });
-        }
+        rows.push(SavedRow { q, k, v, tapped: None });
     }
-    let z = if mixed.len() == 1 { mixed.swap_remove(0) } else { Tensor::cat(&mixed, 0)? };
-    Ok((z, saved))
+    let watched = [Point::AttnScores, Point::AttnProbs].map(|p| pass.tap.wants(Site::new(p, pass.layer)));
+    let z = if watched.contains(&true) {
+        let mut mixed = Vec::new();
+        for (i, row) in rows.iter_mut().enumerate() {
+            let (z, tapped) = tapped_row(row, i, pass)?;
+            row.tapped = Some(tapped);
+            mixed.push(z);
+        }
+        Tensor::cat(&mixed, 0)?
+    } else {
+        let tokens: Vec<usize> = pass.rows.iter().map(|r| r.tokens.len()).collect();
+        let memory = |(i, row): (usize, &SavedRow)| Memory {
+            k: row.k.clone(),
+            v: row.v.clone(),
+            mask: pass.attention_mask(&pass.rows[i]),
+        };
+        let memories: Vec<Memory> = rows.iter().enumerate().map(memory).collect();
+        attention::attend(q, &tokens, &memories, Scoring::of(pass.spec))?
+    };
+    Ok((z, if keep { rows } else { Vec::new() }))
 }
 
-fn one_row(
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-    i: usize,
-    pass: &mut Pass<'_>,
-) -> Result<(Tensor, Option<Tapped>)> {
-    let spec = pass.spec;
+/// The steps of attention one by one, with a tap between them.
+fn tapped_row(row: &SavedRow, i: usize, pass: &mut Pass<'_>) -> Result<(Tensor, Tapped)> {
     let mask = pass.attention_mask(&pass.rows[i]);
     let place = |point| Place { site: Site::new(point, pass.layer), rows: &pass.rows[i..=i], first_row: i };
     let (at_scores, at_probs) = (place(Point::AttnScores), place(Point::AttnProbs));
-    let (scale, cap) = (spec.attn_scale, spec.attn_softcap);
-    if !pass.tap.wants(at_scores.site) && !pass.tap.wants(at_probs.site) {
-        return Ok((attention::mix(&attention::scores_to_probabilities(q, k, scale, cap, mask)?, v)?, None));
-    }
-    let plain = attention::scores(q, k, scale, cap)?;
-    let scores = visit(pass.tap, at_scores, plain.clone())?;
-    let softmax = attention::probabilities(&scores, mask)?;
+    let scores = attention::scores(&row.q, &row.k, Scoring::of(pass.spec), mask)?;
+    let seen = visit(pass.tap, at_scores, scores.clone())?;
+    let softmax = attention::probabilities(&seen, mask)?;
     let probs = visit(pass.tap, at_probs, softmax.clone())?;
-    let z = attention::mix(&probs, v)?;
-    Ok((z, Some(Tapped { scores: plain, softmax, probs })))
+    let z = attention::mix(&probs, &row.v, mask)?;
+    Ok((z, Tapped { scores, softmax, probs }))
 }

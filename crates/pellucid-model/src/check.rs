@@ -5,8 +5,9 @@
 //! `down(mlp_act) == mlp_out`, gradients against finite differences, cached against uncached, a batch
 //! against its rows, and edits that must change nothing.
 
+use crate::ops::attention::{self, Mask};
 use crate::ops::linear::linear;
-use crate::ops::{attention, with_slice};
+use crate::ops::with_slice;
 use crate::parity::relative_error;
 use crate::{Apply, Batch, Logits, Model, Plan, Record, Result, Row, Rules, Tensor};
 use candle_core::Device;
@@ -96,7 +97,8 @@ fn identities(model: &Model, record: &Record) -> Result<Vec<Finding>> {
             let after = record.value(Site::new(Point::ResidPre, layer + 1))?;
             next.take(site(Point::ResidPost), bits(&value(Point::ResidPost)?, &after)?);
         }
-        let z = attention::mix(&record.parts(site(Point::AttnProbs))[0], &value(Point::Value)?)?;
+        let mask = Mask { start: 0, window: spec.attention[layer].window };
+        let z = attention::mix(&record.parts(site(Point::AttnProbs))[0], &value(Point::Value)?, mask)?;
         mixed.take(site(Point::Z), relative_error(&z, &value(Point::Z)?)?);
         let w = &model.weights.blocks[layer];
         let by_weights = linear(&value(Point::Z)?.flatten_from(1)?, &w.o)?;

@@ -11,6 +11,7 @@ mod batch;
 mod block;
 mod cache;
 pub mod check;
+pub mod embed;
 mod error;
 mod generate;
 mod heap;

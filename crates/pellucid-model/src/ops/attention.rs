@@ -1,15 +1,19 @@
-//! Causal attention of one row with grouped heads (Vaswani et al. 2017; Ainslie et al. 2023), in three
-//! steps so that a tap can stand between them: scores, probabilities, mix; with the backward of each.
+//! Causal attention with grouped heads (Vaswani et al. 2017; Ainslie et al. 2023), and its backward.
 //!
-//! Query heads that share a key head lie below each other: `(kv_heads, group · queries, …)`. That makes
-//! each step one batched matrix product without repeating keys or values.
+//! Forward there are two ways with the same bits. In one, a block of queries goes from scores to mixed values
+//! while its scores are in the processor's cache, and keys that no query of the block may see are never
+//! touched. In the other the steps (scores, probabilities, mix) give whole arrays, so that a tap can stand
+//! between them. Both make the same products, block by block.
 
+use super::matmul::{Matrix, product_into};
 use super::{simd, tensor, with_slice};
 use crate::Result;
-use candle_core::Tensor;
+use crate::spec::Spec;
+use candle_core::{CpuStorage, Layout, Storage, Tensor};
 use rayon::prelude::*;
+use std::ops::Range;
 
-/// What one query may see, and how scores become probabilities.
+/// What one query may see.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mask {
     /// Position of the first query; keys start at position 0.
@@ -20,14 +24,237 @@ pub(crate) struct Mask {
 
 impl Mask {
     /// The keys that query `i` of this pass may see, of `keys` there are.
-    fn allowed(self, i: usize, keys: usize) -> std::ops::Range<usize> {
+    fn allowed(self, i: usize, keys: usize) -> Range<usize> {
         let end = (self.start + i + 1).min(keys);
         let from = self.window.map_or(0, |w| (self.start + i + 1).saturating_sub(w));
         from.min(end)..end
     }
+
+    /// The keys that some query of a block may see.
+    fn reach(self, block: &Range<usize>, keys: usize) -> Range<usize> {
+        self.allowed(block.start, keys).start..self.allowed(block.end - 1, keys).end
+    }
 }
 
-/// `(queries, heads, head_dim)` to `(kv_heads, group · queries, head_dim)`.
+/// How a query's products with keys become scores.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scoring {
+    /// Factor on `q·k`.
+    pub(crate) scale: f32,
+    /// Soft cap `c · tanh(s / c)`, where the model has one.
+    pub(crate) cap: Option<f32>,
+}
+
+impl Scoring {
+    pub(crate) fn of(spec: &Spec) -> Self {
+        Scoring { scale: spec.attn_scale, cap: spec.attn_softcap }
+    }
+
+    fn score(self, products: &mut [f32]) {
+        match self.cap {
+            None => products.iter_mut().for_each(|s| *s *= self.scale),
+            Some(cap) => products.iter_mut().for_each(|s| *s = cap * (*s * self.scale / cap).tanh()),
+        }
+    }
+}
+
+/// One text's keys and values, `(keys, kv_heads, head_dim)` each, after rotation.
+pub(crate) struct Memory {
+    pub(crate) k: Tensor,
+    pub(crate) v: Tensor,
+    pub(crate) mask: Mask,
+}
+
+/// Queries that one task works on.
+const BLOCK: usize = 64;
+
+/// The shape that all steps share.
+#[derive(Clone, Copy)]
+struct Heads {
+    heads: usize,
+    kv_heads: usize,
+    dim: usize,
+}
+
+impl Heads {
+    fn of(q: &Tensor, kv_heads: usize) -> Result<Self> {
+        let (_, heads, dim) = q.dims3()?;
+        Ok(Heads { heads, kv_heads, dim })
+    }
+
+    /// Numbers of one token's queries.
+    fn width(self) -> usize {
+        self.heads * self.dim
+    }
+
+    /// Tokens `range` of one query head, `(tokens, dim)`.
+    fn query<'a>(&self, q: &'a [f32], head: usize, range: &Range<usize>) -> Matrix<'a> {
+        let width = self.width();
+        Matrix::new(&q[range.start * width + head * self.dim..], [range.len(), self.dim], [width, 1])
+    }
+
+    /// Tokens `range` of the key or value head that a query head shares, `(tokens, dim)`.
+    fn shared<'a>(&self, kv: &'a [f32], head: usize, range: &Range<usize>) -> Matrix<'a> {
+        let width = self.kv_heads * self.dim;
+        let of = head / (self.heads / self.kv_heads);
+        Matrix::new(&kv[range.start * width + of * self.dim..], [range.len(), self.dim], [width, 1])
+    }
+}
+
+fn blocks(queries: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..queries).step_by(BLOCK).map(move |from| from..(from + BLOCK).min(queries))
+}
+
+/// One row's part of [`attend`].
+struct Job<'a> {
+    q: &'a [f32],
+    k: &'a [f32],
+    v: &'a [f32],
+    mask: Mask,
+    block: Range<usize>,
+    z: &'a mut [f32],
+}
+
+/// Attention of all rows: `q` is `(tokens, heads, head_dim)` after rotation, the rows' tokens below each other
+/// with `tokens[i]` of row i; gives mixed values of `q`'s shape.
+pub(crate) fn attend(q: &Tensor, tokens: &[usize], rows: &[Memory], scoring: Scoring) -> Result<Tensor> {
+    let kv_heads = rows.first().map_or(Ok(1), |r| r.k.dim(1))?;
+    let heads = Heads::of(q, kv_heads)?;
+    let guards: Vec<_> = rows.iter().map(|r| (r.k.storage_and_layout(), r.v.storage_and_layout())).collect();
+    let z = with_slice(q, |q| {
+        let mut z = vec![0f32; q.len()];
+        let (mut q, mut rest) = (q, z.as_mut_slice());
+        let mut jobs = Vec::new();
+        for ((row, (k, v)), &queries) in rows.iter().zip(&guards).zip(tokens) {
+            let (mine, others) = q.split_at(queries * heads.width());
+            q = others;
+            let (k, v) = (numbers(&k.0, k.1)?, numbers(&v.0, v.1)?);
+            for block in blocks(queries) {
+                let (z, others) = std::mem::take(&mut rest).split_at_mut(block.len() * heads.width());
+                rest = others;
+                jobs.push(Job { q: mine, k, v, mask: row.mask, block, z });
+            }
+        }
+        jobs.into_par_iter().for_each(|job| attend_block(job, heads, scoring));
+        Ok::<_, crate::Error>(z)
+    })??;
+    tensor(z, q.shape())
+}
+
+/// The numbers of a tensor that lies in a row from its start on.
+fn numbers<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [f32]> {
+    match (storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(CpuStorage::F32(all)), Some((from, to))) => Ok(&all[from..to]),
+        _ => Err(candle_core::Error::msg("expected contiguous f32 keys and values on the CPU").into()),
+    }
+}
+
+fn attend_block(job: Job<'_>, heads: Heads, scoring: Scoring) {
+    let Job { q, k, v, mask, block, z } = job;
+    let keys = k.len() / (heads.kv_heads * heads.dim);
+    let seen = mask.reach(&block, keys);
+    let width = seen.len();
+    let mut scores = vec![0f32; block.len() * width];
+    for head in 0..heads.heads {
+        let key = heads.shared(k, head, &seen).transposed();
+        product_into(heads.query(q, head, &block), key, &mut scores, [width, 1]);
+        for (i, row) in block.clone().zip(scores.chunks_exact_mut(width)) {
+            let allowed = mask.allowed(i, keys);
+            let allowed = allowed.start - seen.start..allowed.end - seen.start;
+            scoring.score(&mut row[allowed.clone()]);
+            softmax(row, allowed);
+        }
+        let out = &mut z[head * heads.dim..];
+        product_into(Matrix::rows(&scores, width), heads.shared(v, head, &seen), out, [heads.width(), 1]);
+    }
+}
+
+/// Softmax over `allowed`, 0 elsewhere.
+fn softmax(row: &mut [f32], allowed: Range<usize>) {
+    row[..allowed.start].fill(0.0);
+    row[allowed.end..].fill(0.0);
+    let seen = &mut row[allowed];
+    let max = seen.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let total = simd::exp_shifted(seen, max);
+    seen.iter_mut().for_each(|p| *p /= total);
+}
+
+/// Scores `(heads, queries, keys)` of one row, not yet masked. `q` is `(queries, heads, head_dim)` and `k` is
+/// `(keys, kv_heads, head_dim)`, both after rotation.
+pub(crate) fn scores(q: &Tensor, k: &Tensor, scoring: Scoring, mask: Mask) -> Result<Tensor> {
+    let (queries, _, _) = q.dims3()?;
+    let (keys, kv_heads, _) = k.dims3()?;
+    let heads = Heads::of(q, kv_heads)?;
+    let out = with_slice(q, |q| {
+        with_slice(k, |k| {
+            let mut out = vec![0f32; heads.heads * queries * keys];
+            out.par_chunks_mut((queries * keys).max(1)).enumerate().for_each(|(head, out)| {
+                for (block, out) in blocks(queries).zip(out.chunks_mut(BLOCK * keys)) {
+                    let seen = mask.reach(&block, keys);
+                    // the same product as in `attend_block` where a query may see, so that it has the same bits
+                    for part in [0..seen.start, seen.clone(), seen.end..keys] {
+                        if !part.is_empty() {
+                            let key = heads.shared(k, head, &part).transposed();
+                            let to = &mut out[part.start..];
+                            product_into(heads.query(q, head, &block), key, to, [keys, 1]);
+                        }
+                    }
+                    scoring.score(out);
+                }
+            });
+            out
+        })
+    })??;
+    tensor(out, (heads.heads, queries, keys))
+}
+
+/// Masked softmax of scores; keys that a query may not see get 0.
+pub(crate) fn probabilities(scores: &Tensor, mask: Mask) -> Result<Tensor> {
+    let (_, queries, keys) = scores.dims3()?;
+    let mut out = with_slice(scores, <[f32]>::to_vec)?;
+    out.par_chunks_mut(keys.max(1))
+        .enumerate()
+        .for_each(|(row, out)| softmax(out, mask.allowed(row % queries, keys)));
+    tensor(out, scores.shape())
+}
+
+/// Mixes values of one row: `(heads, queries, keys)` with `(keys, kv_heads, head_dim)` to
+/// `(queries, heads, head_dim)`.
+pub(crate) fn mix(probs: &Tensor, v: &Tensor, mask: Mask) -> Result<Tensor> {
+    let (n_heads, queries, keys) = probs.dims3()?;
+    let (_, kv_heads, dim) = v.dims3()?;
+    let heads = Heads { heads: n_heads, kv_heads, dim };
+    let out = with_slice(probs, |probs| {
+        with_slice(v, |v| {
+            let mut z = vec![0f32; queries * heads.width()];
+            z.par_chunks_mut(BLOCK * heads.width()).zip(blocks(queries).collect::<Vec<_>>()).for_each(
+                |(z, block)| {
+                    for head in 0..n_heads {
+                        let from = (head * queries + block.start) * keys;
+                        let rows = &probs[from..from + block.len() * keys];
+                        let seen = carried(rows, &block, keys, mask);
+                        let part = Matrix::new(&rows[seen.start..], [block.len(), seen.len()], [keys, 1]);
+                        let out = &mut z[head * dim..];
+                        product_into(part, heads.shared(v, head, &seen), out, [heads.width(), 1]);
+                    }
+                },
+            );
+            z
+        })
+    })??;
+    tensor(out, (queries, n_heads, dim))
+}
+
+/// The keys whose values a block of probabilities mixes: those in its reach, or all if a tap has put something
+/// on a key outside it.
+fn carried(rows: &[f32], block: &Range<usize>, keys: usize, mask: Mask) -> Range<usize> {
+    let reach = mask.reach(block, keys);
+    let outside = |row: &[f32]| row[..reach.start].iter().chain(&row[reach.end..]).any(|p| *p != 0.0);
+    if rows.chunks_exact(keys).any(outside) { 0..keys } else { reach }
+}
+
+/// `(queries, heads, head_dim)` to `(kv_heads, group · queries, head_dim)`: query heads that share a key head lie
+/// below each other, which makes each product of the backward pass one batch without repeated keys.
 fn by_key_head(x: &Tensor, kv_heads: usize) -> Result<Tensor> {
     let (queries, heads, dim) = x.dims3()?;
     Ok(x.transpose(0, 1)?.contiguous()?.reshape((kv_heads, heads / kv_heads * queries, dim))?)
@@ -37,71 +264,6 @@ fn by_key_head(x: &Tensor, kv_heads: usize) -> Result<Tensor> {
 fn by_token(x: &Tensor, heads: usize, queries: usize) -> Result<Tensor> {
     let dim = x.dim(2)?;
     Ok(x.reshape((heads, queries, dim))?.transpose(0, 1)?.contiguous()?)
-}
-
-/// Scores `(heads, queries, keys)`: `scale · q·k`, soft-capped where the model does that; not yet masked.
-/// `q` is `(queries, heads, head_dim)` and `k` is `(keys, kv_heads, head_dim)`, both after rotation.
-pub(crate) fn scores(q: &Tensor, k: &Tensor, scale: f32, cap: Option<f32>) -> Result<Tensor> {
-    let products = products(q, k)?;
-    let mut out = with_slice(&products, <[f32]>::to_vec)?;
-    out.par_chunks_mut(8192).for_each(|out| match cap {
-        None => out.iter_mut().for_each(|s| *s *= scale),
-        Some(cap) => out.iter_mut().for_each(|s| *s = cap * (*s * scale / cap).tanh()),
-    });
-    tensor(out, products.shape())
-}
-
-/// `q·k`, `(heads, queries, keys)`.
-fn products(q: &Tensor, k: &Tensor) -> Result<Tensor> {
-    let (queries, heads, _) = q.dims3()?;
-    let (keys, kv_heads, _) = k.dims3()?;
-    let grouped = by_key_head(q, kv_heads)?.matmul(&k.permute((1, 2, 0))?)?;
-    Ok(grouped.reshape((heads, queries, keys))?)
-}
-
-/// Masked softmax of scores; keys that a query may not see get 0.
-pub(crate) fn probabilities(scores: &Tensor, mask: Mask) -> Result<Tensor> {
-    softmax(scores, mask, |seen| seen)
-}
-
-/// [`probabilities`] of [`scores`], number for number, in one pass over the part of the scores that is seen.
-pub(crate) fn scores_to_probabilities(
-    q: &Tensor,
-    k: &Tensor,
-    scale: f32,
-    cap: Option<f32>,
-    mask: Mask,
-) -> Result<Tensor> {
-    let products = products(q, k)?;
-    match cap {
-        None => softmax(&products, mask, |s| s * scale),
-        Some(cap) => softmax(&products, mask, |s| cap * (s * scale / cap).tanh()),
-    }
-}
-
-fn softmax(scores: &Tensor, mask: Mask, score: impl Fn(f32) -> f32 + Sync) -> Result<Tensor> {
-    let (_, queries, keys) = scores.dims3()?;
-    let out = with_slice(scores, |scores| {
-        let mut out = vec![0f32; scores.len()];
-        out.par_chunks_mut(keys).zip(scores.par_chunks(keys)).enumerate().for_each(|(row, (out, scores))| {
-            let allowed = mask.allowed(row % queries, keys);
-            let seen = &mut out[allowed.clone()];
-            seen.iter_mut().zip(&scores[allowed]).for_each(|(o, s)| *o = score(*s));
-            let max = seen.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let total = simd::exp_shifted(seen, max);
-            seen.iter_mut().for_each(|p| *p /= total);
-        });
-        out
-    })?;
-    tensor(out, scores.shape())
-}
-
-/// Mixes values: `(heads, queries, keys)` with `(keys, kv_heads, head_dim)` to `(queries, heads, head_dim)`.
-pub(crate) fn mix(probs: &Tensor, v: &Tensor) -> Result<Tensor> {
-    let (heads, queries, keys) = probs.dims3()?;
-    let kv_heads = v.dim(1)?;
-    let grouped = probs.reshape((kv_heads, heads / kv_heads * queries, keys))?;
-    by_token(&grouped.matmul(&v.transpose(0, 1)?)?, heads, queries)
 }
 
 /// Gradients of [`mix`]: with respect to the values always, to the probabilities if `need_probs`.
@@ -150,9 +312,9 @@ pub(crate) fn scores_back(
     k: &Tensor,
     capped: Option<&Tensor>,
     g: &Tensor,
-    scale: f32,
-    cap: Option<f32>,
+    scoring: Scoring,
 ) -> Result<(Tensor, Tensor)> {
+    let Scoring { scale, cap } = scoring;
     let (queries, heads, _) = q.dims3()?;
     let (keys, kv_heads, _) = k.dims3()?;
     let mut d = with_slice(g, <[f32]>::to_vec)?;

@@ -2,9 +2,10 @@
 //!
 //! Weights are stored as f32, bf16 or f16; the arithmetic is f32 whatever they are stored as.
 
+use super::matmul::{Matrix, product};
 use super::{simd, tensor, with_slice};
 use crate::Result;
-use candle_core::{CpuStorage, DType, Storage, Tensor};
+use candle_core::{CpuStorage, Storage, Tensor};
 use rayon::prelude::*;
 
 /// A linear layer's parameters.
@@ -22,23 +23,30 @@ const FEW_ROWS: usize = 4;
 
 /// `(tokens, in)` to `(tokens, out)`.
 pub(crate) fn linear(x: &Tensor, layer: &Linear) -> Result<Tensor> {
-    let (rows, _) = x.dims2()?;
-    let y =
-        if rows <= FEW_ROWS { few_rows(x, &layer.weight)? } else { x.matmul(&widened(&layer.weight)?.t()?)? };
-    match &layer.bias {
-        None => Ok(y),
-        Some(bias) => {
-            let mut out = with_slice(&y, <[f32]>::to_vec)?;
-            out.par_chunks_mut(bias.len())
-                .for_each(|row| row.iter_mut().zip(bias).for_each(|(o, b)| *o += b));
-            tensor(out, y.shape())
-        }
+    let (rows, inner) = x.dims2()?;
+    let (outer, _) = layer.weight.dims2()?;
+    let mut y = if rows <= FEW_ROWS {
+        few_rows(x, &layer.weight)?
+    } else {
+        let weight = widened(&layer.weight)?;
+        with_slice(x, |x| {
+            with_slice(&weight, |w| product(Matrix::rows(x, inner), Matrix::rows(w, inner).transposed()))
+        })??
+    };
+    if let Some(bias) = &layer.bias {
+        y.par_chunks_mut(outer).for_each(|row| row.iter_mut().zip(bias).for_each(|(o, b)| *o += b));
     }
+    tensor(y, (rows, outer))
 }
 
 /// Gradient of [`linear`] with respect to its input: `g W`.
 pub(crate) fn linear_back(g: &Tensor, layer: &Linear) -> Result<Tensor> {
-    Ok(g.contiguous()?.matmul(&widened(&layer.weight)?)?)
+    let (rows, outer) = g.dims2()?;
+    let inner = layer.weight.dim(1)?;
+    let weight = widened(&layer.weight)?;
+    let out =
+        with_slice(g, |g| with_slice(&weight, |w| product(Matrix::rows(g, outer), Matrix::rows(w, inner))))??;
+    tensor(out, (rows, inner))
 }
 
 /// The weight as f32; a copy only where it is stored narrower.
@@ -81,20 +89,18 @@ impl Narrow for half::f16 {
     }
 }
 
-fn few_rows(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+/// `(rows, outer)`.
+fn few_rows(x: &Tensor, weight: &Tensor) -> Result<Vec<f32>> {
     let (rows, inner) = x.dims2()?;
     let (outer, _) = weight.dims2()?;
     let (storage, layout) = weight.storage_and_layout();
     let (start, count) = (layout.start_offset(), outer * inner);
     let by_row = with_slice(x, |x| match &*storage {
-        Storage::Cpu(CpuStorage::F32(w)) => products(x, &w[start..start + count], rows, inner),
-        Storage::Cpu(CpuStorage::BF16(w)) => narrow_products(x, &w[start..start + count], rows, inner),
-        Storage::Cpu(CpuStorage::F16(w)) => narrow_products(x, &w[start..start + count], rows, inner),
-        _ => Vec::new(),
-    })?;
-    if by_row.is_empty() {
-        return Ok(x.matmul(&weight.to_dtype(DType::F32)?.t()?)?);
-    }
+        Storage::Cpu(CpuStorage::F32(w)) => Ok(products(x, &w[start..start + count], rows, inner)),
+        Storage::Cpu(CpuStorage::BF16(w)) => Ok(narrow_products(x, &w[start..start + count], rows, inner)),
+        Storage::Cpu(CpuStorage::F16(w)) => Ok(narrow_products(x, &w[start..start + count], rows, inner)),
+        _ => Err(candle_core::Error::msg("expected f32, bf16 or f16 weights on the CPU")),
+    })??;
     // (outer, rows) to (rows, outer)
     let mut out = vec![0f32; by_row.len()];
     for (j, values) in by_row.chunks_exact(rows).enumerate() {
@@ -102,7 +108,7 @@ fn few_rows(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
             out[r * outer + j] = *v;
         }
     }
-    tensor(out, (rows, outer))
+    Ok(out)
 }
 
 /// Weight rows that one task reads.

@@ -6,6 +6,7 @@
 
 pub(crate) mod attention;
 pub(crate) mod linear;
+pub(crate) mod matmul;
 pub(crate) mod mlp;
 pub(crate) mod norm;
 #[cfg(test)]

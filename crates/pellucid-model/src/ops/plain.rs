@@ -1,7 +1,7 @@
 //! The plain definitions of the operations, in tensor primitives that differentiate themselves, and the
 //! tests that hold the fast forms equal to them: values, and gradients against automatic differentiation.
 
-use super::attention::{self, Mask};
+use super::attention::{self, Mask, Memory, Scoring};
 use super::linear::{Linear, linear, linear_back};
 use super::mlp::{activate, activate_back};
 use super::norm::{Norm, norm, norm_back};
@@ -190,25 +190,64 @@ fn attention_equals_its_definition_and_its_gradient() -> Result<()> {
         let (start, queries, keys) = (2, 5, 7);
         let (q, k, v) = (random((queries, 6, 8)), random((keys, 2, 8)), random((keys, 2, 8)));
         let g = random((queries, 6, 8));
-        let hidden = |i: usize, j: usize| j > start + i || window.is_some_and(|w| start + i - j >= w);
-        let bias: Vec<f32> = (0..queries)
-            .flat_map(|i| (0..keys).map(move |j| if hidden(i, j) { -1e9 } else { 0.0 }))
-            .collect();
-        let bias = Tensor::from_vec(bias, (1, queries, keys), &Device::Cpu)?;
+        let bias = plain_mask(start, queries, keys, window)?;
         let plain = |q: &Tensor, k: &Tensor, v: &Tensor| plain_attention(q, k, v, &bias, cap.map(f64::from));
-        let scores = attention::scores(&q, &k, 0.3, cap)?;
-        let probs = attention::probabilities(&scores, Mask { start, window })?;
-        same(&attention::mix(&probs, &v)?, &plain(&q, &k, &v)?);
-        let fused = attention::scores_to_probabilities(&q, &k, 0.3, cap, Mask { start, window })?;
-        let bits = |x: &Tensor| -> Result<Vec<f32>> { Ok(x.flatten_all()?.to_vec1()?) };
-        assert_eq!(bits(&fused)?, bits(&probs)?, "fused and plain differ in a bit");
+        let (scoring, mask) = (Scoring { scale: 0.3, cap }, Mask { start, window });
+        let scores = attention::scores(&q, &k, scoring, mask)?;
+        let probs = attention::probabilities(&scores, mask)?;
+        same(&attention::mix(&probs, &v, mask)?, &plain(&q, &k, &v)?);
         let (d_probs, d_v) = attention::mix_back(&probs, &v, &g, true)?;
         let d_scores = attention::probabilities_back(&probs, &d_probs.unwrap())?;
-        let (d_q, d_k) = attention::scores_back(&q, &k, Some(&scores), &d_scores, 0.3, cap)?;
+        let (d_q, d_k) = attention::scores_back(&q, &k, Some(&scores), &d_scores, scoring)?;
         same(&d_q, &gradient(&q, &g, |x| plain(x, &k, &v)));
         same(&d_k, &gradient(&k, &g, |x| plain(&q, x, &v)));
         same(&d_v, &gradient(&v, &g, |x| plain(&q, &k, x)));
     }
+    Ok(())
+}
+
+fn plain_mask(start: usize, queries: usize, keys: usize, window: Option<usize>) -> Result<Tensor> {
+    let hidden = |i: usize, j: usize| j > start + i || window.is_some_and(|w| start + i - j >= w);
+    let bias: Vec<f32> =
+        (0..queries).flat_map(|i| (0..keys).map(move |j| if hidden(i, j) { -1e9 } else { 0.0 })).collect();
+    Ok(Tensor::from_vec(bias, (1, queries, keys), &Device::Cpu)?)
+}
+
+#[test]
+fn attention_in_one_go_has_the_bits_of_its_steps() -> Result<()> {
+    // rows around the block's length, with and without earlier keys, together and alone
+    let rows = [(0, 1), (0, 63), (0, 64), (0, 65), (7, 1), (3, 130), (0, 300)];
+    for (window, cap) in [(None, None), (Some(40), None), (None, Some(2.0)), (Some(90), Some(1.5))] {
+        let scoring = Scoring { scale: 0.3, cap };
+        let (mut queries, mut memories, mut stepped) = (Vec::new(), Vec::new(), Vec::new());
+        for (start, count) in rows {
+            let (q, k) = (random((count, 6, 8)), random((start + count, 2, 8)));
+            let (v, mask) = (random((start + count, 2, 8)), Mask { start, window });
+            let probs = attention::probabilities(&attention::scores(&q, &k, scoring, mask)?, mask)?;
+            stepped.push(attention::mix(&probs, &v, mask)?);
+            same(&stepped[stepped.len() - 1], &{
+                let bias = plain_mask(start, count, start + count, window)?;
+                plain_attention(&q, &k, &v, &bias, cap.map(f64::from))?
+            });
+            queries.push(q);
+            memories.push(Memory { k, v, mask });
+        }
+        let counts = rows.map(|r| r.1);
+        let together = attention::attend(&Tensor::cat(&queries, 0)?, &counts, &memories, scoring)?;
+        let bits = |x: &Tensor| -> Result<Vec<f32>> { Ok(x.flatten_all()?.to_vec1()?) };
+        assert!(bits(&together)? == bits(&Tensor::cat(&stepped, 0)?)?, "window {window:?}, cap {cap:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_tap_puts_on_a_masked_key_is_mixed() -> Result<()> {
+    let (probs, v) = (random((4, 70, 70)), random((70, 2, 8)));
+    let bias = Tensor::zeros((4, 70, 70), DType::F32, &Device::Cpu)?;
+    let shared = v.transpose(0, 1)?.contiguous()?;
+    let shared = Tensor::stack(&[shared.get(0)?, shared.get(0)?, shared.get(1)?, shared.get(1)?], 0)?;
+    let plain = (&probs + bias)?.matmul(&shared)?.transpose(0, 1)?.contiguous()?;
+    same(&attention::mix(&probs, &v, Mask { start: 0, window: None })?, &plain);
     Ok(())
 }
 

@@ -1,0 +1,133 @@
+//! Products of matrices that lie in slices with any strides: what attention and the linear layers are made of.
+//! The `gemm` crate multiplies; this file is the safe way to call it.
+
+#![allow(unsafe_code)] // see the safety comments in `into_pointer` and `product`
+
+use gemm::Parallelism;
+
+/// A matrix in a slice: entry (i, j) is `data[i · strides[0] + j · strides[1]]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a> {
+    data: &'a [f32],
+    shape: [usize; 2],
+    strides: [usize; 2],
+}
+
+impl<'a> Matrix<'a> {
+    /// Panics if the last entry lies outside the slice: shapes are ours, never a file's or a caller's.
+    pub(crate) fn new(data: &'a [f32], shape: [usize; 2], strides: [usize; 2]) -> Self {
+        assert!(extent(shape, strides) <= data.len(), "{shape:?} by {strides:?} in {}", data.len());
+        Matrix { data, shape, strides }
+    }
+
+    /// Rows below each other without gaps.
+    pub(crate) fn rows(data: &'a [f32], width: usize) -> Self {
+        Matrix::new(data, [data.len() / width.max(1), width], [width, 1])
+    }
+
+    pub(crate) fn transposed(self) -> Self {
+        let ([m, n], [s, t]) = (self.shape, self.strides);
+        Matrix { data: self.data, shape: [n, m], strides: [t, s] }
+    }
+}
+
+/// Numbers that a slice must have for a matrix of this shape to lie in it.
+fn extent(shape: [usize; 2], strides: [usize; 2]) -> usize {
+    if shape.contains(&0) { 0 } else { (shape[0] - 1) * strides[0] + (shape[1] - 1) * strides[1] + 1 }
+}
+
+/// `a · b` as new rows, `(a's rows, b's columns)`, on all threads.
+pub(crate) fn product(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
+    let (rows, width) = (a.shape[0], b.shape[1]);
+    let mut out = Vec::with_capacity(rows * width);
+    // SAFETY: the vector has room for all entries, each of which is written before the length says so.
+    unsafe {
+        into_pointer(a, b, out.as_mut_ptr(), [width, 1], Parallelism::Rayon(0));
+        out.set_len(rows * width);
+    }
+    out
+}
+
+/// Writes `a · b` to `out`, entry (i, j) at `i · strides[0] + j · strides[1]`, on this thread.
+pub(crate) fn product_into(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32], strides: [usize; 2]) {
+    assert!(extent([a.shape[0], b.shape[1]], strides) <= out.len(), "the product does not fit its place");
+    // SAFETY: the line above has checked that every entry lies in `out`.
+    unsafe { into_pointer(a, b, out.as_mut_ptr(), strides, Parallelism::None) }
+}
+
+/// Writes `a · b` to memory that need not hold anything yet.
+///
+/// # Safety
+/// `out` must be valid for writing entry (i, j) at `i · strides[0] + j · strides[1]`, for every row of `a` and
+/// every column of `b`.
+unsafe fn into_pointer(
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    out: *mut f32,
+    strides: [usize; 2],
+    threads: Parallelism,
+) {
+    assert_eq!(a.shape[1], b.shape[0], "matrices of {:?} and {:?}", a.shape, b.shape);
+    let step = |s: usize| s as isize; // a slice is never longer than isize::MAX bytes
+    // SAFETY: both inputs lie in their slices, which `Matrix::new` checked; the output is the caller's promise;
+    // `out` is only written (`read_dst` is false).
+    unsafe {
+        gemm::gemm(
+            a.shape[0],
+            b.shape[1],
+            a.shape[1],
+            out,
+            step(strides[1]),
+            step(strides[0]),
+            false,
+            a.data.as_ptr(),
+            step(a.strides[1]),
+            step(a.strides[0]),
+            b.data.as_ptr(),
+            step(b.strides[1]),
+            step(b.strides[0]),
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            threads,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strided_products_equal_the_definition() {
+        for (m, k, n) in [(1, 1, 1), (3, 5, 7), (16, 64, 33), (1, 9, 4), (20, 3, 1), (4, 0, 4)] {
+            let a: Vec<f32> = (0..m * k).map(|i| (i as f32 * 0.7).sin()).collect();
+            let b: Vec<f32> = (0..k * n).map(|i| (i as f32 * 0.3).cos()).collect();
+            let (left, right) = (Matrix::new(&a, [m, k], [k, 1]), Matrix::new(&b, [k, n], [n, 1]));
+            // the same matrix, stored the other way round
+            let turned: Vec<f32> =
+                (0..n).flat_map(|j| (0..k).map(move |l| (j, l))).map(|(j, l)| b[l * n + j]).collect();
+            let other = Matrix::new(&turned, [n, k], [k, 1]).transposed();
+            let mut wide = vec![7f32; m * (2 * n + 1)];
+            product_into(left, other, &mut wide, [2 * n + 1, 2]);
+            let plain = product(left, right);
+            for i in 0..m {
+                for j in 0..n {
+                    let want: f64 = (0..k).map(|l| f64::from(a[i * k + l]) * f64::from(b[l * n + j])).sum();
+                    assert!((f64::from(plain[i * n + j]) - want).abs() < 1e-5);
+                    assert!((f64::from(wide[i * (2 * n + 1) + 2 * j]) - want).abs() < 1e-5);
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "does not fit")]
+    fn a_product_never_leaves_its_place() {
+        let a = [1f32; 4];
+        let m = Matrix::rows(&a, 2);
+        product_into(m, m, &mut [0f32; 3], [2, 1]);
+    }
+}
