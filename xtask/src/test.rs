@@ -11,7 +11,7 @@ use crate::paths;
 use crate::shell::{cargo, pretty, program, step, works};
 
 /// The real models that tests load, by the program's names for them.
-const MODELS: [&str; 2] = ["smollm2", "gemma3-270m"];
+const MODELS: [&str; 3] = ["smollm2", "gemma3-270m", "minilm"];
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if !arguments.is_empty() {

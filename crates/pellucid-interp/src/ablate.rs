@@ -3,9 +3,10 @@
 //! Units are ablated one by one, many at a time as rows of a batch, each run starting at the unit's layer.
 
 use crate::error::tensor;
+use crate::metric::of_rows;
 use crate::{Error, Metric, Result};
 use pellucid_core::{Point, Seed, Site, UnitId};
-use pellucid_model::{Batch, Logits, Model, Place, Plan, Record, Row, Tap, Tensor};
+use pellucid_model::{Batch, Model, Place, Record, Row, Tap, Tensor};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -71,7 +72,7 @@ pub fn ablate_each(
     }
     let pre = |site: &Site| Site::new(Point::ResidPre, site.layer as usize);
     let mut record = Record::new(by_site.keys().flat_map(|s| [*s, pre(s)]));
-    let plain = metrics(model, metric, &Batch::one(row.clone()), None, &mut record)?[0];
+    let plain = of_rows(model, metric, &Batch::one(row.clone()), None, &mut record)?[0];
     let mut changes = vec![0f64; units.len()];
     let mut done = 0;
     for (site, list) in &by_site {
@@ -84,7 +85,7 @@ pub fn ablate_each(
             let x = tensor(Tensor::cat(&vec![start.clone(); rows], 0))?;
             let batch = Batch { rows: vec![row.clone(); rows] };
             let start = Some((site.layer as usize, x));
-            for ((i, _), v) in group.iter().zip(metrics(model, metric, &batch, start, &mut tap)?) {
+            for ((i, _), v) in group.iter().zip(of_rows(model, metric, &batch, start, &mut tap)?) {
                 changes[*i] = v - plain;
             }
             done += rows;
@@ -92,31 +93,6 @@ pub fn ablate_each(
         }
     }
     Ok(units.iter().zip(changes).map(|(unit, change)| Ablation { unit: unit.clone(), change }).collect())
-}
-
-/// The metric of each row. With a foil only the two logits are computed, not the whole vocabulary's.
-fn metrics(
-    model: &Model,
-    metric: Metric,
-    batch: &Batch,
-    start: Option<(usize, Tensor)>,
-    tap: &mut dyn Tap,
-) -> Result<Vec<f64>> {
-    let n = batch.rows[0].tokens.len();
-    let asked: Vec<usize> = (0..batch.rows.len()).map(|r| r * n + metric.position).collect();
-    let rows = |x: &Tensor| tensor(x.to_vec2::<f32>());
-    if let Some(foil) = metric.foil {
-        let resid =
-            model.run(batch, &Plan { logits: Logits::None, start, stop_after: None }, None, tap)?.resid;
-        let index: Vec<u32> = asked.iter().map(|&t| t as u32).collect();
-        let picked = tensor(Tensor::new(index, resid.device()).and_then(|i| resid.index_select(&i, 0)))?;
-        let two = rows(&model.unembed_tokens(&picked, &[metric.target, foil])?)?;
-        return Ok(two.iter().map(|l| f64::from(l[0]) - f64::from(l[1])).collect());
-    }
-    let plan = Plan { logits: Logits::At(asked), start, stop_after: None };
-    let missing = || Error::Request("the run gave no logits".to_owned());
-    let logits = model.run(batch, &plan, None, tap)?.logits.ok_or_else(missing)?;
-    Ok(rows(&logits)?.iter().map(|l| metric.value(l)).collect())
 }
 
 /// A unit's place: its site and its coordinates within a token's vector.

@@ -15,9 +15,10 @@
 //! `steps` rows of a batch for each site, from that site's layer on.
 
 use crate::error::tensor;
+use crate::metric::{needs_logits, of_rows, stream_gradient};
 use crate::{Error, Metric, Result};
 use pellucid_core::{Point, Site, UnitId};
-use pellucid_model::{Batch, Logits, Model, Place, Plan, Record, Row, Rules, Tap, Tensor};
+use pellucid_model::{Batch, Logits, Model, Place, Plan, Record, Row, Rules, Tap, Tensor, Trace};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -164,8 +165,8 @@ fn one_backward(
     let plan = Plan { logits: Logits::At(vec![metric.position]), start: None, stop_after: None };
     let mut taps = (tap, &mut record);
     let (output, trace) = model.trace(&Batch::one(row.clone()), &plan, &mut taps)?;
+    back(model, metric, trace, &output.resid, 1, rules, &mut taps)?;
     let logits = numbers(&logits_of(output)?)?;
-    model.backward(trace, &seed_tensor(model, metric, 1)?, rules, &mut taps)?;
     let value = metric.value(&logits);
     let mut all = BTreeMap::new();
     let mut completeness = Vec::new();
@@ -178,6 +179,23 @@ fn one_backward(
         all.insert(site, site_effects(model, row, site, activations, effects));
     }
     Ok(Effects { metric: value, logits, sites: all, completeness })
+}
+
+/// The metric of each of `rows` rows taken back through everything that `trace` ran.
+fn back(
+    model: &Model,
+    metric: Metric,
+    trace: Trace,
+    resid: &Tensor,
+    rows: usize,
+    rules: Rules,
+    tap: &mut dyn Tap,
+) -> Result<()> {
+    match stream_gradient(model, metric, resid, rows, rules, tap)? {
+        Some(g) => model.backward_from(trace, g, rules, tap)?,
+        None => model.backward(trace, &seed_tensor(model, metric, rows)?, rules, tap)?,
+    };
+    Ok(())
 }
 
 fn product(a: &[f32], g: &[f32]) -> Vec<f32> {
@@ -267,19 +285,26 @@ struct PathRun<'a> {
 }
 
 impl PathRun<'_> {
-    fn batch(&self, rows: usize) -> Result<(Batch, Plan)> {
+    /// The text `rows` times over, from the site's layer on. With a foil no logits are asked for: two of them
+    /// are all the metric needs.
+    fn batch(&self, rows: usize, tap: &dyn Tap) -> Result<(Batch, Plan)> {
         let n = self.row.tokens.len();
         let start = match &self.start {
             Some((layer, x)) => Some((*layer, tensor(Tensor::cat(&vec![x.clone(); rows], 0))?)),
             None => None,
         };
-        let logits = Logits::At((0..rows).map(|r| r * n + self.metric.position).collect());
+        let logits = if needs_logits(self.metric, tap) {
+            Logits::At((0..rows).map(|r| r * n + self.metric.position).collect())
+        } else {
+            Logits::None
+        };
         Ok((Batch { rows: vec![self.row.clone(); rows] }, Plan { logits, start, stop_after: None }))
     }
 
     /// Effects that sum to what they promise: where the path bends sharply (a site that holds a massive
     /// activation), steps are doubled until the sum is within 2% of the promise, or of a twentieth of the
-    /// metric where the promise is smaller than that; at most to 16 times as many.
+    /// metric where the promise is smaller than that; at most to 4 times as many (how far the sum then is from the
+    /// promise is reported).
     fn complete(
         &self,
         steps: usize,
@@ -292,7 +317,7 @@ impl PathRun<'_> {
         let mut taken = steps;
         loop {
             let effects = product(activations, &self.mean_gradient(taken, activations.len(), tap)?);
-            if (total(&effects) - expected).abs() <= allowed || taken >= 16 * steps {
+            if (total(&effects) - expected).abs() <= allowed || taken >= 4 * steps {
                 return Ok(effects);
             }
             taken *= 2;
@@ -303,14 +328,14 @@ impl PathRun<'_> {
         let scales: Vec<f64> = (0..steps).map(|k| (k as f64 + 0.5) / steps as f64).collect();
         let mut mean = vec![0f64; width];
         for scales in scales.chunks((PATH_TOKENS / self.row.tokens.len()).max(1)) {
-            let (batch, plan) = self.batch(scales.len())?;
+            let (batch, plan) = self.batch(scales.len(), tap)?;
             let mut path = Path { site: self.site, scales, gradient: None };
             let mut later =
                 AfterStart { tap: &mut *tap, start: self.start.as_ref().map(|s| s.0), site: self.site };
             let mut taps = (&mut later, &mut path);
-            let (_, trace) = self.model.trace(&batch, &plan, &mut taps)?;
-            let seed = seed_tensor(self.model, self.metric, scales.len())?;
-            self.model.backward(trace, &seed, Rules::EXACT, &mut taps)?;
+            let (output, trace) = self.model.trace(&batch, &plan, &mut taps)?;
+            let rows = scales.len();
+            back(self.model, self.metric, trace, &output.resid, rows, Rules::EXACT, &mut taps)?;
             let gradient =
                 path.gradient.ok_or_else(|| Error::Request(format!("no gradient reached {}", self.site)))?;
             for row in numbers(&gradient)?.chunks_exact(width) {
@@ -321,11 +346,10 @@ impl PathRun<'_> {
     }
 
     fn metric_at(&self, scale: f64, tap: &mut dyn Tap) -> Result<f64> {
-        let (batch, plan) = self.batch(1)?;
+        let (batch, plan) = self.batch(1, tap)?;
         let mut path = Path { site: self.site, scales: &[scale], gradient: None };
         let mut later = AfterStart { tap, start: self.start.as_ref().map(|s| s.0), site: self.site };
-        let output = self.model.run(&batch, &plan, None, &mut (&mut later, &mut path))?;
-        Ok(self.metric.value(&numbers(&logits_of(output)?)?))
+        Ok(of_rows(self.model, self.metric, &batch, plan.start, &mut (&mut later, &mut path))?[0])
     }
 }
 

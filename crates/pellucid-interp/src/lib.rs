@@ -9,6 +9,7 @@ mod error;
 mod lens;
 mod metric;
 mod rank;
+mod sweep;
 
 pub use ablate::{Ablation, Replacement, ablate_each, random_units};
 pub use attribute::{By, Completeness, Effects, Method, UnitEffect, attribute};
@@ -16,3 +17,4 @@ pub use error::{Error, Result};
 pub use lens::{LensRow, LensToken, lens};
 pub use metric::Metric;
 pub use rank::{Correlation, rank_correlation};
+pub use sweep::{Promoted, Swept, promoted, sweep, sweep_sites};

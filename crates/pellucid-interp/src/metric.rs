@@ -1,7 +1,9 @@
 //! The number that an explanation explains.
 
+use crate::error::tensor;
 use crate::{Error, Result};
-use pellucid_model::{Model, Row};
+use pellucid_core::{Point, Site};
+use pellucid_model::{Batch, Logits, Model, Plan, Row, Rules, Tap, Tensor};
 use serde::Serialize;
 
 /// A contrast of logits at one token: `logit[target] − logit[foil]`, or without a foil
@@ -59,4 +61,59 @@ impl Metric {
         }
         g
     }
+}
+
+/// The metric of each row of a batch of equally long texts. With a foil only the two logits are computed, not the whole vocabulary's.
+pub(crate) fn of_rows(
+    model: &Model,
+    metric: Metric,
+    batch: &Batch,
+    start: Option<(usize, Tensor)>,
+    tap: &mut dyn Tap,
+) -> Result<Vec<f64>> {
+    let rows = |x: &Tensor| tensor(x.to_vec2::<f32>());
+    if let Some(foil) = metric.foil.filter(|_| !needs_logits(metric, tap)) {
+        let resid =
+            model.run(batch, &Plan { logits: Logits::None, start, stop_after: None }, None, tap)?.resid;
+        let index = asked(metric, &resid, batch.rows.len())?;
+        let picked = tensor(Tensor::new(index, resid.device()).and_then(|i| resid.index_select(&i, 0)))?;
+        let two = rows(&model.unembed_tokens(&picked, &[metric.target, foil])?)?;
+        return Ok(two.iter().map(|l| f64::from(l[0]) - f64::from(l[1])).collect());
+    }
+    let n = batch.tokens() / batch.rows.len().max(1);
+    let at = (0..batch.rows.len()).map(|r| r * n + metric.position).collect();
+    let plan = Plan { logits: Logits::At(at), start, stop_after: None };
+    let missing = || Error::Request("the run gave no logits".to_owned());
+    let logits = model.run(batch, &plan, None, tap)?.logits.ok_or_else(missing)?;
+    Ok(rows(&logits)?.iter().map(|l| metric.value(l)).collect())
+}
+
+/// Whether a metric takes the whole vocabulary: without a foil, or where a tap stands at the last two points.
+pub(crate) fn needs_logits(metric: Metric, tap: &dyn Tap) -> bool {
+    let last = [Point::FinalNorm, Point::LmHead].map(|p| Site::new(p, 0));
+    metric.foil.is_none() || last.iter().any(|s| tap.wants(*s) || tap.wants_gradient(*s))
+}
+
+/// ∂(sum of the rows' metrics)/∂(the stream after the last block), `(rows · tokens, d_model)`, by the two logits
+/// alone; none where the metric needs them all.
+pub(crate) fn stream_gradient(
+    model: &Model,
+    metric: Metric,
+    resid: &Tensor,
+    rows: usize,
+    rules: Rules,
+    tap: &dyn Tap,
+) -> Result<Option<Tensor>> {
+    let Some(foil) = metric.foil.filter(|_| !needs_logits(metric, tap)) else { return Ok(None) };
+    let asked = tensor(Tensor::new(asked(metric, resid, rows)?, resid.device()))?;
+    let picked = tensor(resid.index_select(&asked, 0))?;
+    let g = model.contrast_gradient(&picked, metric.target, foil, rules)?;
+    let nothing = tensor(resid.zeros_like())?;
+    Ok(Some(tensor(nothing.index_add(&asked, &g, 0))?))
+}
+
+/// Where the metric is taken in each of `rows` equally long rows.
+fn asked(metric: Metric, packed: &Tensor, rows: usize) -> Result<Vec<u32>> {
+    let n = tensor(packed.dim(0))? / rows.max(1);
+    Ok((0..rows).map(|r| (r * n + metric.position) as u32).collect())
 }

@@ -26,6 +26,7 @@ mod spec;
 mod tap;
 pub mod tokens;
 mod weights;
+mod writes;
 
 pub use apply::Apply;
 pub use arch::supported;
@@ -38,7 +39,7 @@ pub use error::{Error, Result};
 pub use generate::{Ended, Generating, Generation, Step};
 pub use heap::keep_freed_memory;
 pub use model::{Loading, Model, Storage};
-pub use ops::Rules;
+pub use ops::{Rules, with_slice as with_numbers};
 pub use rope::{Rope, Scaling};
 pub use run::{Logits, Output, Plan, Trace};
 pub use sample::Sampling;

@@ -268,12 +268,31 @@ impl Model {
     /// As [`Model::unembed`], for a few tokens of the vocabulary: `(n, tokens)`. Where the vocabulary is large
     /// and only a contrast of two logits is asked for, this is most of a short run saved.
     pub fn unembed_tokens(&self, x: &Tensor, tokens: &[u32]) -> Result<Tensor> {
-        let head = &self.weights.head;
-        let index = Tensor::new(tokens, x.device())?;
-        let weight = head.weight.index_select(&index, 0)?;
-        let bias = head.bias.as_ref().map(|b| tokens.iter().map(|&t| b[t as usize]).collect());
-        let raw = linear(&norm(&x.contiguous()?, &self.weights.final_norm)?, &Linear { weight, bias })?;
+        let normed = norm(&x.contiguous()?, &self.weights.final_norm)?;
+        let raw = linear(&normed, &self.head_rows(tokens)?)?;
         self.spec.final_softcap.map_or_else(|| Ok(raw.clone()), |cap| soft_cap(&raw, cap))
+    }
+
+    /// ∂(logit of `target` − logit of `foil`)/∂x for stream values x, `(n, d_model)`: what [`Model::backward`]
+    /// starts from, without a gradient for the whole vocabulary.
+    pub fn contrast_gradient(&self, x: &Tensor, target: u32, foil: u32, rules: Rules) -> Result<Tensor> {
+        let x = x.contiguous()?;
+        let head = self.head_rows(&[target, foil])?;
+        let raw = linear(&norm(&x, &self.weights.final_norm)?, &head)?;
+        let signs: Vec<f32> = [1.0, -1.0].repeat(x.dim(0)?);
+        let mut g = tensor(signs, raw.shape())?;
+        if let Some(cap) = self.spec.final_softcap {
+            g = soft_cap_back(&raw, &soft_cap(&raw, cap)?, &g, cap, rules)?;
+        }
+        norm_back(&x, &self.weights.final_norm, &linear_back(&g, &head)?, rules)
+    }
+
+    /// The unembedding of some tokens alone.
+    fn head_rows(&self, tokens: &[u32]) -> Result<Linear> {
+        let head = &self.weights.head;
+        let weight = head.weight.index_select(&Tensor::new(tokens, head.weight.device())?, 0)?;
+        let bias = head.bias.as_ref().map(|b| tokens.iter().map(|&t| b[t as usize]).collect());
+        Ok(Linear { weight, bias })
     }
 
     /// An empty cache for `rows` texts of at most `capacity` tokens.

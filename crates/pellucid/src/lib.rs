@@ -2,8 +2,12 @@
 //!
 //! - [`core`]: the words: sites, units, edits;
 //! - [`model`]: load, run, tap, edit, differentiate, generate;
-//! - [`interp`]: attribution, ablation, lenses.
+//! - [`interp`]: attribution, ablation, lenses, sweeps;
+//! - [`store`]: corpora, collectors, the atlas file;
+//! - [`describe`]: what units mean, in words, with scores.
 
 pub use pellucid_core as core;
+pub use pellucid_describe as describe;
 pub use pellucid_interp as interp;
 pub use pellucid_model as model;
+pub use pellucid_store as store;

@@ -1,12 +1,15 @@
 //! The program `pellucid`: reads arguments, runs one command, and turns every failure into a line on stderr
 //! and an exit code (0 done, 1 failed or a check does not hold, 2 wrong arguments).
 
+mod atlas;
 mod cmd;
+mod default_corpus;
 mod edits;
 mod json;
 mod models;
 mod save;
 mod show;
+mod target;
 mod text;
 
 use clap::Parser;

@@ -66,7 +66,9 @@ impl Shape {
         }
         let count = |key: &str| {
             let found = config.get(key).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
-            found.filter(|n| *n > 0).ok_or_else(|| bad(format!("{key:?} is missing or not a positive whole number")))
+            found
+                .filter(|n| *n > 0)
+                .ok_or_else(|| bad(format!("{key:?} is missing or not a positive whole number")))
         };
         let eps = config.get("layer_norm_eps").and_then(Value::as_f64).filter(|eps| *eps >= 0.0);
         let shape = Shape {
@@ -77,16 +79,24 @@ impl Shape {
             vocabulary: count("vocab_size")?,
             positions: count("max_position_embeddings")?,
             segments: count("type_vocab_size")?,
-            eps: eps.ok_or_else(|| bad("\"layer_norm_eps\" is missing or not a number ≥ 0".to_owned()))? as f32,
+            eps: eps.ok_or_else(|| bad("\"layer_norm_eps\" is missing or not a number ≥ 0".to_owned()))?
+                as f32,
         };
         if !shape.width.is_multiple_of(shape.heads) {
-            return Err(bad(format!("\"hidden_size\" {} does not divide into {} heads", shape.width, shape.heads)));
+            return Err(bad(format!(
+                "\"hidden_size\" {} does not divide into {} heads",
+                shape.width, shape.heads
+            )));
         }
         Ok(shape)
     }
 }
 
 const POSITIONS: &str = "position_embedding_type";
+
+/// A run has at least this many tokens; spare ones are added, and dropped at its end. A product of few rows sums in
+/// another order than one of many, and then a text alone would differ in its last bits from itself in a batch.
+const LEAST: usize = 16;
 
 /// Reads tensors and holds them against the configuration.
 struct Reader<'a> {
@@ -178,23 +188,28 @@ impl Bert {
     /// The last hidden states of several rows of token ids, below each other without padding: `(tokens, width)`.
     /// No row may be empty or longer than [`Bert::positions`].
     pub(super) fn forward(&self, rows: &[&[u32]]) -> Result<Tensor> {
-        let mut places = Vec::new();
-        for row in rows {
-            // A row is never longer than a few hundred tokens.
-            places.extend((0u32..).take(row.len()));
-        }
+        let tokens = rows.iter().map(|row| row.len()).sum();
+        let spare = vec![0; LEAST.saturating_sub(tokens)];
+        let rows = [rows, &[spare.as_slice()]].concat();
         let ids = rows.concat();
         if let Some(id) = ids.iter().copied().find(|id| *id as usize >= self.shape.vocabulary) {
             return Err(Error::TokenId { id, vocabulary: self.shape.vocabulary });
         }
-        // (tokens, width)
-        let x = ops::add(&ops::embed(&self.words, &ids, 1.0)?, &ops::embed(&self.places, &places, 1.0)?)?;
+        // (tokens and spare, width)
+        let x = ops::add(&ops::embed(&self.words, &ids, 1.0)?, &self.places(&rows)?)?;
         let mut x = norm(&x, &self.norm)?;
-        let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
+        let lengths: Vec<usize> = rows.iter().map(|row| row.len()).filter(|length| *length > 0).collect();
         for layer in &self.layers {
             x = layer.forward(&x, &lengths, self.shape.heads)?;
         }
-        Ok(x)
+        Ok(x.narrow(0, 0, tokens)?)
+    }
+
+    /// The position vectors of all rows; only the spare row can be longer than there are positions.
+    fn places(&self, rows: &[&[u32]]) -> Result<Tensor> {
+        let all = 0..u32::try_from(self.shape.positions).unwrap_or(u32::MAX);
+        let places: Vec<u32> = rows.iter().flat_map(|row| all.clone().cycle().take(row.len())).collect();
+        ops::embed(&self.places, &places, 1.0)
     }
 }
 

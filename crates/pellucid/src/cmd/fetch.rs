@@ -9,7 +9,7 @@ use serde::Serialize;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Built-in names (smollm2, gemma3-270m) or hub ids.
+    /// Built-in names (smollm2, gemma3-270m; minilm, a text encoder) or hub ids.
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
 }

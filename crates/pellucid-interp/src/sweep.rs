@@ -1,0 +1,206 @@
+//! The model's side of a sweep: a corpus through the model once, each layer's activations handed to its collector
+//! while they are hot, and nothing kept of them.
+
+use crate::error::tensor;
+use crate::{Error, Result};
+use pellucid_core::{Point, Site};
+use pellucid_model::{Batch, Logits, Model, Place, Plan, Tap, Tensor, with_numbers};
+use pellucid_store::collect::{Block, Collector, SiteCollector};
+use pellucid_store::{Sweep, Window};
+use rayon::prelude::*;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+/// How far a sweep is.
+#[derive(Clone, Copy, Debug)]
+pub struct Swept {
+    /// Windows that the collectors have seen.
+    pub windows: usize,
+    /// Time spent in collectors since this call began, of `spent` in all.
+    pub collecting: Duration,
+    /// Time since this call began.
+    pub spent: Duration,
+}
+
+/// The sites of a sweep with their widths.
+///
+/// # Errors
+/// If the model lacks one, or its activations are not one vector a token.
+pub fn sweep_sites(model: &Model, sites: &[Site]) -> Result<Vec<(Site, usize)>> {
+    let width = |&site: &Site| {
+        model.check_site(site)?;
+        let width = model.spec().width_at(site.point).filter(|_| site.point.per_layer());
+        width.map(|w| (site, w)).ok_or_else(|| {
+            Error::Request(format!(
+                "{site} cannot be swept: expected a site in a layer with one vector a token"
+            ))
+        })
+    };
+    sites.iter().map(width).collect()
+}
+
+/// Runs `windows` (all of the corpus, in order) through the model from where `sweep` stands, `batch_tokens` or a
+/// little more at a time. `progress` is told after each batch and may stop the sweep there.
+///
+/// # Errors
+/// If the model refuses a window or an activation is no finite number. What the sweep saw before is unharmed only
+/// if it was saved.
+pub fn sweep(
+    model: &Model,
+    windows: &[Window],
+    sweep: &mut Sweep,
+    batch_tokens: usize,
+    progress: &mut dyn FnMut(Swept, &Sweep) -> ControlFlow<()>,
+) -> Result<()> {
+    let begun = Instant::now();
+    let mut collecting = Duration::ZERO;
+    let last = sweep.collectors().iter().map(|c| c.site().layer as usize).max();
+    let plan = Plan { logits: Logits::None, start: None, stop_after: last };
+    while sweep.windows().len() < windows.len() {
+        let batch = next_batch(&windows[sweep.windows().len()..], batch_tokens);
+        let mut tap =
+            Hand { collectors: sweep.collectors(), windows: batch, spent: Duration::ZERO, failed: None };
+        let run = model.run(&Batch::new(batch.iter().map(|w| w.tokens.clone())), &plan, None, &mut tap);
+        collecting += tap.spent;
+        if let Some(error) = tap.failed {
+            return Err(Error::Request(error));
+        }
+        run?;
+        sweep.seen(batch);
+        let swept = Swept { windows: sweep.windows().len(), collecting, spent: begun.elapsed() };
+        if progress(swept, sweep).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The first windows that together have at least `tokens` tokens; the same ones wherever a sweep was stopped before.
+fn next_batch(windows: &[Window], tokens: usize) -> &[Window] {
+    let mut sum = 0;
+    let count = windows.iter().take_while(|w| {
+        let more = sum < tokens.max(1);
+        sum += w.tokens.len();
+        more
+    });
+    &windows[..count.count()]
+}
+
+/// Hands activations to collectors.
+struct Hand<'a> {
+    collectors: &'a mut [SiteCollector],
+    windows: &'a [Window],
+    spent: Duration,
+    /// Why a collector refused; the run then ends.
+    failed: Option<String>,
+}
+
+impl Tap for Hand<'_> {
+    fn wants(&self, site: Site) -> bool {
+        self.collectors.iter().any(|c| c.site() == site)
+    }
+
+    fn visit(&mut self, at: Place<'_>, x: Tensor) -> pellucid_model::Result<Tensor> {
+        let begun = Instant::now();
+        let windows = self.windows;
+        let tokens: usize = windows.iter().map(|w| w.tokens.len()).sum();
+        for collector in self.collectors.iter_mut().filter(|c| c.site() == at.site) {
+            let width = x.elem_count() / tokens.max(1);
+            let done = with_numbers(&x, |values| collector.collect(&Block { values, width, windows }))?;
+            if let Err(error) = done {
+                let why = format!("at {}: {error}", at.site);
+                self.failed = Some(why.clone());
+                return Err(pellucid_model::Error::Request(why));
+            }
+        }
+        self.spent += begun.elapsed();
+        Ok(x)
+    }
+
+    fn expects(&self) -> Vec<Site> {
+        self.collectors.iter().map(SiteCollector::site).collect()
+    }
+}
+
+/// Output tokens that a neuron makes likelier or less likely by what it writes to the stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Promoted {
+    /// The likeliest more of a positive activation, strongest first: token and weight.
+    pub up: Vec<(u32, f32)>,
+    /// The likeliest less.
+    pub down: Vec<(u32, f32)>,
+}
+
+/// Neurons whose output weights are multiplied by the unembedding together.
+const NEURONS: usize = 256;
+
+/// The `k` most promoted and suppressed tokens of every neuron of a layer: its output weights through the final
+/// norm's weights and the unembedding, with the mean over the vocabulary taken away (Geva et al. 2022; the norm's
+/// scale, a positive number that depends on the text, is left out). `progress` is told neurons done.
+///
+/// # Errors
+/// If there is no such layer.
+pub fn promoted(
+    model: &Model,
+    layer: usize,
+    k: usize,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<Promoted>> {
+    model.check_site(Site::new(Point::MlpAct, layer))?;
+    let writes = model.neuron_writes(layer)?;
+    let count = tensor(writes.dim(0))?;
+    let mut all = Vec::with_capacity(count);
+    for from in (0..count).step_by(NEURONS) {
+        let some = tensor(writes.narrow(0, from, NEURONS.min(count - from)))?;
+        let logits = model.direct_logits(&some)?;
+        let width = tensor(logits.dim(1))?;
+        let part = with_numbers(&logits, |logits| {
+            logits.par_chunks_exact(width).map(|row| strongest(row, k)).collect::<Vec<_>>()
+        })?;
+        all.extend(part);
+        progress(all.len());
+    }
+    Ok(all)
+}
+
+fn strongest(row: &[f32], k: usize) -> Promoted {
+    let mean = (row.iter().map(|v| f64::from(*v)).sum::<f64>() / row.len().max(1) as f64) as f32;
+    let kept = |sign: f32| {
+        let kept = largest(row.iter().map(|v| sign * (v - mean)), k);
+        kept.into_iter().map(|(i, v)| (i, sign * v)).collect()
+    };
+    Promoted { up: kept(1.0), down: kept(-1.0) }
+}
+
+/// The `k` largest values with their places, largest first; of equal ones the earlier. One look at each value.
+fn largest(values: impl Iterator<Item = f32>, k: usize) -> Vec<(u32, f32)> {
+    let mut kept: Vec<(u32, f32)> = Vec::with_capacity(k + 1);
+    let mut least = f32::NEG_INFINITY;
+    for (i, v) in values.enumerate() {
+        if kept.len() == k && v <= least {
+            continue;
+        }
+        let at = kept.partition_point(|&(_, other)| other >= v);
+        kept.insert(at, (i as u32, v));
+        kept.truncate(k);
+        least = kept.last().map_or(f32::NEG_INFINITY, |l| l.1);
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::largest;
+
+    #[test]
+    fn the_largest_are_those_of_a_sort() {
+        for (n, k) in [(0, 3), (1, 3), (3, 3), (100, 7), (50, 0)] {
+            let values: Vec<f32> = (0..n).map(|i| ((i * 37) % 11) as f32 - 5.0).collect();
+            let mut sorted: Vec<(u32, f32)> =
+                values.iter().enumerate().map(|(i, v)| (i as u32, *v)).collect();
+            sorted.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            sorted.truncate(k);
+            assert_eq!(largest(values.into_iter(), k), sorted);
+        }
+    }
+}

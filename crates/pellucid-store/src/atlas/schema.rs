@@ -1,0 +1,135 @@
+//! The tables, and how older files come up to date.
+//!
+//! `user_version` says how many of [`MIGRATIONS`] a file has been through; each runs in a transaction of its
+//! own together with the new number, so that a file always stands between two of them. A migration that has
+//! been released is never changed: a change is another one.
+//!
+//! A unit's key is computed: `site << 32 | index`. A site's units are thus one range of keys, and a description
+//! names its unit by one integer.
+
+use super::AtlasError;
+use rusqlite::Connection;
+use std::path::Path;
+
+/// "Pell" in ASCII: what SQLite calls the file's application.
+pub(super) const APPLICATION: i64 = 0x5065_6c6c;
+
+/// What takes a file from each schema to the next.
+pub(super) const MIGRATIONS: &[&str] = &[FIRST];
+
+const FIRST: &str = "
+CREATE TABLE provenance (
+    id INTEGER PRIMARY KEY,
+    model_hash TEXT NOT NULL, model_name TEXT NOT NULL, tokenizer_hash TEXT NOT NULL,
+    corpus TEXT NOT NULL, seed INTEGER NOT NULL, code TEXT NOT NULL, settings TEXT NOT NULL,
+    rounded INTEGER NOT NULL
+);
+CREATE TABLE sites (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, width INTEGER NOT NULL);
+-- Statistics apart from blobs: a scan over all units reads a few megabytes only.
+CREATE TABLE units (
+    id INTEGER PRIMARY KEY,
+    count INTEGER NOT NULL, mean REAL, variance REAL, max REAL, min REAL,
+    positive_density REAL NOT NULL, negative_density REAL NOT NULL
+);
+CREATE TABLE sketches (unit INTEGER PRIMARY KEY, positive BLOB NOT NULL, negative BLOB NOT NULL);
+CREATE TABLE exemplars (unit INTEGER PRIMARY KEY, rows BLOB NOT NULL);
+CREATE TABLE windows (
+    id INTEGER PRIMARY KEY,
+    document BLOB NOT NULL CHECK (length(document) = 16), number INTEGER NOT NULL,
+    split INTEGER NOT NULL, tokens BLOB NOT NULL,
+    UNIQUE (document, number)
+);
+CREATE TABLE tokens (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+-- The empty string stands for none: NULLs would not be equal to each other in the unique index.
+CREATE TABLE explainers (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL, version TEXT NOT NULL, model TEXT NOT NULL, prompt TEXT NOT NULL,
+    UNIQUE (name, version, model, prompt)
+);
+CREATE TABLE descriptions (
+    id INTEGER PRIMARY KEY,
+    unit INTEGER NOT NULL, polarity INTEGER NOT NULL CHECK (polarity IN (-1, 1)),
+    explainer INTEGER NOT NULL REFERENCES explainers (id), candidate INTEGER NOT NULL,
+    text TEXT, short TEXT, reason TEXT, chosen INTEGER NOT NULL DEFAULT 0 CHECK (chosen IN (0, 1)),
+    UNIQUE (unit, polarity, explainer, candidate),
+    -- A missing description is none with a reason; only a description can be chosen.
+    CHECK ((text IS NULL) = (reason IS NOT NULL)), CHECK (text IS NOT NULL OR (short IS NULL AND NOT chosen))
+);
+CREATE UNIQUE INDEX chosen_descriptions ON descriptions (unit, polarity) WHERE chosen;
+CREATE TABLE scores (
+    description INTEGER NOT NULL REFERENCES descriptions (id), kind TEXT NOT NULL,
+    split INTEGER NOT NULL CHECK (split BETWEEN -1 AND 2),
+    value REAL NOT NULL, low REAL, high REAL, null_value REAL, n INTEGER, seed INTEGER, windows BLOB,
+    PRIMARY KEY (description, kind, split)
+) WITHOUT ROWID;
+CREATE TABLE embedders (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, width INTEGER NOT NULL);
+CREATE TABLE embeddings (
+    description INTEGER NOT NULL REFERENCES descriptions (id),
+    embedder INTEGER NOT NULL REFERENCES embedders (id), row BLOB NOT NULL,
+    UNIQUE (embedder, description)
+);
+CREATE TABLE votes (
+    description INTEGER NOT NULL REFERENCES descriptions (id), voter TEXT NOT NULL,
+    vote INTEGER NOT NULL CHECK (vote IN (-1, 1)),
+    PRIMARY KEY (description, voter)
+) WITHOUT ROWID;
+CREATE VIRTUAL TABLE words USING fts5 (
+    text, short, content = 'descriptions', content_rowid = 'id', tokenize = 'porter unicode61 remove_diacritics 2'
+);
+CREATE TRIGGER words_insert AFTER INSERT ON descriptions BEGIN
+    INSERT INTO words (rowid, text, short) VALUES (new.id, new.text, new.short);
+END;
+CREATE TRIGGER words_delete AFTER DELETE ON descriptions BEGIN
+    INSERT INTO words (words, rowid, text, short) VALUES ('delete', old.id, old.text, old.short);
+END;
+CREATE TRIGGER words_update AFTER UPDATE OF text, short ON descriptions BEGIN
+    INSERT INTO words (words, rowid, text, short) VALUES ('delete', old.id, old.text, old.short);
+    INSERT INTO words (rowid, text, short) VALUES (new.id, new.text, new.short);
+END;
+";
+
+/// The schema that this program writes.
+pub(super) fn known() -> i64 {
+    MIGRATIONS.len() as i64
+}
+
+/// What stands in an SQLite file.
+pub(super) enum Found {
+    /// No table at all: a creation that was cut short.
+    Nothing,
+    /// An atlas of some schema.
+    Atlas(i64),
+}
+
+/// Which schema a file has.
+///
+/// # Errors
+/// If it is no atlas, or a later program's.
+pub(super) fn look(db: &Connection) -> Result<Found, AtlasError> {
+    let application: i64 = db.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
+    let path = std::path::PathBuf::new();
+    match (application, tables) {
+        (APPLICATION, _) if version > known() => {
+            Err(AtlasError::Newer { found: version, known: known(), path })
+        }
+        (APPLICATION, 1..) if version > 0 => Ok(Found::Atlas(version)),
+        (0 | APPLICATION, 0) if version == 0 => Ok(Found::Nothing),
+        _ => Err(AtlasError::Foreign { found: "another program's SQLite database".to_owned(), path }),
+    }
+}
+
+/// Brings a file from `version` up to date.
+pub(super) fn migrate(db: &mut Connection, version: i64, file: &Path) -> Result<(), AtlasError> {
+    let done = usize::try_from(version).unwrap_or(0);
+    for (at, migration) in MIGRATIONS.iter().enumerate().skip(done) {
+        let step = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate);
+        let step = step.map_err(|error| AtlasError::from(error).at(file))?;
+        step.execute_batch(migration)?;
+        step.pragma_update(None, "application_id", APPLICATION)?;
+        step.pragma_update(None, "user_version", at as i64 + 1)?;
+        step.commit()?;
+    }
+    Ok(())
+}

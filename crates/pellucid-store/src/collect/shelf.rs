@@ -1,0 +1,359 @@
+//! The exemplars of some units: lists with fixed places that keep the best windows by a key.
+//!
+//! Every list keeps the `k` windows with the largest key, ties by the smaller (document, window). The key is the
+//! peak's size for the strongest windows and a hash for drawn ones. The strongest windows further keep at most
+//! `p` from a document: the best `p` of each document compete. That commutes with joining: how many windows
+//! stand before a given one, at most `p` a document, can only grow when windows are added, so one that is out
+//! stays out, and those that put it out are still there.
+
+use super::keep::{Draw, Keep, Layout, List};
+use crate::window::{Document, Window};
+use half::f16;
+use std::cmp::Ordering;
+
+/// An exemplar without its activations.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Place {
+    pub(super) document: Document,
+    pub(super) window: u32,
+    /// First token of the stretch in the window.
+    pub(super) start: u32,
+    /// Activation at the peak.
+    pub(super) value: f32,
+    /// The peak's token in the stretch.
+    pub(super) peak: u16,
+    /// Tokens in the stretch.
+    pub(super) length: u16,
+}
+
+impl Place {
+    const EMPTY: Place =
+        Place { document: Document([0; 16]), window: 0, start: 0, value: 0.0, peak: 0, length: 0 };
+}
+
+/// A window's column of one unit, as a candidate for lists.
+#[derive(Clone, Copy)]
+pub(super) struct Column<'a> {
+    /// The window's rows.
+    pub(super) values: &'a [f32],
+    /// Length of a row.
+    pub(super) width: usize,
+    /// The column.
+    pub(super) unit: usize,
+    /// The window.
+    pub(super) window: &'a Window,
+}
+
+impl Column<'_> {
+    fn at(&self, token: usize) -> f32 {
+        self.values.get(token * self.width + self.unit).copied().unwrap_or(0.0)
+    }
+
+    /// The first counted token whose activation, as `size` reads it, is the given one.
+    fn first(&self, wanted: f32, size: impl Fn(f32) -> f32) -> Option<usize> {
+        let counted = self.window.counted.iter().enumerate().filter(|(_, counted)| **counted);
+        counted.map(|(token, _)| token).find(|&token| size(self.at(token)) == wanted)
+    }
+}
+
+/// The octave of a finite size above zero; the smallest floats, which have no exponent of their own, count as
+/// the lowest.
+pub(super) fn octave(size: f32) -> i16 {
+    ((size.to_bits() >> 23) & 0xff) as i16 - 127
+}
+
+/// The exemplars of some units that follow one another.
+pub(super) struct Shelf {
+    pub(super) layout: Layout,
+    keep: Keep,
+    draw: Draw,
+    /// Number of the first unit at the site.
+    first: usize,
+    /// By unit and place.
+    pub(super) places: Vec<Place>,
+    /// By unit, place and token of the stretch.
+    pub(super) activations: Vec<u16>,
+    /// How many places are taken, by unit and list.
+    pub(super) taken: Vec<u16>,
+    /// A window whose key is below this is not kept, by unit and list.
+    gates: Vec<u64>,
+    /// The largest peak's octave, by unit and side; `i16::MIN` before the first.
+    pub(super) highest: Vec<[i16; 2]>,
+}
+
+impl Shelf {
+    /// Empty lists for `units` units from `first` on.
+    pub(super) fn new(first: usize, units: usize, keep: &Keep, draw: Draw) -> Self {
+        let layout = Layout::new(keep);
+        let (places, lists) = (units * layout.places(), units * layout.lists());
+        let gates =
+            (0..lists).map(|i| if layout.room(i % layout.lists()) == 0 { u64::MAX } else { 0 }).collect();
+        Shelf {
+            keep: *keep,
+            draw,
+            first,
+            places: vec![Place::EMPTY; places],
+            activations: vec![0; places * keep.stretch],
+            taken: vec![0; lists],
+            gates,
+            highest: vec![[i16::MIN; 2]; units],
+            layout,
+        }
+    }
+
+    /// Bytes that a unit takes.
+    pub(super) fn bytes(keep: &Keep) -> u64 {
+        let layout = Layout::new(keep);
+        let place = size_of::<Place>() + 2 * keep.stretch;
+        (layout.places() * place + layout.lists() * (2 + 8) + size_of::<[i16; 2]>()) as u64
+    }
+
+    /// Offers a window to all lists of a unit. `most` and `least` are the largest and smallest activation at
+    /// counted tokens, of which there is one at least; `hashes` are the window's.
+    #[inline]
+    pub(super) fn offer(
+        &mut self,
+        unit: usize,
+        column: Column<'_>,
+        [most, least]: [f32; 2],
+        hashes: [u64; 3],
+    ) {
+        let split = column.window.split;
+        let random = List::Random { split };
+        let key = Draw::key(hashes[0], self.first + unit);
+        if self.passes(unit, random, key) {
+            let size = most.max(-least);
+            self.keep_peak(unit, random, key, column, column.first(size, f32::abs));
+        }
+        for (side, size, hash) in [(0, most, hashes[1]), (1, -least, hashes[2])] {
+            if size <= 0.0 {
+                continue;
+            }
+            let signed = |x: f32| if side == 0 { x } else { -x };
+            let top = List::Top { side, split };
+            let key = u64::from(size.to_bits());
+            if self.passes(unit, top, key) {
+                self.keep_peak(unit, top, key, column, column.first(size, signed));
+            }
+            if let Some(band) = self.band(unit, side, split, octave(size)) {
+                let key = Draw::key(hash, self.first + unit);
+                if self.passes(unit, band, key) {
+                    self.keep_peak(unit, band, key, column, column.first(size, signed));
+                }
+            }
+        }
+    }
+
+    /// Offers what another shelf of the same units and configuration keeps.
+    pub(super) fn merge(&mut self, other: &Shelf) {
+        for unit in 0..self.highest.len() {
+            for list in self.layout.all() {
+                let number = self.layout.number(list);
+                let from = other.first_place(unit, number);
+                for index in from..from + other.taken_in(unit, number) {
+                    let (place, activations) = (other.places[index], other.stretch(index));
+                    let here = match list {
+                        List::Band { side, split, .. } => {
+                            self.band(unit, side, split, octave(place.value.abs()))
+                        }
+                        _ => Some(list),
+                    };
+                    let Some(here) = here else { continue };
+                    let key = self.key(here, unit, &place);
+                    if self.passes(unit, here, key)
+                        && let Some(to) = self.place_for(unit, here, key, &place)
+                    {
+                        self.put(to, place, activations.iter().copied());
+                        self.settle(unit, here);
+                    }
+                }
+            }
+        }
+        self.catch_up(other);
+    }
+
+    /// Takes over another shelf's highest octaves: a larger peak may be in a split of which no octaves are kept.
+    fn catch_up(&mut self, other: &Shelf) {
+        for (unit, highest) in other.highest.iter().enumerate() {
+            for (side, &octave) in highest.iter().enumerate() {
+                if octave > i16::MIN {
+                    self.rise(unit, side, octave);
+                }
+            }
+        }
+    }
+
+    /// The list of an octave if it is among the highest; lists of octaves that no longer are, are emptied.
+    #[inline]
+    fn band(&mut self, unit: usize, side: usize, split: pellucid_core::Split, octave: i16) -> Option<List> {
+        self.rise(unit, side, octave);
+        let bands = self.keep.bands as i16;
+        let low = self.highest[unit][side] - bands;
+        (bands > 0 && octave > low).then(|| List::Band {
+            side,
+            split,
+            row: octave.rem_euclid(bands.max(1)) as usize,
+        })
+    }
+
+    /// Raises the highest octave, and empties the lists that the new octaves take over.
+    #[inline]
+    fn rise(&mut self, unit: usize, side: usize, octave: i16) {
+        let highest = self.highest[unit][side];
+        if octave <= highest {
+            return;
+        }
+        self.highest[unit][side] = octave;
+        let bands = self.keep.bands as i16;
+        if bands == 0 || highest == i16::MIN {
+            return;
+        }
+        for new in (highest + 1).max(octave - bands + 1)..=octave {
+            for split in pellucid_core::Split::ALL {
+                let list = List::Band { side, split, row: new.rem_euclid(bands) as usize };
+                self.empty(unit, list);
+            }
+        }
+    }
+
+    fn empty(&mut self, unit: usize, list: List) {
+        let number = self.layout.number(list);
+        let index = unit * self.layout.lists() + number;
+        self.taken[index] = 0;
+        self.gates[index] = if self.layout.room(number) == 0 { u64::MAX } else { 0 };
+    }
+
+    /// Whether a key may be good enough; says no cheaply, which is nearly always the answer.
+    #[inline]
+    fn passes(&self, unit: usize, list: List, key: u64) -> bool {
+        key >= self.gates[unit * self.layout.lists() + self.layout.number(list)]
+    }
+
+    #[cold]
+    fn keep_peak(&mut self, unit: usize, list: List, key: u64, column: Column<'_>, peak: Option<usize>) {
+        let Some(peak) = peak else { return };
+        let tokens = column.window.tokens.len();
+        let length = tokens.min(self.keep.stretch);
+        // More of what comes before the peak is kept than of what follows: only that can have caused it.
+        let start = peak.saturating_sub(self.keep.stretch * 3 / 4).min(tokens - length);
+        let place = Place {
+            document: column.window.document,
+            window: column.window.index,
+            start: start as u32,
+            value: column.at(peak),
+            peak: (peak - start) as u16,
+            length: length as u16,
+        };
+        if let Some(to) = self.place_for(unit, list, key, &place) {
+            self.put(to, place, (start..start + length).map(|token| half_bits(column.at(token))));
+            self.settle(unit, list);
+        }
+    }
+
+    /// The place that a window takes in a list, or none if it is not good enough.
+    fn place_for(&mut self, unit: usize, list: List, key: u64, new: &Place) -> Option<usize> {
+        let number = self.layout.number(list);
+        let (from, taken) = (self.first_place(unit, number), self.taken_in(unit, number));
+        if self.layout.room(number) == 0 {
+            return None;
+        }
+        let held = from..from + taken;
+        if matches!(list, List::Top { .. }) {
+            let same = held.clone().filter(|&i| self.places[i].document == new.document);
+            if same.clone().count() >= self.keep.per_document {
+                return self.worst(unit, list, same).filter(|&i| self.before(unit, list, (key, new), i));
+            }
+        }
+        if taken < self.layout.room(number) {
+            self.taken[unit * self.layout.lists() + number] += 1;
+            return Some(from + taken);
+        }
+        self.worst(unit, list, held).filter(|&i| self.before(unit, list, (key, new), i))
+    }
+
+    /// Whether a window comes before the one in a place.
+    fn before(&self, unit: usize, list: List, new: (u64, &Place), index: usize) -> bool {
+        let old = &self.places[index];
+        order(new, (self.key(list, unit, old), old)) == Ordering::Less
+    }
+
+    fn worst(&self, unit: usize, list: List, among: impl Iterator<Item = usize>) -> Option<usize> {
+        let keyed = among.map(|i| (i, self.key(list, unit, &self.places[i])));
+        keyed.max_by(|a, b| order((a.1, &self.places[a.0]), (b.1, &self.places[b.0]))).map(|(i, _)| i)
+    }
+
+    fn put(&mut self, index: usize, place: Place, activations: impl Iterator<Item = u16>) {
+        self.places[index] = place;
+        let from = index * self.keep.stretch;
+        for (to, value) in self.activations[from..from + self.keep.stretch].iter_mut().zip(activations) {
+            *to = value;
+        }
+    }
+
+    /// Sets the gate of a list whose content has changed.
+    pub(super) fn settle(&mut self, unit: usize, list: List) {
+        let number = self.layout.number(list);
+        let taken = self.taken_in(unit, number);
+        if taken > 0 && taken == self.layout.room(number) {
+            let from = self.first_place(unit, number);
+            let keys = (from..from + taken).map(|i| self.key(list, unit, &self.places[i]));
+            self.gates[unit * self.layout.lists() + number] = keys.min().unwrap_or(0);
+        }
+    }
+
+    /// The key of a window in a list.
+    fn key(&self, list: List, unit: usize, place: &Place) -> u64 {
+        let hash = |which: usize| self.draw.window(&place.document, place.window)[which];
+        match list {
+            List::Top { .. } => u64::from(place.value.abs().to_bits()),
+            List::Random { .. } => Draw::key(hash(0), self.first + unit),
+            List::Band { side, .. } => Draw::key(hash(1 + side), self.first + unit),
+        }
+    }
+
+    /// The first place of a list, counted from the shelf's first.
+    pub(super) fn first_place(&self, unit: usize, number: usize) -> usize {
+        unit * self.layout.places() + self.layout.start(number)
+    }
+
+    /// How many windows a list holds.
+    pub(super) fn taken_in(&self, unit: usize, number: usize) -> usize {
+        usize::from(self.taken[unit * self.layout.lists() + number])
+    }
+
+    /// The activations of the stretch in a place.
+    pub(super) fn stretch(&self, index: usize) -> &[u16] {
+        let from = index * self.keep.stretch;
+        &self.activations[from..from + usize::from(self.places[index].length)]
+    }
+
+    /// The places of a list that are taken, best first.
+    pub(super) fn sorted(&self, unit: usize, list: List) -> Vec<usize> {
+        let number = self.layout.number(list);
+        let from = self.first_place(unit, number);
+        let mut held: Vec<usize> = (from..from + self.taken_in(unit, number)).collect();
+        let keyed = |i: usize| (self.key(list, unit, &self.places[i]), &self.places[i]);
+        held.sort_by(|&a, &b| order(keyed(a), keyed(b)));
+        held
+    }
+
+    /// Whether an octave, as a file states it, belongs in a list: its row, and not dropped.
+    pub(super) fn belongs(&self, unit: usize, list: List, value: f32) -> bool {
+        let List::Band { side, row, .. } = list else { return true };
+        let (octave, bands, highest) =
+            (octave(value.abs()), self.keep.bands as i16, self.highest[unit][side]);
+        octave <= highest
+            && octave > highest.saturating_sub(bands)
+            && octave.rem_euclid(bands) as usize == row
+    }
+}
+
+/// Better first: the larger key, then the smaller document and window.
+fn order(a: (u64, &Place), b: (u64, &Place)) -> Ordering {
+    b.0.cmp(&a.0).then_with(|| (a.1.document, a.1.window).cmp(&(b.1.document, b.1.window)))
+}
+
+/// An activation in half precision; what is too large becomes the largest.
+fn half_bits(value: f32) -> u16 {
+    f16::from_f32(value.clamp(-65504.0, 65504.0)).to_bits()
+}

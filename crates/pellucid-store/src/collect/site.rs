@@ -1,0 +1,158 @@
+//! All statistics of one site in one state: what the sweep uses.
+
+use super::chunk::{Chunk, Piece, UNITS};
+use super::keep::{Draw, Keep};
+use super::{Block, CollectError, Collector};
+use crate::harvest::SiteHarvest;
+use crate::window::Window;
+use pellucid_core::{Site, Split};
+use rayon::prelude::*;
+
+/// Statistics, sketches and exemplars of all units of one site; works on all threads of rayon's pool.
+pub struct SiteCollector {
+    pub(super) site: Site,
+    pub(super) width: usize,
+    pub(super) keep: Keep,
+    pub(super) draw: Draw,
+    /// Counted tokens.
+    pub(super) count: u64,
+    pub(super) chunks: Vec<Chunk>,
+}
+
+/// Bytes that a collector of so many units takes, from its first block to its last.
+pub fn memory(width: usize, keep: &Keep) -> u64 {
+    let chunks = width.div_ceil(UNITS) as u64;
+    (width as u64).saturating_mul(Chunk::bytes(keep)) + chunks * 2 * size_of::<Chunk>() as u64
+}
+
+impl SiteCollector {
+    /// Nothing seen yet. All memory is reserved here.
+    ///
+    /// # Errors
+    /// If the configuration cannot be worked with, or the site has no units.
+    pub fn new(site: Site, width: usize, keep: &Keep) -> Result<Self, CollectError> {
+        keep.check()?;
+        if width == 0 {
+            return Err(CollectError::Keep {
+                what: "the site's width",
+                found: 0,
+                expected: "at least 1 unit",
+            });
+        }
+        let draw = Draw::new(keep.seed, &site.to_string());
+        let starts = (0..width).step_by(UNITS);
+        let chunks = starts.map(|first| Chunk::new(first, UNITS.min(width - first), keep, draw)).collect();
+        Ok(SiteCollector { site, width, keep: *keep, draw, count: 0, chunks })
+    }
+
+    /// Where it collects.
+    pub fn site(&self) -> Site {
+        self.site
+    }
+
+    /// Tokens counted so far.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Site, width and configuration, in words: two collectors can be joined if these are the same.
+    pub(super) fn described(&self) -> String {
+        let three = |of: &super::PerSplit<usize>| Split::ALL.map(|s| of.of(s).to_string()).join("/");
+        let keep = &self.keep;
+        format!(
+            "{} with {} units, top {}, random {}, {} octaves of {}, {} tokens, {} from a document, seed {}",
+            self.site,
+            self.width,
+            three(&keep.top),
+            three(&keep.random),
+            keep.bands,
+            three(&keep.per_band),
+            keep.stretch,
+            keep.per_document,
+            keep.seed.0
+        )
+    }
+
+    /// The count with so many more tokens, if the bins can hold them.
+    pub(super) fn with(&self, more: u64) -> Result<u64, CollectError> {
+        let found = self.count.saturating_add(more);
+        if found > u64::from(u32::MAX) { Err(CollectError::Full { found }) } else { Ok(found) }
+    }
+
+    /// Cuts a block into its windows, after checking that they fill it and that all values are finite.
+    fn pieces<'a>(&self, block: &Block<'a>) -> Result<Vec<Piece<'a>>, CollectError> {
+        if block.width != self.width {
+            return Err(CollectError::Width { expected: self.width, found: block.width });
+        }
+        let tokens: usize = block.windows.iter().map(|window| window.tokens.len()).sum();
+        let (expected, found) = (tokens.saturating_mul(self.width), block.values.len());
+        if found != expected {
+            return Err(CollectError::Length { expected, tokens, width: self.width, found });
+        }
+        let mut pieces = Vec::with_capacity(block.windows.len());
+        let mut rest = block.values;
+        for window in block.windows {
+            if window.tokens.len() != window.counted.len() {
+                return Err(CollectError::Counted {
+                    document: window.document,
+                    window: window.index,
+                    tokens: window.tokens.len(),
+                    counted: window.counted.len(),
+                });
+            }
+            let (values, below) = rest.split_at(window.tokens.len() * self.width);
+            rest = below;
+            pieces.push(Piece { window, values, hashes: self.draw.window(&window.document, window.index) });
+        }
+        if block.values.par_chunks(1 << 15).all(all_finite) {
+            return Ok(pieces);
+        }
+        Err(self.first_not_finite(&pieces))
+    }
+
+    fn first_not_finite(&self, pieces: &[Piece<'_>]) -> CollectError {
+        let places = pieces.iter().flat_map(|piece| {
+            let Window { document, index, .. } = piece.window;
+            piece.values.iter().enumerate().map(move |(at, &value)| (*document, *index, at, value))
+        });
+        let first = places.into_iter().find(|(_, _, _, value)| !value.is_finite());
+        // There is one, or this would not be asked; a default spares a panic.
+        let (document, window, at, value) =
+            first.unwrap_or((crate::window::Document([0; 16]), 0, 0, f32::NAN));
+        CollectError::NotFinite { unit: at % self.width, document, window, token: at / self.width, value }
+    }
+}
+
+/// Whether all values are finite: an exponent of ones is the only one to which adding one carries into the sign.
+fn all_finite(values: &[f32]) -> bool {
+    let carried = values.iter().fold(0, |all, x| all | ((x.to_bits() & 0x7fff_ffff) + 0x0080_0000));
+    carried >> 31 == 0
+}
+
+impl Collector for SiteCollector {
+    type Harvest = SiteHarvest;
+
+    fn collect(&mut self, block: &Block<'_>) -> Result<(), CollectError> {
+        let pieces = self.pieces(block)?;
+        let counted = block.windows.iter().flat_map(|window| &window.counted).filter(|counted| **counted);
+        self.count = self.with(counted.count() as u64)?;
+        let width = self.width;
+        self.chunks.par_iter_mut().for_each(|chunk| chunk.collect(&pieces, width));
+        Ok(())
+    }
+
+    fn merge(&mut self, other: Self) -> Result<(), CollectError> {
+        let (expected, found) = (self.described(), other.described());
+        if expected != found {
+            return Err(CollectError::Differs { expected, found });
+        }
+        self.count = self.with(other.count)?;
+        self.chunks.par_iter_mut().zip(&other.chunks).for_each(|(here, there)| here.merge(there));
+        Ok(())
+    }
+
+    fn harvest(self) -> SiteHarvest {
+        let units = self.chunks.par_iter().flat_map_iter(|chunk| chunk.harvest(self.count)).collect();
+        SiteHarvest { site: self.site, units }
+    }
+}
