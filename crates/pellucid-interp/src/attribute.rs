@@ -288,13 +288,12 @@ impl PathRun<'_> {
     /// The text `rows` times over, from the site's layer on. With a foil no logits are asked for: two of them
     /// are all the metric needs.
     fn batch(&self, rows: usize, tap: &dyn Tap) -> Result<(Batch, Plan)> {
-        let n = self.row.tokens.len();
         let start = match &self.start {
             Some((layer, x)) => Some((*layer, tensor(Tensor::cat(&vec![x.clone(); rows], 0))?)),
             None => None,
         };
         let logits = if needs_logits(self.metric, tap) {
-            Logits::At((0..rows).map(|r| r * n + self.metric.position).collect())
+            Logits::At(self.metric.in_rows(rows * self.row.tokens.len(), rows))
         } else {
             Logits::None
         };

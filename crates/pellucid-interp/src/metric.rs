@@ -42,6 +42,11 @@ impl Metric {
         Ok(())
     }
 
+    /// Where it is taken in a packed batch of `tokens` tokens in `rows` equally long rows.
+    pub(crate) fn in_rows(&self, tokens: usize, rows: usize) -> Vec<usize> {
+        (0..rows).map(|row| row * (tokens / rows) + self.position).collect()
+    }
+
     /// The metric of one row of logits.
     pub fn value(&self, logits: &[f32]) -> f64 {
         let target = f64::from(logits[self.target as usize]);
@@ -63,7 +68,8 @@ impl Metric {
     }
 }
 
-/// The metric of each row of a batch of equally long texts. With a foil only the two logits are computed, not the whole vocabulary's.
+/// The metric of each row of a batch of equally long texts. With a foil only the two logits are computed, not the
+/// whole vocabulary's.
 pub(crate) fn of_rows(
     model: &Model,
     metric: Metric,
@@ -75,13 +81,11 @@ pub(crate) fn of_rows(
     if let Some(foil) = metric.foil.filter(|_| !needs_logits(metric, tap)) {
         let resid =
             model.run(batch, &Plan { logits: Logits::None, start, stop_after: None }, None, tap)?.resid;
-        let index = asked(metric, &resid, batch.rows.len())?;
-        let picked = tensor(Tensor::new(index, resid.device()).and_then(|i| resid.index_select(&i, 0)))?;
+        let (_, picked) = picked(metric, &resid, batch.rows.len())?;
         let two = rows(&model.unembed_tokens(&picked, &[metric.target, foil])?)?;
         return Ok(two.iter().map(|l| f64::from(l[0]) - f64::from(l[1])).collect());
     }
-    let n = batch.tokens() / batch.rows.len().max(1);
-    let at = (0..batch.rows.len()).map(|r| r * n + metric.position).collect();
+    let at = metric.in_rows(batch.tokens(), batch.rows.len());
     let plan = Plan { logits: Logits::At(at), start, stop_after: None };
     let missing = || Error::Request("the run gave no logits".to_owned());
     let logits = model.run(batch, &plan, None, tap)?.logits.ok_or_else(missing)?;
@@ -105,15 +109,16 @@ pub(crate) fn stream_gradient(
     tap: &dyn Tap,
 ) -> Result<Option<Tensor>> {
     let Some(foil) = metric.foil.filter(|_| !needs_logits(metric, tap)) else { return Ok(None) };
-    let asked = tensor(Tensor::new(asked(metric, resid, rows)?, resid.device()))?;
-    let picked = tensor(resid.index_select(&asked, 0))?;
+    let (asked, picked) = picked(metric, resid, rows)?;
     let g = model.contrast_gradient(&picked, metric.target, foil, rules)?;
     let nothing = tensor(resid.zeros_like())?;
     Ok(Some(tensor(nothing.index_add(&asked, &g, 0))?))
 }
 
-/// Where the metric is taken in each of `rows` equally long rows.
-fn asked(metric: Metric, packed: &Tensor, rows: usize) -> Result<Vec<u32>> {
-    let n = tensor(packed.dim(0))? / rows.max(1);
-    Ok((0..rows).map(|r| (r * n + metric.position) as u32).collect())
+/// Where the metric is taken in the packed rows, and the stream there.
+fn picked(metric: Metric, resid: &Tensor, rows: usize) -> Result<(Tensor, Tensor)> {
+    let at = metric.in_rows(tensor(resid.dim(0))?, rows).into_iter().map(|t| t as u32);
+    let asked = tensor(Tensor::new(at.collect::<Vec<u32>>(), resid.device()))?;
+    let values = tensor(resid.index_select(&asked, 0))?;
+    Ok((asked, values))
 }

@@ -3,8 +3,8 @@
 //! The sweep's state lies beside the atlas (`.sweep`) until every site is written. What the sweep was made of stands
 //! in its first line, so that a command with other options is refused instead of mixed in.
 
+use super::check_model;
 use super::texts::{Texts, vocabulary};
-use super::{check_model, default_path};
 use crate::models::Loaded;
 use crate::show::bar;
 use anyhow::{Context, Result, bail, ensure};
@@ -32,7 +32,7 @@ pub(crate) struct Plan {
     pub(crate) sites: Vec<Site>,
     pub(crate) slice: Slice,
     pub(crate) seed: u64,
-    pub(crate) atlas: Option<PathBuf>,
+    pub(crate) atlas: PathBuf,
     /// How often the sweep's state is saved.
     pub(crate) checkpoint: Duration,
 }
@@ -72,7 +72,7 @@ pub(crate) fn state_path(atlas: &Path) -> PathBuf {
 }
 
 pub(crate) fn build(loaded: &Loaded, plan: &Plan) -> Result<Built> {
-    let path = plan.atlas.clone().unwrap_or_else(|| default_path(loaded));
+    let path = plan.atlas.clone();
     if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
@@ -121,11 +121,16 @@ pub(crate) fn build(loaded: &Loaded, plan: &Plan) -> Result<Built> {
 }
 
 /// Joins sweeps of slices and writes their atlas.
-pub(crate) fn merge(loaded: &Loaded, plan: &Plan, parts: &[PathBuf]) -> Result<PathBuf> {
-    let path = plan.atlas.clone().unwrap_or_else(|| default_path(loaded));
+pub(crate) fn merge(
+    loaded: &Loaded,
+    path: &Path,
+    sites: &[Site],
+    seed: u64,
+    parts: &[PathBuf],
+) -> Result<()> {
     ensure!(!path.exists(), "{} is there already; name another file with --atlas", path.display());
-    let sites = sweep_sites(&loaded.model, &plan.sites)?;
-    let keep = Keep::for_sweep(Seed(plan.seed));
+    let sites = sweep_sites(&loaded.model, sites)?;
+    let keep = Keep::for_sweep(Seed(seed));
     let mut whole: Option<Sweep> = None;
     for part in parts {
         let sweep = Sweep::load(part, None, &sites, &keep)?
@@ -145,8 +150,7 @@ pub(crate) fn merge(loaded: &Loaded, plan: &Plan, parts: &[PathBuf]) -> Result<P
         loaded.name
     );
     provenance.model_name.clone_from(&loaded.name);
-    write(loaded, &path, &provenance, whole)?;
-    Ok(path)
+    write(loaded, path, &provenance, whole)
 }
 
 fn already(loaded: &Loaded, path: &Path, provenance: &Provenance) -> Result<Built> {

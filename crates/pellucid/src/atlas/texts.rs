@@ -35,10 +35,9 @@ impl Tokenize for Texts<'_> {
 /// The display text of every token of the vocabulary.
 pub(super) fn vocabulary(loaded: &Loaded) -> Result<Vec<Arc<str>>> {
     let tokenizer = loaded.model.tokenizer();
-    let ids: Vec<u32> = (0..tokenizer.vocab_size() as u32).collect();
     let one = |id: u32| {
         let known = tokenizer.tokens(&[id]).ok().and_then(|t| t.into_iter().next());
         known.map_or_else(|| Arc::from(format!("⟨id {id}⟩")), |t| Arc::from(t.text))
     };
-    Ok(ids.into_iter().map(one).collect())
+    Ok((0..tokenizer.vocab_size() as u32).map(one).collect())
 }

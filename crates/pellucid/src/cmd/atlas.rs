@@ -216,7 +216,7 @@ impl BuildArgs {
             sites: if self.sites.is_empty() { all_neurons(&loaded) } else { self.sites.clone() },
             slice: self.slice,
             seed: self.of.seed,
-            atlas: Some(path),
+            atlas: path,
             checkpoint: Duration::from_secs(self.checkpoint),
         };
         let built = build(&loaded, &plan)?;
@@ -263,7 +263,7 @@ fn say_described(done: &Described, out: &mut Out) -> Result<()> {
 /// One side of a unit on the wire.
 #[derive(Serialize)]
 struct Side {
-    polarity: &'static str,
+    polarity: String,
     /// Size that it exceeds on one token in ten thousand.
     scale: f32,
     /// Share of tokens on this side of zero.
@@ -334,7 +334,7 @@ impl ShowArgs {
         let descriptions =
             descriptions.into_iter().map(|(id, d)| words(atlas, id, d)).collect::<Result<_>>()?;
         Ok(Side {
-            polarity: if polarity == Polarity::Positive { "+" } else { "-" },
+            polarity: polarity.to_string(),
             scale: scale(unit, polarity),
             density: bins::density(sketch, unit.statistics.count, 0.0).unwrap_or(0.0),
             descriptions,
@@ -552,19 +552,8 @@ impl ImportArgs {
 impl MergeArgs {
     fn run(&self, out: &mut Out) -> Result<()> {
         let (loaded, path) = self.of.load()?;
-        let plan = Plan {
-            sources: Vec::new(),
-            reading: Options::default(),
-            tokens: None,
-            window: 0,
-            overlap: 0,
-            sites: if self.sites.is_empty() { all_neurons(&loaded) } else { self.sites.clone() },
-            slice: Slice::ALL,
-            seed: self.of.seed,
-            atlas: Some(path),
-            checkpoint: Duration::MAX,
-        };
-        let path = merge(&loaded, &plan, &self.parts)?;
+        let sites = if self.sites.is_empty() { all_neurons(&loaded) } else { self.sites.clone() };
+        merge(&loaded, &path, &sites, self.of.seed, &self.parts)?;
         if !out.json("atlas merge", Some(&loaded), &serde_json::json!({ "atlas": path }))? {
             out.line(format!("{}; describe it with `pellucid atlas describe`", path.display()))?;
         }

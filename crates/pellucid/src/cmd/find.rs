@@ -6,7 +6,7 @@ use crate::models::{ModelArgs, load};
 use crate::show::{DIM, Out, Table, tame};
 use anyhow::Result;
 use clap::Args;
-use pellucid::core::Polarity;
+use pellucid::core::{Index, UnitId};
 use pellucid::store::atlas::Hit;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -49,8 +49,8 @@ impl Found {
 }
 
 pub(crate) fn unit(hit: &Hit) -> String {
-    let sign = if hit.polarity == Polarity::Positive { "+" } else { "-" };
-    format!("{}/{}{sign}", hit.site, hit.index)
+    let (site, index) = (hit.site, Index::Coordinate(hit.index));
+    UnitId::Site { site, index, polarity: Some(hit.polarity) }.to_string()
 }
 
 impl Arguments {
