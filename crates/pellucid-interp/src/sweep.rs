@@ -152,15 +152,33 @@ pub fn promoted(
     let mut all = Vec::with_capacity(count);
     for from in (0..count).step_by(NEURONS) {
         let some = tensor(writes.narrow(0, from, NEURONS.min(count - from)))?;
-        let logits = model.direct_logits(&some)?;
-        let width = tensor(logits.dim(1))?;
-        let part = with_numbers(&logits, |logits| {
-            logits.par_chunks_exact(width).map(|row| strongest(row, k)).collect::<Vec<_>>()
-        })?;
-        all.extend(part);
+        all.extend(spoken_for(model, &some, k)?);
         progress(all.len());
     }
     Ok(all)
+}
+
+/// As [`promoted`], for one neuron.
+///
+/// # Errors
+/// If there is no such neuron.
+pub fn promoted_of(model: &Model, layer: usize, neuron: usize, k: usize) -> Result<Promoted> {
+    model.check_site(Site::new(Point::MlpAct, layer))?;
+    let writes = model.neuron_writes(layer)?;
+    let count = tensor(writes.dim(0))?;
+    if neuron >= count {
+        return Err(Error::Request(format!("mlp_act.{layer}/{neuron} does not exist: there are {count} neurons")));
+    }
+    let found = spoken_for(model, &tensor(writes.narrow(0, neuron, 1))?, k)?.into_iter().next();
+    found.ok_or_else(|| Error::Request("the neuron writes nothing".to_owned()))
+}
+
+fn spoken_for(model: &Model, writes: &Tensor, k: usize) -> Result<Vec<Promoted>> {
+    let logits = model.direct_logits(writes)?;
+    let width = tensor(logits.dim(1))?;
+    Ok(with_numbers(&logits, |logits| {
+        logits.par_chunks_exact(width).map(|row| strongest(row, k)).collect::<Vec<_>>()
+    })?)
 }
 
 fn strongest(row: &[f32], k: usize) -> Promoted {

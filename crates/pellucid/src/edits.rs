@@ -1,19 +1,19 @@
 //! Edits from the command line: files of them, and the short form.
 
-use crate::atlas::concept;
-use crate::cmd::unit;
+use crate::atlas::{meaning, shelf};
 use crate::models::{Loaded, in_file, read};
 use crate::show::tame;
 use anyhow::{Context, Result};
-use pellucid::core::Edit;
+use pellucid::core::{Edit, Positions};
 use pellucid::model::{Apply, Row, Tap};
+use pellucid::scope::{Change, Concept, Steering, What, steer};
 use std::path::Path;
 
 /// Reads `--edit` arguments: a path that exists (or ends in `.json`) is a JSON list, `concept(…)` is left for
 /// [`concepts`], anything else is the short form.
 pub(crate) fn read_all(arguments: &[String]) -> Result<Vec<Edit>> {
     let mut edits = Vec::new();
-    for argument in arguments.iter().filter(|a| !concept::is_concept(a)) {
+    for argument in arguments.iter().filter(|a| !Concept::is_one(a)) {
         let path = Path::new(argument);
         if path.is_file() || argument.ends_with(".json") {
             let list: Vec<Edit> = serde_json::from_str(&read(path)?).with_context(|| in_file(path))?;
@@ -28,14 +28,20 @@ pub(crate) fn read_all(arguments: &[String]) -> Result<Vec<Edit>> {
 /// The edits of those `--edit` arguments that name a concept; which units were taken is said on stderr.
 pub(crate) fn concepts(arguments: &[String], loaded: &Loaded, atlas: Option<&Path>) -> Result<Vec<Edit>> {
     let mut edits = Vec::new();
-    for argument in arguments.iter().filter(|a| concept::is_concept(a)) {
-        let (list, hits) = concept::resolve(argument, loaded, atlas)?;
-        eprintln!("{argument}: {} units; the nearest:", hits.len());
-        for hit in hits.iter().take(5) {
-            let score = hit.score.map_or("–".to_owned(), |s| format!("{s:.2}"));
-            eprintln!("  {:<18} score {score}  {}", unit(hit), tame(&hit.text).replace('\n', "⏎"));
+    for argument in arguments.iter().filter(|a| Concept::is_one(a)) {
+        let Concept { text, k, strength, score } = Concept::parse(argument)?;
+        let what = What::Concept { text, k, score: Some(score) };
+        let change = Change::Strength(strength);
+        let steering = Steering { name: argument.clone(), what, change, positions: Positions::All };
+        let opened = shelf(loaded, atlas).need(loaded)?;
+        let steered = steer(loaded, Some(&opened), &meaning()?, &steering)?;
+        eprintln!("{argument}: {} units; the nearest:", steered.units.len());
+        for unit in steered.units.iter().take(5) {
+            let score = unit.score.map_or("–".to_owned(), |s| format!("{s:.2}"));
+            let description = tame(&unit.description).replace('\n', "⏎");
+            eprintln!("  {:<18} score {score}  {description}", unit.unit);
         }
-        edits.extend(list);
+        edits.extend(steered.edits);
     }
     Ok(edits)
 }

@@ -1,6 +1,7 @@
 //! The wire types of `--json`, documented in `docs/json.md`. Field names are part of the schema.
 
 use crate::models::Loaded;
+pub(crate) use pellucid::scope::{Placed, Scored, Token};
 use pellucid::core::{Edit, Site, UnitId};
 use pellucid::model::{Ended, Generation};
 use serde::Serialize;
@@ -36,38 +37,6 @@ impl ModelId {
             architecture: model.spec().architecture.clone(),
             storage: model.storage().name(),
         }
-    }
-}
-
-/// A token of the vocabulary.
-#[derive(Clone, Serialize)]
-pub(crate) struct Token {
-    pub(crate) id: u32,
-    pub(crate) text: String,
-}
-
-/// A token of the text that a run was made on.
-#[derive(Clone, Serialize)]
-pub(crate) struct Placed {
-    pub(crate) position: usize,
-    pub(crate) id: u32,
-    pub(crate) text: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) role: Option<pellucid::core::Role>,
-}
-
-/// A token with its log-probability.
-#[derive(Clone, Serialize)]
-pub(crate) struct Scored {
-    #[serde(flatten)]
-    pub(crate) token: Token,
-    pub(crate) log_prob: f32,
-    pub(crate) probability: f64,
-}
-
-impl Scored {
-    pub(crate) fn new(token: Token, log_prob: f32) -> Self {
-        Scored { token, log_prob, probability: f64::from(log_prob).exp() }
     }
 }
 

@@ -30,9 +30,10 @@ struct Cli {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     pellucid::model::keep_freed_memory();
-    // This thread is one of the pool's: a run then hands it work without waking another. If a pool already
-    // stands, that one serves as well.
-    let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
+    // This thread is one of the pool's: a run then hands it work without waking another (but not where it will only
+    // wait, and its share of the work with it). If a pool already stands, that one serves as well.
+    let pool = rayon::ThreadPoolBuilder::new();
+    let _ = if cli.command.waits() { pool } else { pool.use_current_thread() }.build_global();
     let mut out = Out::new(cli.json);
     match cli.command.run(&mut out) {
         Ok(code) => code,

@@ -1,6 +1,5 @@
 //! Loading a model for a command, with progress.
 
-use crate::json;
 use crate::show::bar;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -44,11 +43,7 @@ impl From<Dtype> for Storage {
     }
 }
 
-/// A model with the name that the user gave it.
-pub(crate) struct Loaded {
-    pub(crate) name: String,
-    pub(crate) model: Model,
-}
+pub(crate) use pellucid::scope::Loaded;
 
 impl ModelArgs {
     pub(crate) fn load(&self) -> Result<Loaded> {
@@ -61,7 +56,7 @@ pub(crate) fn load(name: &str, dtype: Dtype) -> Result<Loaded> {
     let mut shown = Shown::default();
     let model = Model::load(name, dtype.into(), &mut |progress| shown.loading(progress))?;
     shown.done();
-    Ok(Loaded { name: name.to_owned(), model })
+    Ok(Loaded::new(name, model))
 }
 
 /// The bar of a fetch or a load.
@@ -102,25 +97,15 @@ impl Shown {
     }
 }
 
-impl Loaded {
-    /// Replaces the chat template by the one in a file.
-    pub(crate) fn with_template(mut self, file: Option<&PathBuf>) -> Result<Self> {
-        let Some(file) = file else { return Ok(self) };
-        let source = read(file)?;
-        let tokenizer = self.model.tokenizer();
-        let piece = |id: Option<u32>| id.and_then(|id| tokenizer.piece(id)).unwrap_or_default().to_owned();
-        let (bos, eos) = (piece(tokenizer.bos()), piece(tokenizer.eos().first().copied()));
-        let template = ChatTemplate::new(&source, &bos, &eos).with_context(|| in_file(file))?;
-        self.model = self.model.with_chat_template(template);
-        Ok(self)
-    }
-
-    /// A token for a reader. An embedding may be padded beyond the vocabulary; such an id has no text.
-    pub(crate) fn token(&self, id: u32) -> json::Token {
-        let known = self.model.tokenizer().tokens(&[id]).ok();
-        let text = known.and_then(|t| t.into_iter().next()).map(|t| t.text);
-        json::Token { id, text: text.unwrap_or_else(|| format!("⟨id {id}⟩")) }
-    }
+/// Replaces the chat template by the one in a file.
+pub(crate) fn with_template(loaded: Loaded, file: Option<&PathBuf>) -> Result<Loaded> {
+    let Some(file) = file else { return Ok(loaded) };
+    let source = read(file)?;
+    let tokenizer = loaded.model.tokenizer();
+    let piece = |id: Option<u32>| id.and_then(|id| tokenizer.piece(id)).unwrap_or_default().to_owned();
+    let (bos, eos) = (piece(tokenizer.bos()), piece(tokenizer.eos().first().copied()));
+    let template = ChatTemplate::new(&source, &bos, &eos).with_context(|| in_file(file))?;
+    Ok(Loaded::new(&loaded.name, loaded.model.with_chat_template(template)))
 }
 
 /// Reads a text file, naming it in the error.

@@ -9,7 +9,7 @@ use anstream::{AutoStream, ColorChoice};
 use anstyle::{Ansi256Color, AnsiColor, Style};
 use anyhow::Result;
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -193,11 +193,30 @@ pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
+/// With this in the environment, bars are lines for another program: `progress`, what, done and of all, with tabs between.
+pub(crate) const LINES: (&str, &str) = ("PELLUCID_PROGRESS", "lines");
+
 /// A bar on stderr; invisible where stderr is no terminal.
 pub(crate) fn bar(what: &str, length: usize) -> ProgressBar {
     let bar = ProgressBar::new(length as u64).with_message(what.to_owned());
+    if std::env::var(LINES.0).is_ok_and(|v| v == LINES.1) {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+        tell(&bar);
+    }
     if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}") {
         bar.set_style(style);
     }
     bar
+}
+
+/// Writes how far a bar is, every second until it ends.
+fn tell(bar: &ProgressBar) {
+    let bar = bar.downgrade();
+    std::thread::spawn(move || {
+        while let Some(bar) = bar.upgrade().filter(|b| !b.is_finished()) {
+            eprintln!("progress\t{}\t{}\t{}", bar.message(), bar.position(), bar.length().unwrap_or(0));
+            drop(bar);
+            std::thread::sleep(std::time::Duration::from_secs(1));
+        }
+    });
 }

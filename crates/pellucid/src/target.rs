@@ -31,8 +31,7 @@ impl TargetArgs {
             None => likeliest(loaded, text, position)?,
         };
         let foil = self.foil.as_ref().map(|f| tokenizer.single_token(f)).transpose()?;
-        text.row.tokens.truncate(position + 1);
-        text.tokens.truncate(position + 1);
+        text.cut(position + 1);
         Ok(Metric { position, target, foil })
     }
 }

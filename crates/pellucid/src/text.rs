@@ -1,12 +1,9 @@
 //! The text that a command works on: a plain prompt, or a conversation in the model's own template.
 
-use crate::json::Placed;
-use crate::models::{Loaded, in_file, read};
+use crate::models::{Loaded, in_file, read, with_template};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use pellucid::core::Role;
-use pellucid::model::Row;
-use pellucid::model::tokens::Message;
+use pellucid::scope::Message;
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -32,11 +29,7 @@ pub(crate) struct TextArgs {
     prefill: Option<String>,
 }
 
-/// A text made ready to run.
-pub(crate) struct Text {
-    pub(crate) row: Row,
-    pub(crate) tokens: Vec<Placed>,
-}
+pub(crate) use pellucid::scope::Text;
 
 impl TextArgs {
     /// Whether the text is a conversation.
@@ -49,10 +42,10 @@ impl TextArgs {
         // what is wrong with the arguments is said before a model is fetched
         let prompt = self.prompt()?;
         let messages = if self.is_chat() { Some(self.messages(prompt.as_deref())?) } else { None };
-        let loaded = model.load()?.with_template(self.template.as_ref())?;
+        let loaded = with_template(model.load()?, self.template.as_ref())?;
         let text = match (messages, prompt) {
-            (Some(messages), _) => chat(&loaded, &messages, self.prefill.as_deref())?,
-            (None, Some(prompt)) => plain(&loaded, &prompt)?,
+            (Some(messages), _) => Text::chat(&loaded, &messages, self.prefill.as_deref())?,
+            (None, Some(prompt)) => Text::plain(&loaded, &prompt)?,
             (None, None) => bail!("there is no prompt; write one, or - to read it from stdin"),
         };
         Ok((loaded, text))
@@ -89,52 +82,5 @@ impl TextArgs {
         all.extend(prompt.map(|p| message("user", p)));
         ensure!(all.iter().any(|m| m.role != "system"), "the chat has no message");
         Ok(all)
-    }
-}
-
-/// A plain text, with what the model expects around one.
-pub(crate) fn plain(loaded: &Loaded, prompt: &str) -> Result<Text> {
-    let encoding = loaded.model.tokenizer().encode(prompt, true)?;
-    Ok(placed(loaded, Row::new(encoding.ids)))
-}
-
-/// A conversation, ending where the model is to speak.
-pub(crate) fn chat(loaded: &Loaded, messages: &[Message], prefill: Option<&str>) -> Result<Text> {
-    let tokenizer = loaded.model.tokenizer();
-    let answer_is_next = messages.last().is_none_or(|m| m.role != "assistant");
-    let encoding = tokenizer.encode_chat(messages, answer_is_next)?;
-    let mut ids = encoding.ids;
-    let mut roles: Vec<Option<Role>> =
-        encoding.roles.iter().map(|r| r.as_deref().and_then(|r| r.parse().ok())).collect();
-    if let Some(prefill) = prefill {
-        ensure!(answer_is_next, "--prefill begins an answer, and the last message is one already");
-        ids.extend(tokenizer.encode_plain(prefill, false)?.ids);
-        roles.resize(ids.len(), Some(Role::Assistant));
-    }
-    Ok(placed(loaded, Row::new(ids).with_roles(roles)))
-}
-
-/// A row with its tokens for a reader.
-pub(crate) fn placed(loaded: &Loaded, row: Row) -> Text {
-    let at = |(position, &id): (usize, &u32)| {
-        let role = row.roles.get(position).copied().flatten();
-        Placed { position, id, text: loaded.token(id).text, role }
-    };
-    let tokens = row.tokens.iter().enumerate().map(at).collect();
-    Text { row, tokens }
-}
-
-impl Text {
-    /// The position that the user means: from the start, or if negative from the end; the last if none.
-    pub(crate) fn position(&self, asked: Option<i64>) -> Result<usize> {
-        let n = self.tokens.len() as i64;
-        let asked = asked.unwrap_or(-1);
-        let position = if asked < 0 { asked + n } else { asked };
-        ensure!(
-            (0..n).contains(&position),
-            "position {asked} is outside the text; its {n} tokens are 0 to {}",
-            n - 1
-        );
-        Ok(position as usize)
     }
 }

@@ -295,6 +295,32 @@ impl Atlas {
         })
     }
 
+    /// For each unit of a site, in order: how many tokens were counted, and the sketches of its two sides.
+    ///
+    /// # Errors
+    /// If the file cannot be read or a row is damaged.
+    pub fn sketches(&self, site: Site) -> Result<Vec<(u64, [Sketch; 2])>, AtlasError> {
+        self.reading(|db| {
+            let Some(id) = site_id(db, site)? else { return Ok(Vec::new()) };
+            let mut step = db.prepare_cached(
+                "SELECT u.count, s.positive, s.negative FROM units u JOIN sketches s ON s.unit = u.id
+                 WHERE u.id BETWEEN ?1 AND ?2 ORDER BY u.id",
+            )?;
+            let mut rows = step.query([unit_id(id, 0), unit_id(id, u32::MAX)])?;
+            let mut all = Vec::new();
+            while let Some(row) = rows.next()? {
+                let name = || format!("{site}/{}", all.len());
+                let side = |column| -> Result<Sketch, AtlasError> {
+                    let blob: Vec<u8> = row.get(column)?;
+                    blob::sketch_from(&blob).map_err(|fault| AtlasError::corrupt("sketches", name(), fault))
+                };
+                let both = [side(1)?, side(2)?];
+                all.push((row.get::<_, i64>(0)? as u64, both));
+            }
+            Ok(all)
+        })
+    }
+
     /// The windows that a unit's exemplars lie in, each once, by document and number.
     ///
     /// # Errors
@@ -318,6 +344,17 @@ impl Atlas {
         self.reading(|db| {
             let found = db.query_row("SELECT bytes FROM tokens WHERE id = ?1", [id], |row| row.get(0));
             Ok(found.optional()?)
+        })
+    }
+
+    /// Sides of units that have a chosen description.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn described(&self) -> Result<u64, AtlasError> {
+        self.reading(|db| {
+            let count = db.query_row("SELECT count(*) FROM descriptions WHERE chosen", [], |row| row.get(0));
+            Ok(count.map(|n: i64| n as u64)?)
         })
     }
 

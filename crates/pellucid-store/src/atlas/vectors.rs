@@ -50,6 +50,14 @@ impl Vectors {
         &self.ids
     }
 
+    /// The row of a description; none if it has none.
+    pub fn row(&self, id: DescriptionId) -> Option<Vec<f32>> {
+        let at = self.ids.binary_search(&id).ok()?;
+        let mut wide = vec![0f32; self.width];
+        self.rows.get(at * self.width..(at + 1) * self.width)?.convert_to_f32_slice(&mut wide);
+        Some(wide)
+    }
+
     /// The cosine of `vector` with every row, in the order of [`Vectors::ids`].
     ///
     /// # Errors

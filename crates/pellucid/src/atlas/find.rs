@@ -1,11 +1,9 @@
 //! Finding units in an atlas by what their descriptions mean or say.
 
-use super::{ENCODER, encoder};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
-use pellucid::core::{Embed, Point, Polarity, Site};
-use pellucid::store::atlas::{Atlas, Hit, Query, ScoreKind, Sort};
-use std::ops::RangeInclusive;
+use pellucid::core::{Point, Site};
+use pellucid::scope::{Finding, Order};
 
 /// Which units.
 #[derive(Args, Clone)]
@@ -34,49 +32,40 @@ pub(crate) struct FindArgs {
 }
 
 impl FindArgs {
-    /// The units that fit; nothing to look for gives all of them.
-    pub(crate) fn search(&self, atlas: &Atlas, wanted: Option<&str>) -> Result<Vec<Hit>> {
-        let mut query = Query::all(self.top);
-        query.layers = self.layers.as_deref().map(layers).transpose()?;
-        query.polarity =
-            self.polarity.as_deref().map(|p| if p == "+" { Polarity::Positive } else { Polarity::Negative });
+    /// What is looked for; nothing gives all units.
+    pub(crate) fn finding(&self, wanted: &str) -> Result<Finding> {
+        let mut finding = Finding {
+            query: wanted.to_owned(),
+            words: self.words,
+            k: self.top,
+            layers: self.layers.as_deref().map(layers).transpose()?,
+            polarity: self.polarity.clone(),
+            site: None,
+            point: None,
+            score: self.score,
+            sort: match self.sort.as_str() {
+                "score" => Order::Score,
+                "density" => Order::Density,
+                "unit" => Order::Unit,
+                _ => Order::Nearest,
+            },
+        };
         if let Some(at) = &self.at {
             match (at.parse::<Site>(), at.parse::<Point>()) {
-                (Ok(site), _) => query.site = Some(site),
-                (_, Ok(point)) => query.point = Some(point),
+                (Ok(site), _) => finding.site = Some(site),
+                (_, Ok(point)) => finding.point = Some(point),
                 (Err(error), _) => bail!("--at {at}: {error}"),
             }
         }
-        query.score = self.score.map(|least| (ScoreKind::Simulation, least));
-        query.sort = match self.sort.as_str() {
-            "score" => Sort::Score,
-            "density" => Sort::Density,
-            "unit" => Sort::Unit,
-            _ => Sort::Nearest,
-        };
-        match wanted {
-            Some(text) if self.words => query.text = Some(text.to_owned()),
-            Some(text) => query.vector = Some((ENCODER.to_owned(), vector(text)?)),
-            None => (),
-        }
-        Ok(atlas.find(&query)?)
+        Ok(finding)
     }
 }
 
-/// What a text means.
-pub(crate) fn vector(text: &str) -> Result<Vec<f32>> {
-    if text.trim().is_empty() {
-        bail!("there is nothing to look for; write what the units should be about");
-    }
-    let found = encoder()?.embed(&[text]).map_err(|e| anyhow::anyhow!("cannot embed {text:?}: {e}"))?;
-    found.into_iter().next().context("the encoder gave no vector")
-}
-
-fn layers(text: &str) -> Result<RangeInclusive<u32>> {
+fn layers(text: &str) -> Result<(u32, u32)> {
     let (from, to) = text.split_once('-').unwrap_or((text, text));
     let number = |t: &str| t.trim().parse::<u32>();
     match (number(from), number(to)) {
-        (Ok(from), Ok(to)) if from <= to => Ok(from..=to),
+        (Ok(from), Ok(to)) if from <= to => Ok((from, to)),
         _ => bail!("--layers {text}: expected a layer or a range such as 5-12"),
     }
 }

@@ -1,7 +1,6 @@
 //! Building, describing and reading an atlas: the program's side of it.
 
 pub(crate) mod build;
-pub(crate) mod concept;
 pub(crate) mod describe;
 pub(crate) mod find;
 mod texts;
@@ -9,18 +8,11 @@ mod texts;
 use crate::models::{Loaded, Shown};
 use anyhow::{Context, Result, bail};
 use pellucid::model::embed::Encoder;
+use pellucid::scope::{Meaning, Shelf};
 use pellucid::store::atlas::Atlas;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// The encoder of descriptions.
-pub(crate) const ENCODER: &str = "minilm";
-
-/// Where a model's atlas lies unless the user says otherwise: in the cache, under the model's hash.
-pub(crate) fn default_path(loaded: &Loaded) -> PathBuf {
-    let hash = loaded.model.sha256();
-    let short = &hash[..hash.len().min(16)];
-    pellucid::model::load::cache_dir().join("atlases").join(format!("{short}.atlas"))
-}
+pub(crate) use pellucid::scope::{ENCODER, check_model, default_path};
 
 /// The atlas of a model, to read.
 pub(crate) fn open(loaded: &Loaded, path: Option<&Path>) -> Result<Atlas> {
@@ -38,23 +30,17 @@ pub(crate) fn open(loaded: &Loaded, path: Option<&Path>) -> Result<Atlas> {
     Ok(atlas)
 }
 
-/// Refuses an atlas of another model: its units would mean something else.
-pub(crate) fn check_model(atlas: &Atlas, loaded: &Loaded) -> Result<()> {
-    let made =
-        atlas.provenance()?.into_iter().next().context("the atlas does not say what it was made of")?;
-    let (expected, found) = (loaded.model.sha256(), made.model_hash.as_str());
-    if expected != found {
-        bail!(
-            "{} is the atlas of another model: expected one of {} (sha256 {}…), found {} (sha256 {}…); name the right \
-             one with --atlas",
-            atlas.path().display(),
-            loaded.name,
-            &expected[..expected.len().min(12)],
-            made.model_name,
-            &found[..found.len().min(12)]
-        );
-    }
-    Ok(())
+/// A model's atlas for questions.
+pub(crate) fn shelf(loaded: &Loaded, path: Option<&Path>) -> Shelf {
+    Shelf::new(path.map_or_else(|| default_path(loaded), Path::to_owned))
+}
+
+/// What texts mean; the encoder is fetched now, with its progress shown, if it is not in the cache.
+pub(crate) fn meaning() -> Result<Meaning> {
+    let (meaning, mut shown) = (Meaning::default(), Shown::default());
+    meaning.encoder(&mut |progress| shown.fetching(&progress))?;
+    shown.done();
+    Ok(meaning)
 }
 
 /// The encoder that finds by meaning; fetched once.

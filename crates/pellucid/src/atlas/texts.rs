@@ -34,10 +34,5 @@ impl Tokenize for Texts<'_> {
 
 /// The display text of every token of the vocabulary.
 pub(super) fn vocabulary(loaded: &Loaded) -> Result<Vec<Arc<str>>> {
-    let tokenizer = loaded.model.tokenizer();
-    let one = |id: u32| {
-        let known = tokenizer.tokens(&[id]).ok().and_then(|t| t.into_iter().next());
-        known.map_or_else(|| Arc::from(format!("⟨id {id}⟩")), |t| Arc::from(t.text))
-    };
-    Ok((0..tokenizer.vocab_size() as u32).map(one).collect())
+    Ok(loaded.vocabulary().to_vec())
 }

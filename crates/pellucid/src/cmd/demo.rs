@@ -4,12 +4,12 @@ use super::attribute::{DEFAULT_METHOD, Entry, effects_table, entry};
 use crate::edits;
 use crate::models::{Loaded, ModelArgs};
 use crate::show::{BOLD, Out, Table, percent, quoted};
-use crate::text::{self, Text};
+use crate::text::Text;
 use anyhow::Result;
 use clap::Args;
 use pellucid::core::{Edit, Index, Op, Positions, Seed, Site, Target, UnitId};
 use pellucid::interp::{By, Metric, attribute};
-use pellucid::model::tokens::Message;
+use pellucid::scope::Message;
 use pellucid::model::{Generating, Generation, Row, sample};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -70,7 +70,7 @@ impl Arguments {
         let loaded = self.model.load()?;
         let ask = |content: &str| {
             let message = Message { role: "user".to_owned(), content: content.to_owned() };
-            text::chat(&loaded, &[message], None)
+            Text::chat(&loaded, &[message], None)
         };
         let (question, other) = (ask(QUESTION)?, ask(OTHER)?);
         out.line(format!("{BOLD}Asked{BOLD:#}     {QUESTION}"))?;
@@ -131,7 +131,7 @@ impl Scene<'_> {
         let metric = Metric::last(&self.before_word, self.word, None);
         let method = DEFAULT_METHOD.method(STEPS);
         let effects = attribute(model, &self.before_word, metric, method, &By::Unit.sites(model), &mut ())?;
-        let text = text::placed(self.loaded, self.before_word.clone());
+        let text = Text::of(self.loaded, self.before_word.clone())?;
         let ranked = effects.ranked(By::Unit, usize::MAX);
         report.neurons = ranked.iter().take(SHOWN).map(|e| entry(e, &text, effects.metric)).collect();
         let all = model.spec().n_layers * model.spec().d_mlp;

@@ -29,6 +29,8 @@ enum Page {
     Attribution,
     Check,
     Points,
+    /// The OpenAPI document of the page's API, as JSON.
+    Openapi,
 }
 
 impl Arguments {
@@ -37,6 +39,7 @@ impl Arguments {
             Page::Parity => docs_parity::run(&self.fixtures, self.real_only, out),
             Page::Attribution => docs_attribution::run(out),
             Page::Points => docs_points::run(out),
+            Page::Openapi => out.raw(&serde_json::to_string_pretty(&pellucid::server::openapi())?),
             Page::Check => checks(&self.fixtures, self.real_only, out),
         }
     }

@@ -6,7 +6,7 @@ use super::docs::REAL;
 use super::verify;
 use crate::models::{Dtype, Loaded, load};
 use crate::show::{Out, bar, tame};
-use crate::text::{self, Text};
+use crate::text::Text;
 use anyhow::Result;
 use pellucid::core::{Seed, Site, UnitId};
 use pellucid::interp::{By, Effects, Metric, Replacement, attribute, random_units, rank_correlation};
@@ -100,7 +100,7 @@ fn measure(
     loaded: &Loaded,
     (prompt, target, foil): (&'static str, &'static str, &'static str),
 ) -> Result<Row> {
-    let text = text::plain(loaded, prompt)?;
+    let text = Text::plain(loaded, prompt)?;
     let tokenizer = loaded.model.tokenizer();
     let metric =
         Metric::last(&text.row, tokenizer.single_token(target)?, Some(tokenizer.single_token(foil)?));

@@ -1,14 +1,12 @@
 //! `pellucid find`: units by what they are about.
 
-use crate::atlas;
 use crate::atlas::find::FindArgs;
+use crate::atlas::{meaning, shelf};
 use crate::models::{ModelArgs, load};
 use crate::show::{DIM, Out, Table, tame};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
-use pellucid::core::{Index, UnitId};
-use pellucid::store::atlas::Hit;
-use serde::Serialize;
+use pellucid::scope::{Found, Meaning, find};
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -24,41 +22,14 @@ pub(crate) struct Arguments {
     find: FindArgs,
 }
 
-/// A hit on the wire.
-#[derive(Serialize)]
-pub(crate) struct Found {
-    pub(crate) unit: String,
-    pub(crate) description: String,
-    /// Cosine with what was looked for.
-    similarity: Option<f32>,
-    /// Simulation score on held-out text.
-    score: Option<f64>,
-    density: f64,
-}
-
-impl Found {
-    pub(crate) fn of(hit: &Hit) -> Self {
-        Found {
-            unit: unit(hit),
-            description: hit.text.clone(),
-            similarity: hit.cosine,
-            score: hit.score,
-            density: hit.density,
-        }
-    }
-}
-
-pub(crate) fn unit(hit: &Hit) -> String {
-    let (site, index) = (hit.site, Index::Coordinate(hit.index));
-    UnitId::Site { site, index, polarity: Some(hit.polarity) }.to_string()
-}
-
 impl Arguments {
     pub(crate) fn run(&self, out: &mut Out) -> Result<()> {
         let loaded = load(&self.model.model, self.model.storage.dtype)?;
-        let atlas = atlas::open(&loaded, self.atlas.as_deref())?;
-        let hits = self.find.search(&atlas, Some(&self.wanted))?;
-        let found: Vec<Found> = hits.iter().map(Found::of).collect();
+        ensure!(!self.wanted.trim().is_empty(), "there is nothing to look for; write what the units should be about");
+        let finding = self.find.finding(&self.wanted)?;
+        let opened = shelf(&loaded, self.atlas.as_deref()).need(&loaded)?;
+        let meaning = if finding.words { Meaning::default() } else { meaning()? };
+        let found: Vec<Found> = find(&opened, &meaning, &finding)?.iter().map(Found::of).collect();
         if out.json("find", Some(&loaded), &found)? {
             return Ok(());
         }

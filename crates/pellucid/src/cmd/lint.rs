@@ -1,20 +1,17 @@
 //! `pellucid lint`: what was the model thinking of? The neurons behind a word, in clusters of what they are about.
 
 use super::attribute::DEFAULT_METHOD;
-use crate::atlas::{encoder, open};
-use crate::json::Token;
+use crate::atlas::{meaning, shelf};
+use crate::json::{Placed, Token};
 use crate::models::{Loaded, ModelArgs};
 use crate::show::{BOLD, DIM, Out, Table, percent, quoted, signed, tame};
 use crate::target::TargetArgs;
 use crate::text::TextArgs;
 use anyhow::{Result, ensure};
 use clap::Args;
-use pellucid::core::{Embed, Index, Polarity, Seed, UnitId};
-use pellucid::describe::cluster::{Cluster, ClusterSettings, Item, cluster};
-use pellucid::interp::{By, UnitEffect, attribute};
-use pellucid::store::atlas::{Atlas, ScoreKind, Written};
+use pellucid::scope::{Aim, Cluster, ExplainReply, Explaining, UnitEffect, explain};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -67,7 +64,7 @@ struct Group {
 
 #[derive(Clone, Serialize)]
 struct Member {
-    unit: UnitId,
+    unit: String,
     effect: f64,
     /// The token where it acts most.
     peak: String,
@@ -80,83 +77,60 @@ impl Arguments {
         ensure!(self.units > 0, "--units 0: expected at least one");
         let (loaded, mut text) = self.text.read(&self.model)?;
         let metric = self.target.metric(&loaded, &mut text)?;
-        let atlas = open(&loaded, self.atlas.as_deref())?;
-        let sites = By::Unit.sites(&loaded.model);
-        let effects =
-            attribute(&loaded.model, &text.row, metric, DEFAULT_METHOD.method(16), &sites, &mut ())?;
-        let ranked = effects.ranked(By::Unit, self.units);
-        let mut members = Vec::new();
-        for effect in &ranked {
-            let peak = text.tokens[effect.position].text.clone();
-            members.extend(member(&atlas, effect, peak)?.filter(|m| m.score >= self.score));
-        }
-        let clusters = self.clusters(&members)?;
-        let by_unit: HashMap<&UnitId, &Member> = members.iter().map(|m| (&m.unit, m)).collect();
-        let groups: Vec<Group> = clusters.iter().map(|c| group(c, &by_unit)).collect();
-        let grouped = |m: &&Member| clusters.iter().any(|c| c.members.contains(&m.unit));
-        let alone = members.iter().filter(|m| !grouped(m)).take(10).cloned().collect();
-        let report = Report {
-            target: loaded.token(metric.target),
-            foil: metric.foil.map(|f| loaded.token(f)),
-            metric: effects.metric,
-            units: ranked.len(),
-            described: members.len(),
-            clusters: groups,
-            alone,
+        let opened = shelf(&loaded, self.atlas.as_deref()).need(&loaded)?;
+        let aim = Aim { position: metric.position, target: Some(metric.target), foil: metric.foil };
+        let question = Explaining {
+            method: DEFAULT_METHOD.method(16),
+            units: self.units,
+            score: self.score,
+            seed: self.seed,
+            ..Explaining::new(aim)
         };
+        let reply = explain(&loaded, Some(&opened), &meaning()?, text, &[], &question)?;
+        let report = self.report(&reply);
         if out.json("lint", Some(&loaded), &report)? {
             return Ok(());
         }
         show(&report, &loaded, out)
     }
 
-    fn clusters(&self, members: &[Member]) -> Result<Vec<Cluster>> {
-        if members.is_empty() {
-            return Ok(Vec::new());
-        }
-        let texts: Vec<&str> = members.iter().map(|m| m.description.as_str()).collect();
-        let vectors =
-            encoder()?.embed(&texts).map_err(|e| anyhow::anyhow!("cannot embed descriptions: {e}"))?;
-        let item = |(m, vector): (&Member, Vec<f32>)| Item {
-            unit: m.unit.clone(),
-            vector,
-            effect: m.effect as f32,
-            text: m.description.clone(),
+    fn report(&self, reply: &ExplainReply) -> Report {
+        let good = |u: &&UnitEffect| u.words.as_ref().is_some_and(|w| w.score.unwrap_or(0.0) >= self.score);
+        let members: Vec<Member> =
+            reply.units.iter().filter(good).filter_map(|u| member(u, &reply.prompt)).collect();
+        let by_unit: HashMap<&str, &Member> = members.iter().map(|m| (m.unit.as_str(), m)).collect();
+        let group = |c: &Cluster| Group {
+            label: c.label.clone(),
+            effect: c.effect,
+            coherence: c.coherence,
+            chance: c.chance,
+            members: c.members.iter().filter_map(|u| by_unit.get(u.as_str())).map(|m| (*m).clone()).collect(),
         };
-        let items: Vec<Item> = members.iter().zip(vectors).map(item).collect();
-        Ok(cluster(&items, &ClusterSettings { seed: Seed(self.seed), ..ClusterSettings::default() })?)
+        let grouped: HashSet<&str> =
+            reply.clusters.iter().flat_map(|c| &c.members).map(String::as_str).collect();
+        let alone = members.iter().filter(|m| !grouped.contains(m.unit.as_str()));
+        Report {
+            target: reply.metric.target.clone(),
+            foil: reply.metric.foil.clone(),
+            metric: reply.metric.value,
+            units: reply.looked_at,
+            described: reply.described,
+            clusters: reply.clusters.iter().map(group).collect(),
+            alone: alone.take(10).cloned().collect(),
+        }
     }
 }
 
-/// A neuron with the side of zero that it was on where it acted most; none if that side has no description.
-fn member(atlas: &Atlas, effect: &UnitEffect, peak: String) -> Result<Option<Member>> {
-    let Some(UnitId::Site { site, index: Index::Coordinate(index), .. }) = effect.unit else {
-        return Ok(None);
-    };
-    let negative = effect.activation.is_some_and(|a| a < 0.0);
-    let polarity = if negative { Polarity::Negative } else { Polarity::Positive };
-    let Some((id, chosen)) = atlas.descriptions(site, index, polarity)?.into_iter().find(|(_, d)| d.chosen)
-    else {
-        return Ok(None);
-    };
-    let Written::Text { text, .. } = chosen.written else { return Ok(None) };
-    let score =
-        atlas.scores(id)?.into_iter().find(|s| s.kind == ScoreKind::Simulation).map_or(0.0, |s| s.value);
-    let unit = UnitId::Site { site, index: Index::Coordinate(index), polarity: Some(polarity) };
-    Ok(Some(Member { unit, effect: effect.effect, peak, description: text, score }))
-}
-
-fn group(cluster: &Cluster, by_unit: &HashMap<&UnitId, &Member>) -> Group {
-    let mut members: Vec<Member> =
-        cluster.members.iter().filter_map(|u| by_unit.get(u)).map(|m| (*m).clone()).collect();
-    members.sort_by(|a, b| b.effect.abs().total_cmp(&a.effect.abs()));
-    Group {
-        label: cluster.label.clone(),
-        effect: cluster.effect,
-        coherence: cluster.coherence,
-        chance: cluster.chance,
-        members,
-    }
+/// A unit with words.
+fn member(u: &UnitEffect, prompt: &[Placed]) -> Option<Member> {
+    let words = u.words.as_ref()?;
+    Some(Member {
+        unit: u.unit.clone()?,
+        effect: u.effect,
+        peak: prompt.get(u.peak)?.text.clone(),
+        description: words.text.clone(),
+        score: words.score.unwrap_or(0.0),
+    })
 }
 
 fn show(report: &Report, loaded: &Loaded, out: &mut Out) -> Result<()> {
@@ -196,7 +170,7 @@ fn table(members: &[Member], most: usize) -> Table {
     let mut table = Table::new(&["unit", ">effect", "acts at", ">score", "responds to"]);
     for m in members.iter().take(most) {
         table.row(vec![
-            m.unit.to_string(),
+            m.unit.clone(),
             signed(m.effect),
             quoted(&m.peak),
             format!("{:.2}", m.score),

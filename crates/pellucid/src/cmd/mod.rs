@@ -16,10 +16,9 @@ mod lens;
 mod lint;
 mod points;
 mod run;
+mod serve;
 mod verify;
 mod watch;
-
-pub(crate) use find::unit;
 
 use crate::show::Out;
 use anyhow::Result;
@@ -45,6 +44,8 @@ pub(crate) enum Command {
     Find(find::Arguments),
     /// The neurons behind a word, in clusters of what they are about.
     Lint(lint::Arguments),
+    /// The live page: chat, see which neurons made the model say a word, switch them off, compare.
+    Serve(serve::Arguments),
     /// Test that what Pellucid shows of a model adds up to what the model computes.
     Check(check::Arguments),
     /// Fetch models into the cache and print where they are.
@@ -59,6 +60,11 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether the thread that runs it only waits for others.
+    pub(crate) fn waits(&self) -> bool {
+        matches!(self, Command::Serve(_))
+    }
+
     pub(crate) fn run(&self, out: &mut Out) -> Result<ExitCode> {
         match self {
             Command::Run(a) => a.run(out).map(|()| ExitCode::SUCCESS),
@@ -69,6 +75,7 @@ impl Command {
             Command::Atlas(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Find(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Lint(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::Serve(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Check(a) => a.run(out),
             Command::Fetch(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Corpus(a) => a.run(out).map(|()| ExitCode::SUCCESS),

@@ -3,7 +3,7 @@
 use crate::json::{Placed, SiteToken, UnitToken, Watched};
 use crate::models::Loaded;
 use crate::show::{Out, Table, quoted};
-use crate::text::placed;
+use crate::text::Text;
 use anyhow::{Result, bail, ensure};
 use pellucid::core::{Index, Shape, Site, UnitId};
 use pellucid::model::{Batch, Plan, Record, Row, Tap, Tensor};
@@ -74,7 +74,7 @@ pub(crate) struct Seen {
 /// Runs a whole text once more with everybody watching (the same values as while it was generated).
 pub(crate) fn run(loaded: &Loaded, row: Row, watched: &[Watch], tap: &mut dyn Tap) -> Result<Seen> {
     let mut record = Record::new(sites(watched));
-    let text = placed(loaded, row.clone());
+    let text = Text::of(loaded, row.clone())?;
     let at_logits = sites(watched).iter().any(|s| !s.point.per_layer());
     let plan = if at_logits { Plan::ALL } else { Plan::LAST };
     loaded.model.run(&Batch::one(row), &plan, None, &mut (tap, &mut record))?;

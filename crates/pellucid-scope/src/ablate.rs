@@ -1,0 +1,176 @@
+//! Do it and look: a group of units removed, beside random groups of the same number in the same layers.
+
+use crate::error::{Result, bad};
+use crate::wire::{self, Explained, Scored};
+use crate::{Loaded, Text};
+use pellucid_core::{Edit, Index, Op, Positions, Seed, Site, Target, UnitId};
+use pellucid_interp::{Method, Metric, attribute};
+use pellucid_model::{Apply, Batch, Logits, Plan, sample};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use utoipa::ToSchema;
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ablating {
+    /// Which token, where, and instead of what.
+    pub metric: wire::Explaining,
+    /// The units to remove: neurons or heads.
+    pub units: Vec<UnitId>,
+    /// How many random groups.
+    pub draws: usize,
+    /// Draws them.
+    pub seed: u64,
+}
+
+/// What a run says at the metric's position.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Outcome {
+    /// The metric.
+    pub value: f64,
+    /// The target's probability.
+    pub probability: f64,
+    /// The likeliest tokens.
+    pub top: Vec<Scored>,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct AblateReply {
+    /// What is measured.
+    pub metric: Explained,
+    /// The run as it is (with the edits asked for).
+    pub plain: Outcome,
+    /// The same without the units.
+    pub without: Outcome,
+    /// Without as many random ones of the same layers, several times.
+    pub random: Vec<Outcome>,
+    /// The change of the metric that gradient × activation predicts.
+    pub predicted: f64,
+}
+
+/// Most random groups of one question.
+const DRAWS: usize = 20;
+
+/// Removes units (sets them to zero at every position) and looks.
+///
+/// # Errors
+/// If there is no unit, one does not exist, or the metric or edits do not fit.
+pub fn ablate(loaded: &Loaded, mut text: Text, edits: &[Edit], asked: &Ablating) -> Result<AblateReply> {
+    if asked.units.is_empty() {
+        return bad("name at least one unit to remove");
+    }
+    if asked.draws > DRAWS {
+        return bad(format!("draws is {}; at most {DRAWS} random groups are made", asked.draws));
+    }
+    let apply = text.edits(loaded, edits)?;
+    let metric = asked.metric.metric(loaded, &mut text, apply.as_ref())?;
+    let group = Group::new(&asked.units)?;
+    let run = |group: Option<&Group>| outcome(loaded, &text, edits, group, metric);
+    let plain = run(None)?;
+    let mut seed = Seed(asked.seed).for_purpose("random groups to ablate");
+    let random = (0..asked.draws)
+        .map(|_| run(Some(&group.random(loaded, &mut seed))).map(|o| o.0))
+        .collect::<Result<_>>()?;
+    Ok(AblateReply {
+        metric: Explained::new(loaded, metric, plain.0.value, &plain.1),
+        predicted: predicted(loaded, &text, apply.as_ref(), &group, metric)?,
+        plain: plain.0,
+        without: run(Some(&group))?.0,
+        random,
+    })
+}
+
+/// Units by site: coordinates and heads.
+struct Group(BTreeMap<Site, (BTreeSet<u32>, BTreeSet<u32>)>);
+
+impl Group {
+    fn new(units: &[UnitId]) -> Result<Self> {
+        let mut by_site: BTreeMap<Site, (BTreeSet<u32>, BTreeSet<u32>)> = BTreeMap::new();
+        for unit in units {
+            let UnitId::Site { site, index, .. } = unit else {
+                return bad(format!("{unit} belongs to a dictionary, and none is loaded"));
+            };
+            let entry = by_site.entry(*site).or_default();
+            match index {
+                Index::Coordinate(i) => entry.0.insert(*i),
+                Index::Head(h) => entry.1.insert(*h),
+            };
+        }
+        Ok(Group(by_site))
+    }
+
+    /// As many other units of each site, where it has so many.
+    fn random(&self, loaded: &Loaded, seed: &mut Seed) -> Group {
+        let spec = loaded.model.spec();
+        let draw = |site: Site, (coordinates, heads): &(BTreeSet<u32>, BTreeSet<u32>), seed: &mut Seed| {
+            let mut others = |taken: &BTreeSet<u32>, count: usize| -> BTreeSet<u32> {
+                let free: Vec<u32> = (0..count as u32).filter(|i| !taken.contains(i)).collect();
+                seed.choose(free.len(), taken.len().min(free.len())).into_iter().map(|i| free[i]).collect()
+            };
+            let width = spec.width_at(site.point).unwrap_or(0);
+            (others(coordinates, width), others(heads, spec.heads_at(site.point).unwrap_or(0)))
+        };
+        Group(self.0.iter().map(|(site, both)| (*site, draw(*site, both, seed))).collect())
+    }
+
+    fn edits(&self) -> Vec<Edit> {
+        let mut all = Vec::new();
+        for (&site, (coordinates, heads)) in &self.0 {
+            let zero = |target| Edit { site, target, positions: Positions::All, op: Op::Zero };
+            if !coordinates.is_empty() {
+                all.push(zero(Target::Units(coordinates.iter().copied().collect())));
+            }
+            if !heads.is_empty() {
+                all.push(zero(Target::Heads(heads.iter().copied().collect())));
+            }
+        }
+        all
+    }
+}
+
+/// What the run says with a group removed after the edits; and its logits.
+fn outcome(
+    loaded: &Loaded,
+    text: &Text,
+    edits: &[Edit],
+    group: Option<&Group>,
+    metric: Metric,
+) -> Result<(Outcome, Vec<f32>)> {
+    let mut all = edits.to_vec();
+    all.extend(group.iter().flat_map(|g| g.edits()));
+    let apply = text.edits(loaded, &all)?;
+    let plan = Plan { logits: Logits::At(vec![metric.position]), start: None, stop_after: None };
+    let mut tap = wire::tap(apply.as_ref());
+    let output = loaded.model.run(&Batch::one(text.row.clone()), &plan, None, &mut *tap)?;
+    let logits = output.logits.map(|l| l.flatten_all().and_then(|l| l.to_vec1::<f32>()));
+    let logits: Vec<f32> = crate::error::tensor(logits.transpose())?.unwrap_or_default();
+    let log_probs = sample::log_softmax(&logits);
+    if metric.target as usize >= logits.len() || metric.foil.is_some_and(|f| f as usize >= logits.len()) {
+        return bad(format!("the target or foil is outside the vocabulary of {}", logits.len()));
+    }
+    let probability = f64::from(log_probs[metric.target as usize]).exp();
+    let top = Scored::likeliest(loaded, &log_probs, 5);
+    Ok((Outcome { value: metric.value(&logits), probability, top }, logits))
+}
+
+fn predicted(
+    loaded: &Loaded,
+    text: &Text,
+    apply: Option<&Apply>,
+    group: &Group,
+    metric: Metric,
+) -> Result<f64> {
+    let sites: Vec<Site> = group.0.keys().copied().collect();
+    let mut tap = wire::tap(apply);
+    let effects = attribute(&loaded.model, &text.row, metric, Method::GradAct, &sites, &mut *tap)?;
+    let mut sum = 0.0;
+    for (&site, (coordinates, heads)) in &group.0 {
+        let at = effects.summed(site).unwrap_or_default();
+        sum += coordinates.iter().filter_map(|&i| at.get(i as usize)).sum::<f64>();
+        let dim = at.len() / loaded.model.spec().heads_at(site.point).unwrap_or(1).max(1);
+        let head = |h: &u32| at.iter().skip(*h as usize * dim).take(dim).sum::<f64>();
+        sum += heads.iter().map(head).sum::<f64>();
+    }
+    Ok(-sum)
+}

@@ -1,0 +1,36 @@
+//! A model with the name that the user gave it.
+
+use crate::wire::Token;
+use pellucid_model::Model;
+use std::sync::{Arc, OnceLock};
+
+/// A loaded model.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the user wrote.
+    pub name: String,
+    /// The model.
+    pub model: Model,
+    texts: OnceLock<Vec<Arc<str>>>,
+}
+
+impl Loaded {
+    /// A model under a name.
+    pub fn new(name: &str, model: Model) -> Self {
+        Loaded { name: name.to_owned(), model, texts: OnceLock::new() }
+    }
+
+    /// A token for a reader. An embedding may be padded beyond the vocabulary; such an id has no text.
+    pub fn token(&self, id: u32) -> Token {
+        let known = self.model.tokenizer().tokens(&[id]).ok();
+        let text = known.and_then(|t| t.into_iter().next()).map(|t| t.text);
+        Token { id, text: text.unwrap_or_else(|| format!("⟨id {id}⟩")) }
+    }
+
+    /// The display text of every token of the vocabulary, made once.
+    pub fn vocabulary(&self) -> &[Arc<str>] {
+        self.texts.get_or_init(|| {
+            (0..self.model.tokenizer().vocab_size() as u32).map(|id| Arc::from(self.token(id).text)).collect()
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! The OpenAPI document of the page's API: what the page's types are generated from.
+
+use crate::api::{ask, generate, jobs, runs, status, stories, unit};
+use crate::error::{Failure, What};
+use axum::Json;
+use pellucid_scope as scope;
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathItemBuilder};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::{
+    ContentBuilder, InfoBuilder, OpenApi, PathsBuilder, Ref, RefOr, Required, ResponseBuilder, ResponsesBuilder,
+    Schema, ComponentsBuilder, OpenApiBuilder,
+};
+use utoipa::{PartialSchema, ToSchema};
+
+/// The document.
+pub fn document() -> OpenApi {
+    let mut list = Listing::default();
+    list.get::<status::Status>("/api/status", "What is served, and how busy it is.");
+    list.events::<generate::GenerateRequest>(
+        "/api/generate",
+        "An answer token by token: events `prompt` (PromptEvent), `token` (TokenEvent), then `done` (DoneEvent) or `failed` \
+         (Failure).",
+    );
+    list.kept::<generate::PromptEvent>();
+    list.kept::<generate::TokenEvent>();
+    list.kept::<generate::DoneEvent>();
+    list.post::<ask::ScoreRequest, ask::ScoreReply>("/api/score", "What was likely at each place of a text.");
+    list.post::<ask::ExplainRequest, scope::ExplainReply>("/api/explain", "Which units made the model say a token.");
+    list.post::<ask::AblateRequest, scope::AblateReply>("/api/ablate", "Units removed, beside random ones.");
+    list.post::<ask::ActivationsRequest, scope::ActivationsReply>("/api/activations", "Which neurons were active.");
+    list.post::<ask::CompareRequest, scope::CompareReply>("/api/compare", "A text read plain and with edits.");
+    list.post::<ask::SteerRequest, ask::SteerReply>("/api/steer", "What is wanted, as edits.");
+    list.post::<scope::Finding, Vec<scope::Found>>("/api/find", "Units by what they are about.");
+    list.post::<ask::LensRequest, scope::LensGrid>("/api/lens", "What each layer would say.");
+    list.get::<scope::UnitReply>("/api/unit", "All that is known of a unit.");
+    list.post::<unit::TestRequest, unit::TestReply>("/api/unit/test", "A unit on a text.");
+    list.post::<unit::DescribeRequest, unit::DescribeReply>("/api/unit/describe", "A person's words for a unit.");
+    list.post::<unit::VoteRequest, unit::VoteReply>("/api/unit/vote", "A vote on a description.");
+    list.get::<Vec<stories::Story>>("/api/stories", "Guided stories.");
+    list.post::<stories::GateRequest, stories::GateReply>("/api/stories/gate", "Whether this model shows a story's behaviour.");
+    list.post::<stories::GuideRequest, stories::GuideReply>("/api/guide", "An answer of the guide's language model.");
+    list.post::<runs::RunRequest, runs::Kept>("/api/runs", "Keeps a run for a link.");
+    list.get::<runs::RunFile>("/api/runs/{id}", "A kept run.");
+    list.post::<runs::RunRequest, runs::Replayed>("/api/runs/replay", "Runs it again and compares.");
+    list.get::<Vec<jobs::Job>>("/api/jobs", "Long work.");
+    list.post::<jobs::AtlasRequest, jobs::Job>("/api/jobs/atlas", "Begins to build an atlas.");
+    list.delete::<jobs::Job>("/api/jobs/{id}", "Stops a job.");
+    list.stream("/api/jobs/{id}/events", "A job each time it moves: events `job` (Job).");
+    list.build()
+}
+
+pub(crate) async fn show() -> Json<OpenApi> {
+    Json(document())
+}
+
+/// Paths and the schemas that they name.
+#[derive(Default)]
+struct Listing {
+    paths: Vec<(&'static str, HttpMethod, OperationBuilder)>,
+    schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+impl Listing {
+    fn kept<T: ToSchema>(&mut self) -> RefOr<Schema> {
+        T::schemas(&mut self.schemas);
+        let schema = T::schema();
+        // lists and plain values have no name of their own
+        if T::name().starts_with("Vec") || matches!(schema, RefOr::T(Schema::Array(_))) {
+            return schema;
+        }
+        self.schemas.push((T::name().into_owned(), schema));
+        Ref::from_schema_name(T::name()).into()
+    }
+
+    fn list_of<T: ToSchema>(&mut self) -> RefOr<Schema> {
+        self.kept::<T>()
+    }
+
+    fn add(&mut self, path: &'static str, method: HttpMethod, about: &str, operation: OperationBuilder) {
+        let failure = self.kept::<Failure>();
+        self.kept::<What>();
+        let content = ContentBuilder::new().schema(Some(failure)).build();
+        let failed = ResponseBuilder::new()
+            .description("What was wrong with the request, or why it could not be met.")
+            .content("application/json", content)
+            .build();
+        let mut operation = operation.summary(Some(about)).response("4XX", failed);
+        if path.contains("{id}") {
+            let id = ParameterBuilder::new()
+                .name("id")
+                .parameter_in(ParameterIn::Path)
+                .required(Required::True)
+                .schema(Some(String::schema()));
+            operation = operation.parameter(id);
+        }
+        if path == "/api/unit" {
+            for parameter in <unit::UnitQuery as utoipa::IntoParams>::into_params(|| Some(ParameterIn::Query)) {
+                operation = operation.parameter(parameter);
+            }
+        }
+        self.paths.push((path, method, operation));
+    }
+
+    fn answer(schema: RefOr<Schema>) -> ResponsesBuilder {
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        let ok = ResponseBuilder::new().description("The answer.").content("application/json", content);
+        ResponsesBuilder::new().response("200", ok)
+    }
+
+    fn get<T: ToSchema>(&mut self, path: &'static str, about: &str) {
+        let schema = self.list_of::<T>();
+        self.add(path, HttpMethod::Get, about, OperationBuilder::new().responses(Self::answer(schema)));
+    }
+
+    fn delete<T: ToSchema>(&mut self, path: &'static str, about: &str) {
+        let schema = self.kept::<T>();
+        self.add(path, HttpMethod::Delete, about, OperationBuilder::new().responses(Self::answer(schema)));
+    }
+
+    fn body<T: ToSchema>(&mut self) -> RequestBodyBuilder {
+        let schema = self.kept::<T>();
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        RequestBodyBuilder::new().content("application/json", content).required(Some(Required::True))
+    }
+
+    fn post<T: ToSchema, R: ToSchema>(&mut self, path: &'static str, about: &str) {
+        let body = self.body::<T>().build();
+        let schema = self.list_of::<R>();
+        let operation = OperationBuilder::new().request_body(Some(body)).responses(Self::answer(schema));
+        self.add(path, HttpMethod::Post, about, operation);
+    }
+
+    fn streamed() -> ResponsesBuilder {
+        let content = ContentBuilder::new().schema(Some(String::schema())).build();
+        let ok = ResponseBuilder::new().description("Server-sent events.").content("text/event-stream", content);
+        ResponsesBuilder::new().response("200", ok)
+    }
+
+    fn events<T: ToSchema>(&mut self, path: &'static str, about: &str) {
+        let body = self.body::<T>().build();
+        let operation = OperationBuilder::new().request_body(Some(body)).responses(Self::streamed());
+        self.add(path, HttpMethod::Post, about, operation);
+    }
+
+    fn stream(&mut self, path: &'static str, about: &str) {
+        self.add(path, HttpMethod::Get, about, OperationBuilder::new().responses(Self::streamed()));
+    }
+
+    fn build(self) -> OpenApi {
+        let mut paths = PathsBuilder::new();
+        for (path, method, operation) in self.paths {
+            paths = paths.path(path, PathItemBuilder::new().operation(method, operation).build());
+        }
+        let components = ComponentsBuilder::new().schemas_from_iter(self.schemas).build();
+        let info = InfoBuilder::new().title("Pellucid").version(env!("CARGO_PKG_VERSION")).build();
+        OpenApiBuilder::new().info(info).paths(paths.build()).components(Some(components)).build()
+    }
+}

@@ -1,0 +1,143 @@
+//! Guided stories: what to ask, where to look, what to conclude; and whether this model shows the behaviour at all, which
+//! is measured before it is explained.
+
+use pellucid_scope::{Message, Steering};
+use serde::{Deserialize, Serialize};
+use std::sync::OnceLock;
+use utoipa::ToSchema;
+
+/// A story.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Story {
+    pub(crate) id: String,
+    title: String,
+    /// One or two sentences.
+    about: String,
+    /// `monitor` or `pellucid`.
+    from: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    messages: Option<Vec<Message>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    prompt: Option<String>,
+    max_tokens: usize,
+    steps: Vec<StoryStep>,
+    /// What the model must do for the story to hold.
+    #[serde(skip_serializing)]
+    #[schema(ignore)]
+    pub(crate) gate: Gate,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StoryStep {
+    title: String,
+    text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    action: Option<StoryAction>,
+}
+
+/// What a step does on the page.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub(crate) enum StoryAction {
+    /// Asks the story's question.
+    Ask,
+    /// Explains the first token of the answer whose trimmed text is this.
+    Explain { token: String },
+    /// Shows what was active at these positions.
+    Activations { from: usize, to: usize },
+    /// Adds a steering.
+    Steer { spec: Steering },
+    /// Shows the clusters.
+    OpenClusters,
+    /// Shows the lens.
+    Lens,
+}
+
+/// What is asked of a model, and what it must say.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Gate {
+    pub(crate) probes: Vec<Probe>,
+    /// How many of the probes must hold.
+    pub(crate) need: usize,
+    /// What is said where they do.
+    pub(crate) shows: String,
+    /// What is said where they do not.
+    pub(crate) not: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Probe {
+    /// A user's message, or with `plain` a text to go on from.
+    pub(crate) ask: String,
+    #[serde(default)]
+    pub(crate) plain: bool,
+    pub(crate) max_tokens: usize,
+    /// The answer must hold one of these (case does not matter).
+    #[serde(default)]
+    pub(crate) says: Vec<String>,
+    /// And none of these.
+    #[serde(default)]
+    pub(crate) says_not: Vec<String>,
+    /// And begin with one of these, white space apart.
+    #[serde(default)]
+    pub(crate) begins: Vec<String>,
+}
+
+impl Probe {
+    /// Whether an answer is what the story speaks of.
+    pub(crate) fn holds(&self, answer: &str) -> bool {
+        let answer = answer.to_lowercase();
+        let has = |words: &[String]| words.iter().any(|w| answer.contains(&w.to_lowercase()));
+        let begins = |words: &[String]| words.iter().any(|w| answer.trim_start().starts_with(&w.to_lowercase()));
+        (self.says.is_empty() || has(&self.says))
+            && !has(&self.says_not)
+            && (self.begins.is_empty() || begins(&self.begins))
+    }
+}
+
+/// All stories.
+pub(crate) fn all() -> &'static [Story] {
+    static ALL: OnceLock<Vec<Story>> = OnceLock::new();
+    // the file is part of the program; a test reads it
+    ALL.get_or_init(|| serde_json::from_str(include_str!("stories.json")).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stories_are_whole() {
+        let read: Vec<Story> = serde_json::from_str(include_str!("stories.json")).unwrap();
+        assert_eq!(read.iter().filter(|s| s.from == "monitor").count(), 4);
+        assert!(read.iter().filter(|s| s.from == "pellucid").count() >= 3);
+        for story in &read {
+            assert!(story.messages.is_some() != story.prompt.is_some(), "{}", story.id);
+            assert!(!story.steps.is_empty() && !story.gate.probes.is_empty(), "{}", story.id);
+            assert!(story.gate.need >= 1 && story.gate.need <= story.gate.probes.len(), "{}", story.id);
+        }
+        let ids: std::collections::BTreeSet<&str> = read.iter().map(|s| s.id.as_str()).collect();
+        assert_eq!(ids.len(), read.len());
+    }
+
+    #[test]
+    fn a_probe_holds_by_what_is_said_and_what_is_not() {
+        let probe = Probe {
+            ask: String::new(),
+            plain: false,
+            max_tokens: 1,
+            says: vec!["9.11 is bigger".to_owned()],
+            says_not: vec!["9.8 is bigger".to_owned()],
+            begins: Vec::new(),
+        };
+        assert!(probe.holds("Of the two, 9.11 is Bigger."));
+        assert!(!probe.holds("9.8 is bigger than 9.11, though some say 9.11 is bigger."));
+        assert!(!probe.holds("They are equal."));
+        let begins = Probe { says: Vec::new(), says_not: Vec::new(), begins: vec!["are".to_owned()], ..probe };
+        assert!(begins.holds(" are on the table") && !begins.holds(" is on the table where they are"));
+    }
+}

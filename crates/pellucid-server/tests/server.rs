@@ -1,0 +1,390 @@
+//! The server as clients meet it: a tiny model served on a free port, asked over HTTP.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are tests too
+
+use pellucid_model::{Model, Storage};
+use pellucid_scope::Loaded;
+use pellucid_server::{App, Limits, ServeError, Setup, serve};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny").join(name)
+}
+
+struct Running {
+    app: Arc<App>,
+    address: SocketAddr,
+    thread: Option<std::thread::JoinHandle<Result<(), ServeError>>>,
+    _runs: tempfile::TempDir,
+}
+
+fn app(limits: Limits, token: Option<&str>) -> (Arc<App>, tempfile::TempDir) {
+    let model = Model::open(&fixture("llama"), Storage::F32, &mut |_| ()).unwrap();
+    let runs = tempfile::tempdir().unwrap();
+    let app = App::new(Setup {
+        loaded: Loaded::new("tiny", model),
+        atlases: vec![runs.path().join("none.atlas")],
+        runs: runs.path().join("runs"),
+        token: token.map(str::to_owned),
+        names: Vec::new(),
+        limits,
+        build: None,
+        llm: None,
+    });
+    (app, runs)
+}
+
+fn start(limits: Limits, token: Option<&str>) -> Running {
+    let (app, runs) = app(limits, token);
+    let (sender, receiver) = mpsc::channel();
+    let (of, token) = (Arc::clone(&app), token.map(str::to_owned));
+    let thread = std::thread::spawn(move || {
+        let bind = "127.0.0.1:0".parse().unwrap();
+        serve(&of, bind, token.as_deref(), |serving| sender.send(serving.address).unwrap())
+    });
+    let address = receiver.recv_timeout(Duration::from_secs(20)).unwrap();
+    Running { app, address, thread: Some(thread), _runs: runs }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.app.stop();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap().unwrap();
+        }
+    }
+}
+
+/// A reply: status, headers in one text, body.
+struct Reply {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Reply {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
+    }
+
+    fn code(&self) -> String {
+        self.json()["error"]["code"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl Running {
+    /// One request over a connection of its own, with exactly these headers.
+    fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+        headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
+        stream.write_all(format!("{head}\r\n{body}").as_bytes()).unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").expect("a reply");
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let chunked = head.to_lowercase().contains("transfer-encoding: chunked");
+        let body = if chunked { unchunked(body) } else { body.to_owned() };
+        Reply { status, head: head.to_lowercase(), body }
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &str) -> Reply {
+        self.raw(method, path, &[("host", &self.address.to_string()), ("content-type", "application/json")], body)
+    }
+
+    fn post(&self, path: &str, body: Value) -> Reply {
+        self.ask("POST", path, &body.to_string())
+    }
+
+    fn good(&self, path: &str, body: Value) -> Value {
+        let reply = self.post(path, body);
+        assert_eq!(reply.status, 200, "{path}: {}", reply.body);
+        reply.json()
+    }
+}
+
+fn unchunked(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap();
+        if size == 0 {
+            break;
+        }
+        whole.push_str(&rest[..size]);
+        body = &rest[size + 2..];
+    }
+    whole
+}
+
+/// Events: name and data.
+fn events(body: &str) -> Vec<(String, Value)> {
+    let of = |block: &str| {
+        let part = |name: &str| block.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default().trim().to_owned();
+        let data = part("data:");
+        (part("event:"), serde_json::from_str(&data).unwrap_or(Value::String(data)))
+    };
+    body.split("\n\n").filter(|b| !b.trim().is_empty()).map(of).collect()
+}
+
+fn sampling(n: usize) -> Value {
+    json!({ "max_tokens": n, "temperature": 0.7, "seed": 3 })
+}
+
+const TEXT: &str = "The cat sat on the mat";
+
+#[test]
+fn an_answer_comes_token_by_token_and_its_tokens_are_those_of_the_run() {
+    let server = start(Limits::default(), None);
+    let asked = json!({ "text": { "prompt": TEXT }, "sampling": sampling(6), "edits": [], "alternatives": 2 });
+    let reply = server.post("/api/generate", asked.clone());
+    assert!(reply.head.contains("text/event-stream"));
+    let came = events(&reply.body);
+    let names: Vec<&str> = came.iter().map(|e| e.0.as_str()).collect();
+    assert_eq!(names.first(), Some(&"prompt"));
+    assert_eq!(names.last(), Some(&"done"));
+    let tokens: Vec<u64> =
+        came.iter().filter(|e| e.0 == "token").map(|e| e.1["token"]["id"].as_u64().unwrap()).collect();
+    assert!(!tokens.is_empty() && came.iter().filter(|e| e.0 == "token").all(|e| e.1["top"].as_array().unwrap().len() == 2));
+    let again = events(&server.post("/api/generate", asked).body);
+    assert_eq!(came, again, "one seed, one answer");
+
+    // read once more, each token has the probability that it was drawn with
+    let prompt: Vec<u64> =
+        came[0].1["prompt"].as_array().unwrap().iter().map(|t| t["id"].as_u64().unwrap()).collect();
+    let whole: Vec<u64> = prompt.iter().chain(&tokens).copied().collect();
+    let text = json!({ "tokens": whole, "prompt_tokens": prompt.len(), "roles": [] });
+    let read = server.good("/api/score", json!({ "text": text, "top": 1 }));
+    for (event, read) in came.iter().filter(|e| e.0 == "token").zip(&read["tokens"].as_array().unwrap()[prompt.len()..]) {
+        let (drawn, read) = (event.1["token"]["log_prob"].as_f64().unwrap(), read["log_prob"].as_f64().unwrap());
+        assert!((drawn - read).abs() < 1e-4, "{drawn} {read}");
+    }
+}
+
+#[test]
+fn every_question_is_answered_without_an_atlas_or_says_that_it_takes_one() {
+    let server = start(Limits::default(), None);
+    let (text, metric) = (json!({ "prompt": TEXT }), json!({ "position": 4 }));
+    let edits = json!([{ "site": "mlp_act.0", "target": { "units": [3] }, "op": { "set": [2.0] } }]);
+    let explained = server.good("/api/explain", json!({ "text": text, "metric": metric, "units": 5, "edits": edits }));
+    assert_eq!(explained["units"].as_array().unwrap().len(), 5);
+    assert_eq!(explained["prompt"].as_array().unwrap().len(), 5);
+    let units = json!([explained["units"][0]["unit"]]);
+    let ablated = server.good("/api/ablate", json!({ "text": text, "metric": metric, "units": units, "draws": 2 }));
+    assert_eq!(ablated["random"].as_array().unwrap().len(), 2);
+    let active = server.good("/api/activations", json!({ "text": text, "top": 7 }));
+    assert_eq!(active["units"].as_array().unwrap().len(), 7);
+    let compared = server.good("/api/compare", json!({ "text": text, "edits": edits, "top": 3 }));
+    assert_eq!(compared["units"].as_array().unwrap().len(), 3);
+    let lens = server.good("/api/lens", json!({ "text": text, "positions": [0, 3], "top": 2, "watch": [5] }));
+    assert_eq!(lens["rows"][0]["cells"].as_array().unwrap().len(), 3);
+    let specs = json!([{ "name": "off", "what": { "units": ["mlp_act.1/4+"] }, "change": { "strength": 0.0 } }]);
+    let steered = server.good("/api/steer", json!({ "specs": specs }));
+    assert_eq!(steered["specs"][0]["edits"][0]["op"], "zero");
+    let unit = server.ask("GET", "/api/unit?unit=mlp_act.1/4%2B", "").json();
+    assert_eq!((unit["unit"].as_str(), unit["sides"].as_array().unwrap().len()), (Some("mlp_act.1/4"), 0));
+    let tested = server.good("/api/unit/test", json!({ "unit": "mlp_act.1/4", "text": text }));
+    assert!(!tested["values"].as_array().unwrap().is_empty());
+    for (path, body) in [
+        ("/api/find", json!({ "query": "months" })),
+        ("/api/unit/vote", json!({ "id": 1, "voter": "me", "up": true })),
+        ("/api/unit/describe", json!({ "unit": "mlp_act.1/4+", "text": "x", "author": "me" })),
+    ] {
+        let reply = server.post(path, body);
+        assert_eq!((reply.status, reply.code().as_str()), (404, "not_found"), "{path}: {}", reply.body);
+        assert!(reply.body.contains("pellucid atlas build"), "{}", reply.body);
+    }
+    let stories = server.ask("GET", "/api/stories", "").json();
+    assert!(stories.as_array().unwrap().len() >= 7 && stories[0].get("gate").is_none());
+    let status = server.ask("GET", "/api/status", "").json();
+    assert!(status["atlas"].is_null() && status["model"]["layers"].as_u64().unwrap() > 0);
+    let metrics = server.ask("GET", "/metrics", "");
+    assert!(metrics.body.contains("pellucid_runs_total "), "{}", metrics.body);
+}
+
+#[test]
+fn what_cannot_be_met_is_refused_with_a_reason() {
+    let server = start(Limits { prompt_tokens: 64, generated_tokens: 8, ..Limits::default() }, None);
+    let text = json!({ "prompt": TEXT });
+    let long = json!({ "prompt": "cat ".repeat(200) });
+    let cases: Vec<(&str, String, u16, &str)> = vec![
+        ("/api/score", "{".to_owned(), 400, "expected"),
+        ("/api/score", "[]".to_owned(), 400, "expected"),
+        ("/api/score", json!({ "text": text, "nonsense": 1 }).to_string(), 400, "nonsense"),
+        ("/api/score", json!({ "text": { "prompt": "" } }).to_string(), 400, "no tokens"),
+        ("/api/score", json!({ "text": long }).to_string(), 413, "at most"),
+        ("/api/explain", json!({ "text": text, "metric": { "position": 999 } }).to_string(), 400, "outside"),
+        ("/api/explain", json!({ "text": text, "metric": { "position": 1, "target": 4_000_000 } }).to_string(), 400, "vocabulary"),
+        ("/api/explain", json!({ "text": text, "metric": { "position": 1, "target": 4, "foil": 4 } }).to_string(), 400, "same token"),
+        ("/api/explain", json!({ "text": text, "metric": { "position": 1 }, "units": 100_000 }).to_string(), 413, "at most"),
+        ("/api/explain", json!({ "text": text, "metric": { "position": 1 }, "positions": [5, 2] }).to_string(), 400, "no token"),
+        ("/api/ablate", json!({ "text": text, "metric": { "position": 1 }, "units": [] }).to_string(), 400, "at least one"),
+        ("/api/ablate", json!({ "text": text, "metric": { "position": 1 }, "units": ["mlp_act.99/1"] }).to_string(), 400, "mlp_act.99"),
+        ("/api/ablate", json!({ "text": text, "metric": { "position": 1, "target": 4_000_000 }, "units": ["mlp_act.0/1"] }).to_string(), 400, "vocabulary"),
+        ("/api/compare", json!({ "text": text, "edits": [] }).to_string(), 400, "no edits"),
+        ("/api/compare", json!({ "text": text, "edits": [{ "site": "mlp_act.0", "op": { "add": [1.0, 2.0] } }] }).to_string(), 400, "mlp_act.0"),
+        ("/api/lens", json!({ "text": text, "positions": [3, 3], "top": 1 }).to_string(), 400, "no token"),
+        ("/api/generate", json!({ "text": text, "sampling": sampling(9) }).to_string(), 413, "at most"),
+        ("/api/stories/gate", json!({ "id": "none" }).to_string(), 404, "none"),
+        ("/api/jobs/atlas", json!({ "tokens": 5 }).to_string(), 400, "expected"),
+        ("/api/jobs/atlas", json!({ "tokens": 50_000 }).to_string(), 400, "without building"),
+        ("/v1/chat/completions", json!({ "model": "gpt", "messages": [] }).to_string(), 404, "tiny"),
+        ("/v1/completions", json!({ "prompt": TEXT, "n": 3 }).to_string(), 400, "n above 1"),
+    ];
+    for (path, body, status, word) in cases {
+        let reply = server.ask("POST", path, &body);
+        assert_eq!(reply.status, status, "{path} {body}: {}", reply.body);
+        assert!(reply.body.contains(word), "{path} {body} should say {word:?}: {}", reply.body);
+        assert!(!reply.code().is_empty(), "{}", reply.body);
+    }
+    // an answer that fails once it streams says so in the stream
+    let wrong = json!({ "text": text, "sampling": { "max_tokens": 4, "temperature": -1.0 } });
+    let last = events(&server.post("/api/generate", wrong).body).pop().unwrap();
+    assert_eq!((last.0.as_str(), last.1["error"]["code"].as_str()), ("failed", Some("bad_request")));
+    for (method, path, status) in [
+        ("GET", "/api/nothing", 404),
+        ("GET", "/api/score", 405),
+        ("DELETE", "/api/jobs/77", 404),
+        ("DELETE", "/api/jobs/x", 404),
+        ("GET", "/api/jobs/77/events", 404),
+        ("GET", "/api/runs/..%2f..%2fetc%2fpasswd", 404),
+        ("GET", "/api/unit?unit=nonsense", 400),
+        ("GET", "/api/unit", 400),
+        ("GET", "/assets/nothing.js", 404),
+        ("GET", "/healthz", 200),
+        ("GET", "/", 200),
+    ] {
+        let reply = server.ask(method, path, "");
+        assert_eq!(reply.status, status, "{method} {path}: {}", reply.body);
+    }
+    let large = "x".repeat(9 << 20);
+    assert_eq!(server.ask("POST", "/api/score", &large).status, 413);
+}
+
+#[test]
+fn pages_elsewhere_and_strangers_are_kept_out() {
+    let server = start(Limits::default(), None);
+    let own = server.address.to_string();
+    let of = |headers: &[(&str, &str)]| server.raw("GET", "/api/status", headers, "").status;
+    assert_eq!(of(&[("host", &own)]), 200);
+    assert_eq!(of(&[("host", &own), ("origin", &format!("http://{own}"))]), 200);
+    assert_eq!(of(&[("host", "evil.example")]), 403);
+    assert_eq!(of(&[("host", &own), ("origin", "http://evil.example")]), 403);
+    let page = server.raw("GET", "/", &[("host", &own)], "");
+    assert!(page.head.contains("content-security-policy: default-src 'self'"), "{}", page.head);
+
+    let guarded = start(Limits::default(), Some("a token of some length"));
+    let own = guarded.address.to_string();
+    let of = |token: Option<&str>| {
+        let mut headers = vec![("host", own.as_str())];
+        headers.extend(token.map(|t| ("authorization", t)));
+        guarded.raw("GET", "/api/status", &headers, "").status
+    };
+    assert_eq!(of(None), 401);
+    assert_eq!(of(Some("Bearer another token, as long")), 401);
+    assert_eq!(of(Some("Bearer a token of some length")), 200);
+}
+
+#[test]
+fn it_does_not_open_itself_to_others_without_a_token() {
+    let open = |token: Option<&str>| {
+        let (app, _runs) = app(Limits::default(), token);
+        serve(&app, "0.0.0.0:0".parse().unwrap(), token, |_| app.stop())
+    };
+    assert!(matches!(open(None), Err(ServeError::Open { .. })));
+    assert!(matches!(open(Some("short")), Err(ServeError::WeakToken { .. })));
+}
+
+#[test]
+fn too_many_are_told_to_come_back() {
+    let limits = Limits { at_a_time: 1, waiting: 2, waiting_each: 1, ..Limits::default() };
+    let server = start(limits, None);
+    let body = json!({ "text": { "prompt": "cat ".repeat(300) }, "top": 5 }).to_string();
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..12)
+            .map(|i| {
+                let (server, body) = (&server, &body);
+                scope.spawn(move || {
+                    let (host, client) = (server.address.to_string(), format!("client {i}"));
+                    let headers = [("host", host.as_str()), ("x-pellucid-client", client.as_str())];
+                    let reply = server.raw("POST", "/api/score", &headers, body);
+                    if reply.status == 429 {
+                        assert!(reply.head.contains("retry-after: "), "{}", reply.head);
+                        assert_eq!(reply.code(), "busy");
+                    }
+                    reply.status
+                })
+            })
+            .collect();
+        asked.into_iter().map(|a| a.join().unwrap()).collect()
+    });
+    assert!(statuses.iter().all(|s| [200, 429].contains(s)), "{statuses:?}");
+    assert!(statuses.contains(&200) && statuses.contains(&429), "{statuses:?}");
+    let load = server.ask("GET", "/api/status", "").json()["load"].clone();
+    assert_eq!((load["running"].as_u64(), load["waiting"].as_u64()), (Some(0), Some(0)));
+}
+
+#[test]
+fn a_run_is_kept_and_replays_to_the_same_tokens() {
+    let server = start(Limits::default(), None);
+    let edits = json!([{ "site": "mlp_act.0", "target": { "units": [3] }, "op": { "set": [9.0] } }]);
+    let answer = |edits: &Value| {
+        let asked = json!({ "text": { "prompt": TEXT }, "sampling": sampling(6), "edits": edits });
+        let came = events(&server.post("/api/generate", asked).body);
+        let ids = |name: &str| -> Vec<Value> {
+            came.iter().filter(|e| e.0 == name).map(|e| e.1["token"]["id"].clone()).collect()
+        };
+        let prompt: Vec<Value> =
+            came[0].1["prompt"].as_array().unwrap().iter().map(|t| t["id"].clone()).collect();
+        let text = came.last().unwrap().1["text"].clone();
+        (prompt, json!({ "tokens": ids("token"), "text": text }))
+    };
+    let (prompt, plain) = answer(&json!([]));
+    let (_, edited) = answer(&edits);
+    let model = server.ask("GET", "/api/status", "").json()["model"].clone();
+    let mut run = json!({
+        "pellucid": "0.1.0",
+        "model": { "name": "tiny", "sha256": model["sha256"], "tokenizer_hash": model["tokenizer_hash"] },
+        "tokens": prompt, "roles": [], "sampling": sampling(6), "specs": [], "edits": edits,
+        "plain": plain, "edited": edited,
+    });
+    let id = server.good("/api/runs", json!({ "run": run }))["id"].as_str().unwrap().to_owned();
+    assert_eq!(server.good("/api/runs", json!({ "run": run }))["id"], id.as_str(), "one content, one name");
+    let kept = server.ask("GET", &format!("/api/runs/{id}"), "").json();
+    let replayed = server.good("/api/runs/replay", json!({ "run": kept }));
+    assert_eq!((&replayed["same"], &replayed["plain"]), (&json!(true), &run["plain"]));
+    assert_eq!(replayed["edited"], run["edited"]);
+    run["plain"]["tokens"][0] = json!(1);
+    let replayed = server.good("/api/runs/replay", json!({ "run": run }));
+    assert_eq!(replayed["same"], false);
+    assert!(replayed["why"].as_str().unwrap().contains("from token 0"), "{replayed}");
+    run["model"]["sha256"] = json!("0000");
+    let other = server.post("/api/runs/replay", json!({ "run": run }));
+    assert!(other.status == 400 && other.body.contains("another model"), "{}", other.body);
+}
+
+#[test]
+fn the_openai_wire_streams_what_it_says_whole() {
+    let server = start(Limits::default(), None);
+    let asked = |stream: bool| {
+        json!({ "prompt": TEXT, "max_tokens": 5, "temperature": 0, "logprobs": 2, "stream": stream })
+    };
+    let whole = server.good("/v1/completions", asked(false));
+    let streamed = events(&server.post("/v1/completions", asked(true)).body);
+    assert_eq!(streamed.last().unwrap().1, json!("[DONE]"));
+    let pieces: String =
+        streamed.iter().filter_map(|e| e.1["choices"][0]["text"].as_str().map(str::to_owned)).collect();
+    assert_eq!(json!(pieces), whole["choices"][0]["text"]);
+    assert_eq!(whole["choices"][0]["logprobs"]["tokens"].as_array().unwrap().len(), 5);
+    let edits = json!([{ "site": "resid_post.0", "op": "zero" }]);
+    let mut with = asked(false);
+    with["edits"] = edits;
+    assert_ne!(server.good("/v1/completions", with)["choices"][0]["logprobs"], whole["choices"][0]["logprobs"]);
+    assert_eq!(server.ask("GET", "/v1/models", "").json()["data"][0]["id"], "tiny");
+}

@@ -1,0 +1,102 @@
+//! Tests against the running program: a real browser drives the page, a real client library talks to the OpenAI-compatible
+//! endpoints, generated requests look for crashes, and fifty clients ask at once; all on loopback, on the real model.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::paths;
+use crate::python;
+use crate::shell::{pellucid, program, run, step, works};
+use crate::ui;
+
+/// What the clients' environment holds.
+const REQUIREMENTS: &str = include_str!("../clients/requirements.txt");
+
+/// The atlas that the tests use: a few layers over few tokens, made once and kept in the cache.
+const ATLAS: &str = "atlases/test-smollm2-1.atlas";
+const LAYERS: [usize; 8] = [3, 8, 14, 18, 22, 25, 27, 28];
+
+/// A program's run that ends with us.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) url: String,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // one that has ended already needs no killing
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Serves a model on a free port, and waits until it listens.
+pub(crate) fn serve(arguments: &[&str]) -> Result<Server> {
+    let mut command = pellucid()?;
+    command.args(["serve", "--port", "0"]).args(arguments).stdout(Stdio::piped());
+    let mut child = command.spawn().context("starting the server")?;
+    let stdout = child.stdout.take().context("the server has no output")?;
+    let mut server = Server { child, url: String::new() };
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        if let Some(at) = line.find("http://") {
+            server.url = line[at..].split_whitespace().next().unwrap_or_default().trim_end_matches('/').to_owned();
+            return Ok(server);
+        }
+    }
+    bail!("the server ended before it listened")
+}
+
+/// The atlas of the tests.
+pub(crate) fn atlas() -> Result<PathBuf> {
+    let path = paths::cache()?.join(ATLAS);
+    let sites: Vec<String> = LAYERS.iter().map(|l| format!("mlp_act.{l}")).collect();
+    let mut command = pellucid()?;
+    command.args(["atlas", "build", "--model", "smollm2", "--tokens", "30000", "--sites", &sites.join(",")]);
+    step("atlas of the tests (made once)", command.arg("--atlas").arg(&path))?;
+    Ok(path)
+}
+
+/// All of it.
+pub(crate) fn all() -> Result<()> {
+    let atlas = atlas()?.display().to_string();
+    let server = serve(&["--model", "smollm2", "--atlas", &atlas])?;
+    let browser = chromium()?;
+    let mut e2e = ui::npm(&["run", "--silent", "e2e"])?;
+    step("the page in a browser", e2e.env("PELLUCID_URL", &server.url).env("PELLUCID_CHROMIUM", browser))?;
+    let python = python::environment("clients", REQUIREMENTS)?;
+    let script = |name: &str| {
+        let mut command = program(&python);
+        command.arg(paths::root().join("xtask").join("clients").join(name)).arg(&server.url);
+        command
+    };
+    step("OpenAI's client library", &mut script("openai_client.py"))?;
+    step("generated requests", &mut script("schema.py"))?;
+    step("fifty clients at once", script("load.py").arg(server.child.id().to_string()))
+}
+
+/// A Chromium to drive; Debian's is installed where that can be done.
+fn chromium() -> Result<PathBuf> {
+    let named = std::env::var_os("PELLUCID_CHROMIUM").map(PathBuf::from);
+    let candidates = named.into_iter().chain(
+        ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from),
+    );
+    if let Some(found) = candidates.into_iter().find(|c| c.is_file()) {
+        return Ok(found);
+    }
+    if works(Command::new("apt-get").arg("--version")) {
+        let apt = |arguments: &[&str]| {
+            let mut command = Command::new("apt-get");
+            command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+            run(&mut command)
+        };
+        println!("── installing chromium");
+        if apt(&["update", "-q"]).and_then(|()| apt(&["install", "-y", "-q", "chromium"])).is_ok() {
+            return Ok(PathBuf::from("/usr/bin/chromium"));
+        }
+    }
+    bail!("no Chromium to test the page with; install one, or name it in PELLUCID_CHROMIUM")
+}
