@@ -15,7 +15,9 @@ fn main() {
     let page = Path::new(&out).join("page");
     let _ = fs::remove_dir_all(&page);
     let copied = copy(&dist, &page).is_ok() && page.join("index.html").is_file();
-    if !copied && fs::create_dir_all(&page).and_then(|()| fs::write(page.join("index.html"), MISSING)).is_err() {
+    if !copied
+        && fs::create_dir_all(&page).and_then(|()| fs::write(page.join("index.html"), MISSING)).is_err()
+    {
         println!("cargo::error=cannot write {}", page.display());
     }
     println!("cargo::rustc-env=PELLUCID_PAGE={}", page.display());

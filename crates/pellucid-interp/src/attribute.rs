@@ -429,7 +429,8 @@ impl Effects {
     /// All effects summed as `by` says, largest first by size; at most `top`. Sites of other points are left out.
     pub fn ranked(&self, by: By, top: usize) -> Vec<UnitEffect> {
         let ours = self.sites.iter().filter(|(site, _)| by.covers(site.point));
-        let mut all: Vec<UnitEffect> = ours.flat_map(|(&site, effects)| effects.summed(site, by, top)).collect();
+        let mut all: Vec<UnitEffect> =
+            ours.flat_map(|(&site, effects)| effects.summed(site, by, top)).collect();
         all.sort_by(|a, b| {
             let by_size = b.effect.abs().total_cmp(&a.effect.abs());
             by_size

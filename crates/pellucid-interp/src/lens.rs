@@ -87,10 +87,13 @@ pub fn lens_grid(
     let output = model.run(&Batch::one(row.clone()), &plan, None, &mut (tap, &mut record))?;
     let missing = || Error::Request("the run gave no logits".to_owned());
     let last = log_probs(&output.logits.ok_or_else(missing)?)?;
+    // the last layer's probabilities weigh every layer's divergence
+    let weights: Vec<Vec<f32>> = last.par_iter().map(|row| row.iter().map(|l| l.exp()).collect()).collect();
     let at = |site| {
         let x = tensor(record.value(site)?.narrow(0, positions.start, positions.len()))?;
         let here = log_probs(&model.unembed(&x)?)?;
-        Ok(here.par_iter().zip(&last).map(|(here, last)| read(site, here, last, top, watched)).collect())
+        let final_one = last.par_iter().zip(&weights);
+        Ok(here.par_iter().zip(final_one).map(|(here, last)| read(site, here, last, top, watched)).collect())
     };
     sites.into_iter().map(at).collect()
 }
@@ -101,7 +104,14 @@ fn log_probs(logits: &Tensor) -> Result<Vec<Vec<f32>>> {
     Ok(rows.par_iter().map(|row| log_softmax(row)).collect())
 }
 
-fn read(site: Site, log_probs: &[f32], last: &[f32], top: usize, watched: &[u32]) -> LensRow {
+/// `last`: the final distribution's log-probabilities and probabilities.
+fn read(
+    site: Site,
+    log_probs: &[f32],
+    (last, weights): (&Vec<f32>, &Vec<f32>),
+    top: usize,
+    watched: &[u32],
+) -> LensRow {
     let rank = |p: f32| 1 + log_probs.iter().filter(|q| **q > p).count();
     let token = |id: u32| {
         let p = log_probs[id as usize];
@@ -113,14 +123,15 @@ fn read(site: Site, log_probs: &[f32], last: &[f32], top: usize, watched: &[u32]
         probability: f64::from(p).exp(),
         rank: i + 1,
     });
-    let weighted = |f: &dyn Fn(f64, f64) -> f64| -> f64 {
-        last.iter().zip(log_probs).map(|(a, b)| f(f64::from(*a), f64::from(*b))).sum()
-    };
-    LensRow {
-        site,
-        top: top.collect(),
-        watched: watched.iter().map(|&id| token(id)).collect(),
-        kl: weighted(&|a, b| a.exp() * (a - b)),
-        entropy: weighted(&|_, b| -b.exp() * b),
+    let (mut kl, mut entropy) = (0f64, 0f64);
+    for ((&p, &l), &weight) in log_probs.iter().zip(last).zip(weights) {
+        if weight > 0.0 {
+            kl += f64::from(weight) * f64::from(l - p);
+        }
+        let here = p.exp();
+        if here > 0.0 {
+            entropy -= f64::from(here) * f64::from(p);
+        }
     }
+    LensRow { site, top: top.collect(), watched: watched.iter().map(|&id| token(id)).collect(), kl, entropy }
 }

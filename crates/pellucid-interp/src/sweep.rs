@@ -167,7 +167,9 @@ pub fn promoted_of(model: &Model, layer: usize, neuron: usize, k: usize) -> Resu
     let writes = model.neuron_writes(layer)?;
     let count = tensor(writes.dim(0))?;
     if neuron >= count {
-        return Err(Error::Request(format!("mlp_act.{layer}/{neuron} does not exist: there are {count} neurons")));
+        return Err(Error::Request(format!(
+            "mlp_act.{layer}/{neuron} does not exist: there are {count} neurons"
+        )));
     }
     let found = spoken_for(model, &tensor(writes.narrow(0, neuron, 1))?, k)?.into_iter().next();
     found.ok_or_else(|| Error::Request("the neuron writes nothing".to_owned()))

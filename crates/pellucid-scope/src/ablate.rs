@@ -1,6 +1,7 @@
 //! Do it and look: a group of units removed, beside random groups of the same number in the same layers.
 
 use crate::error::{Result, bad};
+use crate::rows::RowEdits;
 use crate::wire::{self, Explained, Scored};
 use crate::{Loaded, Text};
 use pellucid_core::{Edit, Index, Op, Positions, Seed, Site, Target, UnitId};
@@ -66,18 +67,19 @@ pub fn ablate(loaded: &Loaded, mut text: Text, edits: &[Edit], asked: &Ablating)
     let apply = text.edits(loaded, edits)?;
     let metric = asked.metric.metric(loaded, &mut text, apply.as_ref())?;
     let group = Group::new(&asked.units)?;
-    let run = |group: Option<&Group>| outcome(loaded, &text, edits, group, metric);
-    let plain = run(None)?;
     let mut seed = Seed(asked.seed).for_purpose("random groups to ablate");
-    let random = (0..asked.draws)
-        .map(|_| run(Some(&group.random(loaded, &mut seed))).map(|o| o.0))
-        .collect::<Result<_>>()?;
+    let drawn: Vec<Group> = (0..asked.draws).map(|_| group.random(loaded, &mut seed)).collect();
+    let runs = [None, Some(&group)].into_iter().chain(drawn.iter().map(Some));
+    let mut outcomes = outcomes(loaded, &text, edits, runs, metric)?.into_iter();
+    let (Some(plain), Some(without)) = (outcomes.next(), outcomes.next()) else {
+        return bad("the run gave no logits");
+    };
     Ok(AblateReply {
         metric: Explained::new(loaded, metric, plain.0.value, &plain.1),
         predicted: predicted(loaded, &text, apply.as_ref(), &group, metric)?,
         plain: plain.0,
-        without: run(Some(&group))?.0,
-        random,
+        without: without.0,
+        random: outcomes.map(|o| o.0).collect(),
     })
 }
 
@@ -129,29 +131,38 @@ impl Group {
     }
 }
 
-/// What the run says with a group removed after the edits; and its logits.
-fn outcome(
+/// What runs say with a group each removed after the edits, and their logits: the rows of one batch.
+fn outcomes<'a>(
     loaded: &Loaded,
     text: &Text,
     edits: &[Edit],
-    group: Option<&Group>,
+    groups: impl Iterator<Item = Option<&'a Group>>,
     metric: Metric,
-) -> Result<(Outcome, Vec<f32>)> {
-    let mut all = edits.to_vec();
-    all.extend(group.iter().flat_map(|g| g.edits()));
-    let apply = text.edits(loaded, &all)?;
-    let plan = Plan { logits: Logits::At(vec![metric.position]), start: None, stop_after: None };
-    let mut tap = wire::tap(apply.as_ref());
-    let output = loaded.model.run(&Batch::one(text.row.clone()), &plan, None, &mut *tap)?;
-    let logits = output.logits.map(|l| l.flatten_all().and_then(|l| l.to_vec1::<f32>()));
-    let logits: Vec<f32> = crate::error::tensor(logits.transpose())?.unwrap_or_default();
-    let log_probs = sample::log_softmax(&logits);
-    if metric.target as usize >= logits.len() || metric.foil.is_some_and(|f| f as usize >= logits.len()) {
-        return bad(format!("the target or foil is outside the vocabulary of {}", logits.len()));
+) -> Result<Vec<(Outcome, Vec<f32>)>> {
+    let vocabulary = loaded.model.spec().vocabulary;
+    if [Some(metric.target), metric.foil].into_iter().flatten().any(|t| t as usize >= vocabulary) {
+        return bad(format!("the target or foil is outside the vocabulary of {vocabulary}"));
     }
-    let probability = f64::from(log_probs[metric.target as usize]).exp();
-    let top = Scored::likeliest(loaded, &log_probs, 5);
-    Ok((Outcome { value: metric.value(&logits), probability, top }, logits))
+    let of = |group: Option<&Group>| {
+        let mut all = edits.to_vec();
+        all.extend(group.iter().flat_map(|g| g.edits()));
+        text.edits(loaded, &all)
+    };
+    let mut rows = RowEdits(groups.map(of).collect::<Result<_>>()?);
+    let (count, length) = (rows.0.len(), text.row.tokens.len());
+    let logits = Logits::At((0..count).map(|row| row * length + metric.position).collect());
+    let batch = Batch { rows: vec![text.row.clone(); count] };
+    let plan = Plan { logits, start: None, stop_after: None };
+    let logits = loaded.model.run(&batch, &plan, None, &mut rows)?.logits;
+    let logits: Vec<Vec<f32>> =
+        crate::error::tensor(logits.map(|l| l.to_vec2()).transpose())?.unwrap_or_default();
+    let outcome = |logits: Vec<f32>| {
+        let log_probs = sample::log_softmax(&logits);
+        let probability = f64::from(log_probs[metric.target as usize]).exp();
+        let top = Scored::likeliest(loaded, &log_probs, 5);
+        (Outcome { value: metric.value(&logits), probability, top }, logits)
+    };
+    Ok(logits.into_iter().map(outcome).collect())
 }
 
 fn predicted(

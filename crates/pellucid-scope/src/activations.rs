@@ -173,7 +173,9 @@ pub fn activations(
             let hits = opened.atlas().find(&query)?;
             Some(hits.into_iter().map(|h| (h.site, h.index, h.polarity)).collect())
         }
-        (None, Some(_)) => return crate::error::bad("words are those of an atlas, and this model has none yet"),
+        (None, Some(_)) => {
+            return crate::error::bad("words are those of an atlas, and this model has none yet");
+        }
         _ => None,
     };
     let mut look = Look {

@@ -3,12 +3,13 @@
 //! Both readings are rows of one batch, so that a layer's neurons are seen side by side and none need be kept.
 
 use crate::error::{bad, tensor};
+use crate::rows::RowEdits;
 use crate::shelf::{Opened, relative};
 use crate::wire::Placed;
 use crate::words::{self, Words};
 use crate::{Loaded, Result, Text};
 use pellucid_core::{Edit, Index, Point, Polarity, Site, Target, UnitId};
-use pellucid_model::{Apply, Batch, Logits, Place, Plan, Row, Tap, Tensor, sample, with_numbers};
+use pellucid_model::{Batch, Logits, Place, Plan, Tap, Tensor, sample, with_numbers};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::ops::Range;
@@ -77,15 +78,16 @@ pub fn compare(
     let mut beside = Beside {
         opened,
         named: named(edits),
-        apply,
+        rows: RowEdits(vec![None, Some(apply)]),
         positions: text.range(asked.positions)?,
         top: asked.top,
         kept: Vec::new(),
     };
     let batch = Batch { rows: vec![text.row.clone(), text.row.clone()] };
-    let at_end = [Point::FinalNorm, Point::LmHead].into_iter().any(|p| beside.apply.wants(Site::new(p, 0)));
+    let at_end = [Point::FinalNorm, Point::LmHead].into_iter().any(|p| beside.rows.wants(Site::new(p, 0)));
     let logits = if at_end { Logits::All } else { Logits::None };
-    let output = loaded.model.run(&batch, &Plan { logits, start: None, stop_after: None }, None, &mut beside)?;
+    let output =
+        loaded.model.run(&batch, &Plan { logits, start: None, stop_after: None }, None, &mut beside)?;
     let ends = Ends { loaded, resid: output.resid, logits: output.logits, n: text.tokens.len() };
     let (plain, edited, kl) = ends.read(&text)?;
     let units = beside.kept.into_iter().map(|c| worded(opened, c)).collect::<Result<_>>()?;
@@ -111,11 +113,11 @@ struct Changed {
     named: bool,
 }
 
-/// Applies the edits to the second of two equal rows, and compares the neurons of both.
+/// Two equal rows, of which the second is edited: compares the neurons of both.
 struct Beside<'a> {
     opened: Option<&'a Opened>,
     named: HashSet<(Site, u32)>,
-    apply: Apply,
+    rows: RowEdits,
     positions: Range<usize>,
     top: usize,
     kept: Vec<Changed>,
@@ -123,13 +125,10 @@ struct Beside<'a> {
 
 impl Tap for Beside<'_> {
     fn wants(&self, site: Site) -> bool {
-        site.point == Point::MlpAct || self.apply.wants(site)
+        site.point == Point::MlpAct || self.rows.wants(site)
     }
     fn visit(&mut self, at: Place<'_>, x: Tensor) -> pellucid_model::Result<Tensor> {
-        let x = match self.apply.wants(at.site) {
-            true => self.edit(at, x)?,
-            false => x,
-        };
+        let x = if self.rows.wants(at.site) { self.rows.visit(at, x)? } else { x };
         if at.site.point == Point::MlpAct {
             let width = x.dim(1)?;
             with_numbers(&x, |values| {
@@ -142,21 +141,6 @@ impl Tap for Beside<'_> {
 }
 
 impl Beside<'_> {
-    fn edit(&mut self, at: Place<'_>, x: Tensor) -> pellucid_model::Result<Tensor> {
-        match at.rows {
-            [plain, edited] => {
-                let second = |row: &Row| row.tokens.len();
-                let (n, m) = (second(plain), second(edited));
-                let place = Place { site: at.site, rows: &at.rows[1..], first_row: at.first_row + 1 };
-                let changed = self.apply.visit(place, x.narrow(0, n, m)?.contiguous()?)?;
-                Ok(Tensor::cat(&[&x.narrow(0, 0, n)?, &changed], 0)?)
-            }
-            // attention points come one row at a time
-            _ if at.first_row == 1 => self.apply.visit(at, x),
-            _ => Ok(x),
-        }
-    }
-
     /// `plain` and `edited`: `(tokens, width)`.
     fn layer(&mut self, site: Site, plain: &[f32], edited: &[f32], width: usize) {
         let scales = self.opened.and_then(|o| o.scales(site));

@@ -1,7 +1,7 @@
 //! Units by what their descriptions mean or say.
 
-use crate::{ENCODER, Meaning, Result};
 use crate::shelf::Opened;
+use crate::{ENCODER, Meaning, Result};
 use pellucid_core::{Index, Point, Polarity, Site, UnitId};
 use pellucid_store::atlas::{Hit, Query, ScoreKind, Sort};
 use serde::{Deserialize, Serialize};

@@ -17,6 +17,7 @@ mod explain;
 mod find;
 mod lens;
 mod loaded;
+mod rows;
 mod shelf;
 mod steer;
 mod text;
@@ -38,7 +39,8 @@ pub use shelf::{Opened, Shelf, check_model, default_path};
 pub use steer::{Change, Steered, Steering, What, steer};
 pub use text::{Text, TextSpec};
 pub use unit::{
-    Bin, Exemplar, ExemplarToken, Judged, KindScore, Showing, Side, Statistics, TestReply, UnitReply, test, unit,
+    Bin, Exemplar, ExemplarToken, Judged, KindScore, Showing, Side, Statistics, TestReply, UnitReply, test,
+    unit,
 };
 pub use wire::{Explained, Explaining as Aim, Message, Placed, ReadToken, Scored, Token, read};
 pub use words::{INTERESTING, SINGLE_TOKEN, Words};

@@ -146,7 +146,8 @@ fn place(loaded: &Loaded, name: &str) -> Result<Unit> {
 fn once(hits: &[Hit]) -> Vec<Unit> {
     let mut seen = BTreeSet::new();
     let new = hits.iter().filter(|hit| seen.insert((hit.site, hit.index)));
-    new.map(|h| Unit { site: h.site, index: Index::Coordinate(h.index), polarity: Some(h.polarity) }).collect()
+    new.map(|h| Unit { site: h.site, index: Index::Coordinate(h.index), polarity: Some(h.polarity) })
+        .collect()
 }
 
 fn edits(opened: Option<&Opened>, units: &[Unit], asked: &Steering) -> Result<Vec<Edit>> {
@@ -160,7 +161,10 @@ fn edits(opened: Option<&Opened>, units: &[Unit], asked: &Steering) -> Result<Ve
             }
             Index::Head(h) => {
                 if matches!(asked.change, Change::Strength(s) if s != 0.0) {
-                    return bad(format!("{}/h{h}: a head has no typical strength; scale it, or turn it off", unit.site));
+                    return bad(format!(
+                        "{}/h{h}: a head has no typical strength; scale it, or turn it off",
+                        unit.site
+                    ));
                 }
                 entry.1.insert(h);
             }
@@ -221,4 +225,3 @@ fn shown(opened: Option<&Opened>, units: &[Unit]) -> Result<Vec<Found>> {
     }
     Ok(all)
 }
-

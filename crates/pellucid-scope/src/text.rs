@@ -1,8 +1,8 @@
 //! The text that a question is about: a plain prompt, a conversation in the model's own template, or exact tokens.
 
+use crate::Loaded;
 use crate::error::{Result, bad};
 use crate::wire::{Message, Placed};
-use crate::Loaded;
 use pellucid_core::{Edit, Role};
 use pellucid_model::{Apply, Row, tokens};
 use serde::{Deserialize, Serialize};
@@ -106,7 +106,10 @@ impl Text {
             return bad(format!("prompt_tokens is {prompt}, and there are {} tokens", ids.len()));
         }
         if !roles.is_empty() && roles.len() != prompt {
-            return bad(format!("expected a role for each of the prompt's {prompt} tokens, found {}", roles.len()));
+            return bad(format!(
+                "expected a role for each of the prompt's {prompt} tokens, found {}",
+                roles.len()
+            ));
         }
         let vocabulary = loaded.model.spec().vocabulary;
         if let Some(&id) = ids.iter().find(|id| **id as usize >= vocabulary) {
@@ -162,10 +165,7 @@ impl Text {
         let asked = asked.unwrap_or(-1);
         let position = if asked < 0 { asked + n } else { asked };
         if !(0..n).contains(&position) {
-            return bad(format!(
-                "position {asked} is outside the text; its {n} tokens are 0 to {}",
-                n - 1
-            ));
+            return bad(format!("position {asked} is outside the text; its {n} tokens are 0 to {}", n - 1));
         }
         Ok(position as usize)
     }
@@ -192,9 +192,10 @@ impl Text {
         match asked {
             None => Ok(0..n),
             Some((from, to)) if from < to.min(n) => Ok(from..to.min(n)),
-            Some((from, to)) => {
-                bad(format!("positions {from} to {to} hold no token; the text's {n} tokens are 0 to {}", n - 1))
-            }
+            Some((from, to)) => bad(format!(
+                "positions {from} to {to} hold no token; the text's {n} tokens are 0 to {}",
+                n - 1
+            )),
         }
     }
 }

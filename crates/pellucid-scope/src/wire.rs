@@ -99,11 +99,7 @@ impl Explaining {
         let target = match self.target {
             Some(target) => target,
             None => {
-                let plan = Plan {
-                    logits: Logits::At(vec![self.position]),
-                    start: None,
-                    stop_after: None,
-                };
+                let plan = Plan { logits: Logits::At(vec![self.position]), start: None, stop_after: None };
                 let mut tap = tap(apply);
                 let output = loaded.model.run(&Batch::one(text.row.clone()), &plan, None, &mut *tap)?;
                 let logits = output.logits.map(|l| l.flatten_all().and_then(|l| l.to_vec1::<f32>()));

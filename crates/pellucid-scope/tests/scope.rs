@@ -70,8 +70,7 @@ fn an_edit_of_the_last_points_is_not_passed_over() {
 fn a_comparison_is_two_runs_made_one_by_one() {
     let loaded = loaded();
     let (text, list) = (text(&loaded), edits(&EDITS));
-    let sites: Vec<Site> =
-        (0..loaded.model.spec().n_layers).map(|l| Site::new(Point::MlpAct, l)).collect();
+    let sites: Vec<Site> = (0..loaded.model.spec().n_layers).map(|l| Site::new(Point::MlpAct, l)).collect();
     let values = |list: &[Edit]| {
         let mut record = Record::new(sites.iter().copied());
         let mut tap = Apply::new(&loaded.model, list).unwrap();
@@ -92,7 +91,11 @@ fn a_comparison_is_two_runs_made_one_by_one() {
         }
     }
     let changed: usize = (0..sites.len())
-        .map(|l| (0..plain[l][0].len()).filter(|&i| (0..plain[l].len()).any(|p| plain[l][p][i] != edited[l][p][i])).count())
+        .map(|l| {
+            (0..plain[l][0].len())
+                .filter(|&i| (0..plain[l].len()).any(|p| plain[l][p][i] != edited[l][p][i]))
+                .count()
+        })
         .sum();
     assert_eq!(found.units.len(), changed);
     assert!(changed > 10);
@@ -197,7 +200,8 @@ fn steering_becomes_edits_or_says_why_not() {
         let asked = Steering { name: "x".to_owned(), what, change, positions: Default::default() };
         steer(&loaded, None, &Meaning::default(), &asked)
     };
-    let units = || What::Units(vec!["mlp_act.1/5+".to_owned(), "mlp_act.1/2-".to_owned(), "z.0/h1".to_owned()]);
+    let units =
+        || What::Units(vec!["mlp_act.1/5+".to_owned(), "mlp_act.1/2-".to_owned(), "z.0/h1".to_owned()]);
     let off = of(units(), Change::Strength(0.0)).unwrap();
     assert_eq!(off.edits, edits(&["z.0/h1=zero", "mlp_act.1/2,5=zero"]));
     let half = of(units(), Change::Scale(0.5)).unwrap();
@@ -219,7 +223,8 @@ fn texts_of_the_wire_are_checked() {
         let spec: TextSpec = serde_json::from_str(json).unwrap();
         Text::read(&loaded, &spec)
     };
-    let exact = read(r#"{"tokens": [1, 2, 3, 4], "prompt_tokens": 3, "roles": ["user", null, "user"]}"#).unwrap();
+    let exact =
+        read(r#"{"tokens": [1, 2, 3, 4], "prompt_tokens": 3, "roles": ["user", null, "user"]}"#).unwrap();
     assert_eq!(exact.row.prompt, 3);
     let roles: Vec<String> = exact.tokens.iter().map(|t| format!("{:?}", t.role)).collect();
     assert_eq!(roles, ["Some(User)", "None", "Some(User)", "Some(Generated)"]);

@@ -152,7 +152,9 @@ impl App {
     pub(crate) fn check_length(&self, text: &Text) -> Result<(), ApiError> {
         let (found, most) = (text.tokens.len(), self.limits.prompt_tokens);
         match found > most {
-            true => Err(ApiError::large(format!("the text has {found} tokens; this server takes {most} at most"))),
+            true => {
+                Err(ApiError::large(format!("the text has {found} tokens; this server takes {most} at most")))
+            }
             false => Ok(()),
         }
     }
@@ -160,7 +162,10 @@ impl App {
     /// Refuses more edits than a run may have.
     pub(crate) fn check_edits(&self, edits: usize) -> Result<(), ApiError> {
         match edits > self.limits.edits {
-            true => Err(ApiError::large(format!("{edits} edits; this server takes {} at most", self.limits.edits))),
+            true => Err(ApiError::large(format!(
+                "{edits} edits; this server takes {} at most",
+                self.limits.edits
+            ))),
             false => Ok(()),
         }
     }
@@ -173,8 +178,13 @@ impl App {
         self.queue.turn(client).await.map_err(|Full { yours }| {
             self.counts.busy.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let why = match yours {
-                true => format!("you have {} requests waiting already; wait for their answers", self.limits.waiting_each),
-                false => format!("{} requests are waiting for the model; try again shortly", self.limits.waiting),
+                true => format!(
+                    "you have {} requests waiting already; wait for their answers",
+                    self.limits.waiting_each
+                ),
+                false => {
+                    format!("{} requests are waiting for the model; try again shortly", self.limits.waiting)
+                }
             };
             ApiError::busy(why, 2)
         })

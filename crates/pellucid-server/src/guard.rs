@@ -132,10 +132,14 @@ mod tests {
     fn a_page_elsewhere_cannot_drive_it() {
         let guard = Guard::new(None, vec!["lab.example".to_owned()]);
         let ok = |pairs: &[(&'static str, &str)]| guard.check("/api/run", &headers(pairs)).is_ok();
-        for host in ["127.0.0.1:7171", "localhost:7171", "localhost", "[::1]:7171", "lab.example", "LAB.example:80"] {
+        for host in
+            ["127.0.0.1:7171", "localhost:7171", "localhost", "[::1]:7171", "lab.example", "LAB.example:80"]
+        {
             assert!(ok(&[("host", host)]), "{host}");
         }
-        for host in ["evil.example", "127.0.0.1.evil.example:7171", "10.0.0.5:7171", "", "localhost.evil.example"] {
+        for host in
+            ["evil.example", "127.0.0.1.evil.example:7171", "10.0.0.5:7171", "", "localhost.evil.example"]
+        {
             assert!(!ok(&[("host", host)]), "{host}");
         }
         assert!(ok(&[("host", "127.0.0.1:7171"), ("origin", "http://127.0.0.1:7171")]));

@@ -7,8 +7,8 @@ use pellucid_scope as scope;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathItemBuilder};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::{
-    ContentBuilder, InfoBuilder, OpenApi, PathsBuilder, Ref, RefOr, Required, ResponseBuilder, ResponsesBuilder,
-    Schema, ComponentsBuilder, OpenApiBuilder,
+    ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathsBuilder, Ref, RefOr,
+    Required, ResponseBuilder, ResponsesBuilder, Schema,
 };
 use utoipa::{PartialSchema, ToSchema};
 
@@ -25,20 +25,38 @@ pub fn document() -> OpenApi {
     list.kept::<generate::TokenEvent>();
     list.kept::<generate::DoneEvent>();
     list.post::<ask::ScoreRequest, ask::ScoreReply>("/api/score", "What was likely at each place of a text.");
-    list.post::<ask::ExplainRequest, scope::ExplainReply>("/api/explain", "Which units made the model say a token.");
+    list.post::<ask::ExplainRequest, scope::ExplainReply>(
+        "/api/explain",
+        "Which units made the model say a token.",
+    );
     list.post::<ask::AblateRequest, scope::AblateReply>("/api/ablate", "Units removed, beside random ones.");
-    list.post::<ask::ActivationsRequest, scope::ActivationsReply>("/api/activations", "Which neurons were active.");
-    list.post::<ask::CompareRequest, scope::CompareReply>("/api/compare", "A text read plain and with edits.");
+    list.post::<ask::ActivationsRequest, scope::ActivationsReply>(
+        "/api/activations",
+        "Which neurons were active.",
+    );
+    list.post::<ask::CompareRequest, scope::CompareReply>(
+        "/api/compare",
+        "A text read plain and with edits.",
+    );
     list.post::<ask::SteerRequest, ask::SteerReply>("/api/steer", "What is wanted, as edits.");
     list.post::<scope::Finding, Vec<scope::Found>>("/api/find", "Units by what they are about.");
     list.post::<ask::LensRequest, scope::LensGrid>("/api/lens", "What each layer would say.");
     list.get::<scope::UnitReply>("/api/unit", "All that is known of a unit.");
     list.post::<unit::TestRequest, unit::TestReply>("/api/unit/test", "A unit on a text.");
-    list.post::<unit::DescribeRequest, unit::DescribeReply>("/api/unit/describe", "A person's words for a unit.");
+    list.post::<unit::DescribeRequest, unit::DescribeReply>(
+        "/api/unit/describe",
+        "A person's words for a unit.",
+    );
     list.post::<unit::VoteRequest, unit::VoteReply>("/api/unit/vote", "A vote on a description.");
     list.get::<Vec<stories::Story>>("/api/stories", "Guided stories.");
-    list.post::<stories::GateRequest, stories::GateReply>("/api/stories/gate", "Whether this model shows a story's behaviour.");
-    list.post::<stories::GuideRequest, stories::GuideReply>("/api/guide", "An answer of the guide's language model.");
+    list.post::<stories::GateRequest, stories::GateReply>(
+        "/api/stories/gate",
+        "Whether this model shows a story's behaviour.",
+    );
+    list.post::<stories::GuideRequest, stories::GuideReply>(
+        "/api/guide",
+        "An answer of the guide's language model.",
+    );
     list.post::<runs::RunRequest, runs::Kept>("/api/runs", "Keeps a run for a link.");
     list.get::<runs::RunFile>("/api/runs/{id}", "A kept run.");
     list.post::<runs::RunRequest, runs::Replayed>("/api/runs/replay", "Runs it again and compares.");
@@ -94,7 +112,8 @@ impl Listing {
             operation = operation.parameter(id);
         }
         if path == "/api/unit" {
-            for parameter in <unit::UnitQuery as utoipa::IntoParams>::into_params(|| Some(ParameterIn::Query)) {
+            for parameter in <unit::UnitQuery as utoipa::IntoParams>::into_params(|| Some(ParameterIn::Query))
+            {
                 operation = operation.parameter(parameter);
             }
         }
@@ -132,7 +151,8 @@ impl Listing {
 
     fn streamed() -> ResponsesBuilder {
         let content = ContentBuilder::new().schema(Some(String::schema())).build();
-        let ok = ResponseBuilder::new().description("Server-sent events.").content("text/event-stream", content);
+        let ok =
+            ResponseBuilder::new().description("Server-sent events.").content("text/event-stream", content);
         ResponsesBuilder::new().response("200", ok)
     }
 

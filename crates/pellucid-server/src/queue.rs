@@ -47,7 +47,15 @@ impl Queue {
     /// `at_a_time` runs, at most `most` waiting, `most_each` of one client.
     pub(crate) fn new(at_a_time: usize, most: usize, most_each: usize) -> Self {
         let (waiting, order) = (HashMap::new(), VecDeque::new());
-        Queue(Arc::new(Mutex::new(State { running: 0, at_a_time, waiting, order, waits: 0, most, most_each })))
+        Queue(Arc::new(Mutex::new(State {
+            running: 0,
+            at_a_time,
+            waiting,
+            order,
+            waits: 0,
+            most,
+            most_each,
+        })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -108,17 +116,22 @@ impl State {
     fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
         while let Some(client) = self.order.pop_front() {
             let Some(queue) = self.waiting.get_mut(&client) else { continue };
-            let next = queue.pop_front();
+            // those who have left do not cost the client its turn
+            let mut next = None;
+            while let Some(waiting) = queue.pop_front() {
+                self.waits -= 1;
+                if !waiting.is_closed() {
+                    next = Some(waiting);
+                    break;
+                }
+            }
             if queue.is_empty() {
                 self.waiting.remove(&client);
             } else {
                 self.order.push_back(client);
             }
-            if let Some(next) = next {
-                self.waits -= 1;
-                if !next.is_closed() {
-                    return Some(next);
-                }
+            if next.is_some() {
+                return next;
             }
         }
         None

@@ -59,8 +59,8 @@ pub fn serve(
         ready(Serving { address: listener.local_addr()? });
         let stopping = Arc::clone(app);
         let told = async move {
-            signal().await;
-            stopping.stop();
+            let mut asked = stopping.stopping.subscribe();
+            tokio::select! { () = signal() => stopping.stop(), _ = asked.wait_for(|s| *s) => () }
         };
         let service = router(Arc::clone(app)).into_make_service_with_connect_info::<SocketAddr>();
         let serving = axum::serve(listener, service).with_graceful_shutdown(told);

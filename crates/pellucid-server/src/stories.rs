@@ -92,7 +92,8 @@ impl Probe {
     pub(crate) fn holds(&self, answer: &str) -> bool {
         let answer = answer.to_lowercase();
         let has = |words: &[String]| words.iter().any(|w| answer.contains(&w.to_lowercase()));
-        let begins = |words: &[String]| words.iter().any(|w| answer.trim_start().starts_with(&w.to_lowercase()));
+        let begins =
+            |words: &[String]| words.iter().any(|w| answer.trim_start().starts_with(&w.to_lowercase()));
         (self.says.is_empty() || has(&self.says))
             && !has(&self.says_not)
             && (self.begins.is_empty() || begins(&self.begins))
@@ -137,7 +138,8 @@ mod tests {
         assert!(probe.holds("Of the two, 9.11 is Bigger."));
         assert!(!probe.holds("9.8 is bigger than 9.11, though some say 9.11 is bigger."));
         assert!(!probe.holds("They are equal."));
-        let begins = Probe { says: Vec::new(), says_not: Vec::new(), begins: vec!["are".to_owned()], ..probe };
+        let begins =
+            Probe { says: Vec::new(), says_not: Vec::new(), begins: vec!["are".to_owned()], ..probe };
         assert!(begins.holds(" are on the table") && !begins.holds(" is on the table where they are"));
     }
 }

@@ -20,7 +20,9 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Body<T> {
         let bytes = Bytes::from_request(request, app).await.map_err(|rejection| {
             if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
                 let most = app.limits.body >> 20;
-                return ApiError::large(format!("the request is larger than the {most} MiB that this server takes"));
+                return ApiError::large(format!(
+                    "the request is larger than the {most} MiB that this server takes"
+                ));
             }
             ApiError::bad(format!("the request's body could not be read: {rejection}"))
         })?;
@@ -37,7 +39,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let found = axum::extract::Query::<T>::from_request_parts(parts, state).await;
-        found.map(|q| Query(q.0)).map_err(|e| ApiError::bad(format!("the address is not what was expected: {e}")))
+        found
+            .map(|q| Query(q.0))
+            .map_err(|e| ApiError::bad(format!("the address is not what was expected: {e}")))
     }
 }
 

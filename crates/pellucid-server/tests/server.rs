@@ -1,6 +1,6 @@
 //! The server as clients meet it: a tiny model served on a free port, asked over HTTP.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are tests too
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests are tests too
 
 use pellucid_model::{Model, Storage};
 use pellucid_scope::Loaded;
@@ -82,7 +82,8 @@ impl Running {
     fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
         headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
         stream.write_all(format!("{head}\r\n{body}").as_bytes()).unwrap();
         let mut bytes = Vec::new();
@@ -96,7 +97,12 @@ impl Running {
     }
 
     fn ask(&self, method: &str, path: &str, body: &str) -> Reply {
-        self.raw(method, path, &[("host", &self.address.to_string()), ("content-type", "application/json")], body)
+        self.raw(
+            method,
+            path,
+            &[("host", &self.address.to_string()), ("content-type", "application/json")],
+            body,
+        )
     }
 
     fn post(&self, path: &str, body: Value) -> Reply {
@@ -126,7 +132,9 @@ fn unchunked(mut body: &str) -> String {
 /// Events: name and data.
 fn events(body: &str) -> Vec<(String, Value)> {
     let of = |block: &str| {
-        let part = |name: &str| block.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default().trim().to_owned();
+        let part = |name: &str| {
+            block.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default().trim().to_owned()
+        };
         let data = part("data:");
         (part("event:"), serde_json::from_str(&data).unwrap_or(Value::String(data)))
     };
@@ -142,7 +150,8 @@ const TEXT: &str = "The cat sat on the mat";
 #[test]
 fn an_answer_comes_token_by_token_and_its_tokens_are_those_of_the_run() {
     let server = start(Limits::default(), None);
-    let asked = json!({ "text": { "prompt": TEXT }, "sampling": sampling(6), "edits": [], "alternatives": 2 });
+    let asked =
+        json!({ "text": { "prompt": TEXT }, "sampling": sampling(6), "edits": [], "alternatives": 2 });
     let reply = server.post("/api/generate", asked.clone());
     assert!(reply.head.contains("text/event-stream"));
     let came = events(&reply.body);
@@ -151,7 +160,10 @@ fn an_answer_comes_token_by_token_and_its_tokens_are_those_of_the_run() {
     assert_eq!(names.last(), Some(&"done"));
     let tokens: Vec<u64> =
         came.iter().filter(|e| e.0 == "token").map(|e| e.1["token"]["id"].as_u64().unwrap()).collect();
-    assert!(!tokens.is_empty() && came.iter().filter(|e| e.0 == "token").all(|e| e.1["top"].as_array().unwrap().len() == 2));
+    assert!(
+        !tokens.is_empty()
+            && came.iter().filter(|e| e.0 == "token").all(|e| e.1["top"].as_array().unwrap().len() == 2)
+    );
     let again = events(&server.post("/api/generate", asked).body);
     assert_eq!(came, again, "one seed, one answer");
 
@@ -161,8 +173,11 @@ fn an_answer_comes_token_by_token_and_its_tokens_are_those_of_the_run() {
     let whole: Vec<u64> = prompt.iter().chain(&tokens).copied().collect();
     let text = json!({ "tokens": whole, "prompt_tokens": prompt.len(), "roles": [] });
     let read = server.good("/api/score", json!({ "text": text, "top": 1 }));
-    for (event, read) in came.iter().filter(|e| e.0 == "token").zip(&read["tokens"].as_array().unwrap()[prompt.len()..]) {
-        let (drawn, read) = (event.1["token"]["log_prob"].as_f64().unwrap(), read["log_prob"].as_f64().unwrap());
+    for (event, read) in
+        came.iter().filter(|e| e.0 == "token").zip(&read["tokens"].as_array().unwrap()[prompt.len()..])
+    {
+        let (drawn, read) =
+            (event.1["token"]["log_prob"].as_f64().unwrap(), read["log_prob"].as_f64().unwrap());
         assert!((drawn - read).abs() < 1e-4, "{drawn} {read}");
     }
 }
@@ -172,11 +187,13 @@ fn every_question_is_answered_without_an_atlas_or_says_that_it_takes_one() {
     let server = start(Limits::default(), None);
     let (text, metric) = (json!({ "prompt": TEXT }), json!({ "position": 4 }));
     let edits = json!([{ "site": "mlp_act.0", "target": { "units": [3] }, "op": { "set": [2.0] } }]);
-    let explained = server.good("/api/explain", json!({ "text": text, "metric": metric, "units": 5, "edits": edits }));
+    let explained =
+        server.good("/api/explain", json!({ "text": text, "metric": metric, "units": 5, "edits": edits }));
     assert_eq!(explained["units"].as_array().unwrap().len(), 5);
     assert_eq!(explained["prompt"].as_array().unwrap().len(), 5);
     let units = json!([explained["units"][0]["unit"]]);
-    let ablated = server.good("/api/ablate", json!({ "text": text, "metric": metric, "units": units, "draws": 2 }));
+    let ablated =
+        server.good("/api/ablate", json!({ "text": text, "metric": metric, "units": units, "draws": 2 }));
     assert_eq!(ablated["random"].as_array().unwrap().len(), 2);
     let active = server.good("/api/activations", json!({ "text": text, "top": 7 }));
     assert_eq!(active["units"].as_array().unwrap().len(), 7);
@@ -184,7 +201,8 @@ fn every_question_is_answered_without_an_atlas_or_says_that_it_takes_one() {
     assert_eq!(compared["units"].as_array().unwrap().len(), 3);
     let lens = server.good("/api/lens", json!({ "text": text, "positions": [0, 3], "top": 2, "watch": [5] }));
     assert_eq!(lens["rows"][0]["cells"].as_array().unwrap().len(), 3);
-    let specs = json!([{ "name": "off", "what": { "units": ["mlp_act.1/4+"] }, "change": { "strength": 0.0 } }]);
+    let specs =
+        json!([{ "name": "off", "what": { "units": ["mlp_act.1/4+"] }, "change": { "strength": 0.0 } }]);
     let steered = server.good("/api/steer", json!({ "specs": specs }));
     assert_eq!(steered["specs"][0]["edits"][0]["op"], "zero");
     let unit = server.ask("GET", "/api/unit?unit=mlp_act.1/4%2B", "").json();
@@ -305,15 +323,17 @@ fn it_does_not_open_itself_to_others_without_a_token() {
 fn too_many_are_told_to_come_back() {
     let limits = Limits { at_a_time: 1, waiting: 2, waiting_each: 1, ..Limits::default() };
     let server = start(limits, None);
-    let body = json!({ "text": { "prompt": "cat ".repeat(300) }, "top": 5 }).to_string();
+    let text = json!({ "prompt": TEXT });
+    let metric = json!({ "position": 4 });
+    let body = json!({ "text": text, "metric": metric, "units": ["mlp_act.0/1"], "draws": 20 }).to_string();
     let statuses: Vec<u16> = std::thread::scope(|scope| {
-        let asked: Vec<_> = (0..12)
+        let asked: Vec<_> = (0..60)
             .map(|i| {
                 let (server, body) = (&server, &body);
                 scope.spawn(move || {
                     let (host, client) = (server.address.to_string(), format!("client {i}"));
                     let headers = [("host", host.as_str()), ("x-pellucid-client", client.as_str())];
-                    let reply = server.raw("POST", "/api/score", &headers, body);
+                    let reply = server.raw("POST", "/api/ablate", &headers, body);
                     if reply.status == 429 {
                         assert!(reply.head.contains("retry-after: "), "{}", reply.head);
                         assert_eq!(reply.code(), "busy");
@@ -372,9 +392,7 @@ fn a_run_is_kept_and_replays_to_the_same_tokens() {
 #[test]
 fn the_openai_wire_streams_what_it_says_whole() {
     let server = start(Limits::default(), None);
-    let asked = |stream: bool| {
-        json!({ "prompt": TEXT, "max_tokens": 5, "temperature": 0, "logprobs": 2, "stream": stream })
-    };
+    let asked = |stream: bool| json!({ "prompt": TEXT, "max_tokens": 5, "temperature": 0, "logprobs": 2, "stream": stream });
     let whole = server.good("/v1/completions", asked(false));
     let streamed = events(&server.post("/v1/completions", asked(true)).body);
     assert_eq!(streamed.last().unwrap().1, json!("[DONE]"));
@@ -385,6 +403,9 @@ fn the_openai_wire_streams_what_it_says_whole() {
     let edits = json!([{ "site": "resid_post.0", "op": "zero" }]);
     let mut with = asked(false);
     with["edits"] = edits;
-    assert_ne!(server.good("/v1/completions", with)["choices"][0]["logprobs"], whole["choices"][0]["logprobs"]);
+    assert_ne!(
+        server.good("/v1/completions", with)["choices"][0]["logprobs"],
+        whole["choices"][0]["logprobs"]
+    );
     assert_eq!(server.ask("GET", "/v1/models", "").json()["data"][0]["id"], "tiny");
 }

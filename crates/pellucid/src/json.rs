@@ -1,9 +1,9 @@
 //! The wire types of `--json`, documented in `docs/json.md`. Field names are part of the schema.
 
 use crate::models::Loaded;
-pub(crate) use pellucid::scope::{Placed, Scored, Token};
 use pellucid::core::{Edit, Site, UnitId};
 use pellucid::model::{Ended, Generation};
+pub(crate) use pellucid::scope::{Placed, Scored, Token};
 use serde::Serialize;
 
 /// What every command prints.

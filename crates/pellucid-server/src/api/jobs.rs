@@ -76,14 +76,14 @@ impl App {
 
     fn begin_build(&self, tokens: &[u64]) -> ApiResult<Job> {
         let build = self.jobs.build.clone();
-        let build = build.ok_or_else(|| ApiError::bad("this server was started without building of atlases"))?;
+        let build =
+            build.ok_or_else(|| ApiError::bad("this server was started without building of atlases"))?;
         let mut all = self.jobs.entries();
         if all.values().any(|e| e.progress.borrow().state == Phase::Running) {
             return Err(ApiError::conflict("an atlas is being built already"));
         }
         let id = all.last_key_value().map_or(1, |(id, _)| id + 1);
-        let job =
-            Job { id, kind: "atlas", state: Phase::Running, message: String::new(), done: 0, total: 0 };
+        let job = Job { id, kind: "atlas", state: Phase::Running, message: String::new(), done: 0, total: 0 };
         let (progress, stop) = (watch::Sender::new(job.clone()), Arc::new(AtomicBool::new(false)));
         all.insert(id, Entry { progress: progress.clone(), stop: Arc::clone(&stop) });
         let tokens = tokens.to_vec();
@@ -112,7 +112,10 @@ pub(crate) struct AtlasRequest {
     tokens: u64,
 }
 
-pub(crate) async fn atlas(State(app): State<Arc<App>>, Body(asked): Body<AtlasRequest>) -> ApiResult<Json<Job>> {
+pub(crate) async fn atlas(
+    State(app): State<Arc<App>>,
+    Body(asked): Body<AtlasRequest>,
+) -> ApiResult<Json<Job>> {
     if !(1_000..=100_000_000).contains(&asked.tokens) {
         return Err(ApiError::bad(format!("tokens is {}; expected 1,000 to 100,000,000", asked.tokens)));
     }

@@ -142,7 +142,10 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     let mut counter = |name: &str, help: &str, value: &AtomicU64| {
         let value = value.load(Ordering::Relaxed);
         // writing to a string cannot fail
-        let _ = write!(text, "# HELP pellucid_{name} {help}\n# TYPE pellucid_{name} counter\npellucid_{name} {value}\n");
+        let _ = write!(
+            text,
+            "# HELP pellucid_{name} {help}\n# TYPE pellucid_{name} counter\npellucid_{name} {value}\n"
+        );
     };
     counter("requests_total", "Requests.", &counts.requests);
     counter("refused_total", "Requests answered with 4xx.", &counts.refused);

@@ -3,8 +3,8 @@
 use super::generate::{Sampling, generated};
 use crate::App;
 use crate::error::{ApiError, ApiResult};
-use crate::stories::{Probe, all};
 pub(crate) use crate::stories::Story;
+use crate::stories::{Probe, all};
 use crate::work::{Asker, Body, run};
 use axum::Json;
 use axum::extract::State;
@@ -106,7 +106,9 @@ pub(crate) async fn guide(
     Body(asked): Body<GuideRequest>,
 ) -> ApiResult<Json<GuideReply>> {
     let Some(llm) = app.llm.clone() else {
-        return Err(ApiError::absent("no language model stands behind the guide; start the server with --llm"));
+        return Err(ApiError::absent(
+            "no language model stands behind the guide; start the server with --llm",
+        ));
     };
     if asked.question.len() > 4_000 || asked.state.len() > 40_000 {
         return Err(ApiError::large("the question has at most 4,000 characters and the state 40,000"));
@@ -121,10 +123,13 @@ pub(crate) async fn guide(
         seed: 0,
         top_log_probs: 0,
     };
-    let answered = tokio::task::spawn_blocking(move || llm.answer(&ask).map(|a| (a.text, llm.name().to_owned())));
+    let answered =
+        tokio::task::spawn_blocking(move || llm.answer(&ask).map(|a| (a.text, llm.name().to_owned())));
     match answered.await {
         Ok(Ok((answer, by))) => Ok(Json(GuideReply { answer, by })),
-        Ok(Err(error)) => Err(ApiError::conflict(format!("the guide's language model did not answer: {error}"))),
+        Ok(Err(error)) => {
+            Err(ApiError::conflict(format!("the guide's language model did not answer: {error}")))
+        }
         Err(error) => Err(ApiError::internal(error.to_string())),
     }
 }

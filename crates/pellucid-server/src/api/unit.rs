@@ -174,9 +174,9 @@ pub(crate) async fn vote(
 fn writable(app: &App) -> ApiResult<Atlas> {
     let path = app.need_atlas()?.atlas().path().to_owned();
     Atlas::open_write(&path).map_err(|error| match error {
-        AtlasError::Busy { .. } => {
-            ApiError::conflict("the atlas is being written by another program (perhaps it is being built); try again later")
-        }
+        AtlasError::Busy { .. } => ApiError::conflict(
+            "the atlas is being written by another program (perhaps it is being built); try again later",
+        ),
         other => other.into(),
     })
 }

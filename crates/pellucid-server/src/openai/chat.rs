@@ -6,9 +6,9 @@ use crate::App;
 use crate::api::generate::Sampling;
 use crate::error::{ApiError, ApiResult};
 use crate::work::{Asker, Body};
+use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use pellucid_core::Edit;
 use pellucid_model::Step;
 use pellucid_scope::{Message, Text};
@@ -107,7 +107,9 @@ impl Said {
                 .into_iter()
                 .map(|p| match (p.r#type.as_str(), p.text) {
                     ("text", Some(text)) => Ok(text),
-                    (other, _) => Err(ApiError::bad(format!("content of type {other:?}: this model reads text"))),
+                    (other, _) => {
+                        Err(ApiError::bad(format!("content of type {other:?}: this model reads text")))
+                    }
                 })
                 .collect::<ApiResult<Vec<_>>>()?
                 .concat(),

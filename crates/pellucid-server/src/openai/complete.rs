@@ -129,7 +129,9 @@ pub(super) async fn complete(
             TextSpec::Tokens { prompt_tokens: tokens.len(), tokens, roles: Vec::new() }
         }
         Prompt::Texts(_) | Prompt::Batch(_) => {
-            return Err(ApiError::bad("several prompts in one request are not supported by this server; send them one by one"));
+            return Err(ApiError::bad(
+                "several prompts in one request are not supported by this server; send them one by one",
+            ));
         }
     };
     let sampling = Sampling {

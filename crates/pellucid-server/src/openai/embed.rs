@@ -71,7 +71,9 @@ pub(super) async fn embeddings(
     let packed = match asked.encoding_format.as_deref() {
         None | Some("float") => false,
         Some("base64") => true,
-        Some(other) => return Err(ApiError::bad(format!("encoding_format {other:?}: expected float or base64"))),
+        Some(other) => {
+            return Err(ApiError::bad(format!("encoding_format {other:?}: expected float or base64")));
+        }
     };
     if asked.dimensions.is_some() {
         return Err(ApiError::bad("dimensions is not supported by this server"));

@@ -12,8 +12,8 @@ mod reply;
 
 use crate::App;
 use crate::error::{ApiError, ApiResult};
-use axum::routing::{get, post};
 use axum::extract::{Path, State};
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

@@ -79,9 +79,12 @@ pub(super) struct Envelope<C> {
     usage: Option<Usage>,
 }
 
+/// Reads a request's text.
+pub(super) type Make = Box<dyn FnOnce(&App) -> ApiResult<Text> + Send>;
+
 /// What is to be run.
 pub(super) struct Request {
-    pub(super) make: Box<dyn FnOnce(&App) -> ApiResult<Text> + Send>,
+    pub(super) make: Make,
     pub(super) how: Generating,
     pub(super) edits: Vec<Edit>,
 }

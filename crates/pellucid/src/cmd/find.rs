@@ -25,7 +25,10 @@ pub(crate) struct Arguments {
 impl Arguments {
     pub(crate) fn run(&self, out: &mut Out) -> Result<()> {
         let loaded = load(&self.model.model, self.model.storage.dtype)?;
-        ensure!(!self.wanted.trim().is_empty(), "there is nothing to look for; write what the units should be about");
+        ensure!(
+            !self.wanted.trim().is_empty(),
+            "there is nothing to look for; write what the units should be about"
+        );
         let finding = self.find.finding(&self.wanted)?;
         let opened = shelf(&loaded, self.atlas.as_deref()).need(&loaded)?;
         let meaning = if finding.words { Meaning::default() } else { meaning()? };
