@@ -12,7 +12,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     fetch(&["smollm2", "minilm"])?;
     match arguments.split_first() {
         Some((first, rest)) if first == "--tour" => shell::run(pellucid()?.arg("demo").args(rest)),
-        Some((first, _)) if !first.starts_with('-') => bail!("`demo` takes --tour or flags of `pellucid serve`, found `{first}`"),
+        Some((first, _)) if !first.starts_with('-') => {
+            bail!("`demo` takes --tour or flags of `pellucid serve`, found `{first}`")
+        }
         _ => {
             println!("Open this address in a browser; ctrl-c ends it.");
             shell::run(pellucid()?.args(["serve", "--model", "smollm2", "--build-atlas"]).args(arguments))

@@ -43,7 +43,8 @@ pub(crate) fn serve(arguments: &[&str]) -> Result<Server> {
     for line in BufReader::new(stdout).lines() {
         let line = line?;
         if let Some(at) = line.find("http://") {
-            server.url = line[at..].split_whitespace().next().unwrap_or_default().trim_end_matches('/').to_owned();
+            server.url =
+                line[at..].split_whitespace().next().unwrap_or_default().trim_end_matches('/').to_owned();
             return Ok(server);
         }
     }

@@ -22,11 +22,25 @@ const IMPORTS: [(&str, &[&str]); 9] = [
     ),
     (
         "pellucid-server",
-        &["pellucid-core", "pellucid-model", "pellucid-store", "pellucid-interp", "pellucid-describe", "pellucid-scope"],
+        &[
+            "pellucid-core",
+            "pellucid-model",
+            "pellucid-store",
+            "pellucid-interp",
+            "pellucid-describe",
+            "pellucid-scope",
+        ],
     ),
     (
         "pellucid-py",
-        &["pellucid-core", "pellucid-model", "pellucid-store", "pellucid-interp", "pellucid-describe", "pellucid-scope"],
+        &[
+            "pellucid-core",
+            "pellucid-model",
+            "pellucid-store",
+            "pellucid-interp",
+            "pellucid-describe",
+            "pellucid-scope",
+        ],
     ),
     (
         "pellucid",
@@ -78,7 +92,8 @@ fn files() -> Vec<(String, String)> {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            let skipped = [".git", "target", "node_modules", "dist", "artefacts", "__pycache__", ".venv"].contains(&name.as_str());
+            let skipped = [".git", "target", "node_modules", "dist", "artefacts", "__pycache__", ".venv"]
+                .contains(&name.as_str());
             match path.is_dir() {
                 _ if skipped => {}
                 true => folders.push(path),

@@ -80,7 +80,9 @@ fn types() -> Result<()> {
 pub(crate) fn check_types() -> Result<()> {
     let kept = fs::read_to_string(schema()).context("reading ui/src/api/schema.ts")?;
     if kept != generated()? {
-        bail!("ui/src/api/schema.ts is not what the server says; run `cargo xtask ui types` and look at the change");
+        bail!(
+            "ui/src/api/schema.ts is not what the server says; run `cargo xtask ui types` and look at the change"
+        );
     }
     println!("   types of the page: as the server's OpenAPI document says\n");
     Ok(())

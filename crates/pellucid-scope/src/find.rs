@@ -1,5 +1,6 @@
 //! Units by what their descriptions mean or say.
 
+use crate::shape::PolarityShape;
 use crate::shelf::Opened;
 use crate::{ENCODER, Meaning, Result};
 use pellucid_core::{Index, Point, Polarity, Site, UnitId};
@@ -25,6 +26,7 @@ pub struct Finding {
     pub layers: Option<(u32, u32)>,
     /// Only one side of zero: `+` or `-`.
     #[serde(default)]
+    #[schema(value_type = Option<PolarityShape>)]
     pub polarity: Option<String>,
     /// Only units at this site.
     #[serde(default, skip_deserializing)]

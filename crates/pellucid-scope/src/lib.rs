@@ -18,6 +18,7 @@ mod find;
 mod lens;
 mod loaded;
 mod rows;
+mod shape;
 mod shelf;
 mod steer;
 mod text;
@@ -35,6 +36,9 @@ pub use explain::{Cluster, ExplainReply, Explaining, Sum, UnitEffect, explain};
 pub use find::{Finding, Found, Order, find, unit_name};
 pub use lens::{Cell, LensGrid, LensGridRow, Ranked, lens};
 pub use loaded::Loaded;
+pub use shape::{
+    EditShape, MessageRoleShape, OpShape, PolarityShape, PositionsShape, RoleShape, TargetShape,
+};
 pub use shelf::{Opened, Shelf, check_model, default_path};
 pub use steer::{Change, Steered, Steering, What, steer};
 pub use text::{Text, TextSpec};

@@ -2,6 +2,7 @@
 
 use crate::error::{Result, bad};
 use crate::find::find;
+use crate::shape::{EditShape, PositionsShape};
 use crate::shelf::Opened;
 use crate::{Finding, Found, Loaded, Meaning};
 use pellucid_core::{Edit, Index, Op, Polarity, Positions, Site, Target, UnitId};
@@ -22,7 +23,7 @@ pub struct Steering {
     pub change: Change,
     /// At which tokens: `"all"`, `{"at": […]}`, `{"range": [from, to]}` or `{"role": …}`.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = PositionsShape, required)]
     pub positions: Positions,
 }
 
@@ -37,13 +38,14 @@ pub enum What {
         /// How many.
         k: usize,
         /// The least score of their descriptions on held-out text (0.2 if none).
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
         score: Option<f64>,
     },
     /// These units: `mlp_act.3/1054+`, `z.3/h5`.
     Units(Vec<String>),
     /// These edits, as they are; the change and the positions are not looked at.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<EditShape>)]
     Edits(Vec<Edit>),
 }
 
@@ -63,7 +65,7 @@ pub struct Steered {
     /// Its name.
     pub name: String,
     /// The edits.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<EditShape>)]
     pub edits: Vec<Edit>,
     /// The units that were taken (empty where edits were given).
     pub units: Vec<Found>,

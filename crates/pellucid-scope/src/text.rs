@@ -2,6 +2,7 @@
 
 use crate::Loaded;
 use crate::error::{Result, bad};
+use crate::shape::RoleShape;
 use crate::wire::{Message, Placed};
 use pellucid_core::{Edit, Role};
 use pellucid_model::{Apply, Row, tokens};
@@ -20,7 +21,7 @@ pub enum TextSpec {
         prompt_tokens: usize,
         /// Who wrote each token of the prompt; empty where nobody asked.
         #[serde(default)]
-        #[schema(value_type = Vec<Option<String>>)]
+        #[schema(value_type = Vec<Option<RoleShape>>)]
         roles: Vec<Option<Role>>,
     },
     /// A conversation.

@@ -1,6 +1,7 @@
 //! All that is known of one unit, and what it does on a text of the user's own.
 
 use crate::error::{Result, bad};
+use crate::shape::PolarityShape;
 use crate::shelf::Opened;
 use crate::wire::{self, Placed};
 use crate::words::{INTERESTING, SINGLE_TOKEN, author};
@@ -57,6 +58,7 @@ pub struct Statistics {
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Side {
     /// `+` or `-`.
+    #[schema(value_type = PolarityShape)]
     pub polarity: String,
     /// Typical strength: the size that it exceeds on one token in ten thousand.
     pub scale: f32,

@@ -1,6 +1,7 @@
 //! Words of the wire that more than one answer uses.
 
 use crate::error::{Result, bad};
+use crate::shape::{MessageRoleShape, RoleShape};
 use crate::{Loaded, Text};
 use pellucid_core::Role;
 use pellucid_interp::Metric;
@@ -13,6 +14,7 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 pub struct Message {
     /// `system`, `user` or `assistant`.
+    #[schema(value_type = MessageRoleShape)]
     pub role: String,
     /// What was said.
     pub content: String,
@@ -38,7 +40,7 @@ pub struct Placed {
     pub text: String,
     /// Who wrote it; missing where nobody is known to have.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<RoleShape>, nullable = false)]
     pub role: Option<Role>,
 }
 

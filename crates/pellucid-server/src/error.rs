@@ -41,12 +41,12 @@ pub enum ServeError {
 /// A failure as it is sent.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Failure {
-    pub(crate) error: What,
+    pub(crate) error: Reason,
 }
 
 /// What went wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub(crate) struct What {
+pub(crate) struct Reason {
     /// For programs: `bad_request`, `unauthorized`, `forbidden`, `not_found`, `too_large`, `busy`, `timeout`, `internal`
     /// or `stopping`.
     pub(crate) code: &'static str,
@@ -119,7 +119,7 @@ impl ApiError {
     }
 
     pub(crate) fn what(&self) -> Failure {
-        Failure { error: What { code: self.code, message: self.message.clone() } }
+        Failure { error: Reason { code: self.code, message: self.message.clone() } }
     }
 
     pub(crate) fn message(&self) -> &str {

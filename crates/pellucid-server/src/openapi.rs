@@ -1,7 +1,7 @@
 //! The OpenAPI document of the page's API: what the page's types are generated from.
 
 use crate::api::{ask, generate, jobs, runs, status, stories, unit};
-use crate::error::{Failure, What};
+use crate::error::{Failure, Reason};
 use axum::Json;
 use pellucid_scope as scope;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathItemBuilder};
@@ -48,6 +48,7 @@ pub fn document() -> OpenApi {
         "A person's words for a unit.",
     );
     list.post::<unit::VoteRequest, unit::VoteReply>("/api/unit/vote", "A vote on a description.");
+    list.kept::<stories::Story>();
     list.get::<Vec<stories::Story>>("/api/stories", "Guided stories.");
     list.post::<stories::GateRequest, stories::GateReply>(
         "/api/stories/gate",
@@ -96,7 +97,7 @@ impl Listing {
 
     fn add(&mut self, path: &'static str, method: HttpMethod, about: &str, operation: OperationBuilder) {
         let failure = self.kept::<Failure>();
-        self.kept::<What>();
+        self.kept::<Reason>();
         let content = ContentBuilder::new().schema(Some(failure)).build();
         let failed = ResponseBuilder::new()
             .description("What was wrong with the request, or why it could not be met.")
@@ -166,7 +167,10 @@ impl Listing {
         self.add(path, HttpMethod::Get, about, OperationBuilder::new().responses(Self::streamed()));
     }
 
-    fn build(self) -> OpenApi {
+    fn build(mut self) -> OpenApi {
+        for (name, schema) in &mut self.schemas {
+            complete(name, schema);
+        }
         let mut paths = PathsBuilder::new();
         for (path, method, operation) in self.paths {
             paths = paths.path(path, PathItemBuilder::new().operation(method, operation).build());
@@ -174,5 +178,40 @@ impl Listing {
         let components = ComponentsBuilder::new().schemas_from_iter(self.schemas).build();
         let info = InfoBuilder::new().title("Pellucid").version(env!("CARGO_PKG_VERSION")).build();
         OpenApiBuilder::new().info(info).paths(paths.build()).components(Some(components)).build()
+    }
+}
+
+/// What a request may leave out, by the schemas that requests are made of.
+const ASKED: [&str; 11] = [
+    "Change",
+    "Edit",
+    "Explaining",
+    "Finding",
+    "Message",
+    "Op",
+    "RunFile",
+    "Sampling",
+    "Steering",
+    "TextSpec",
+    "What",
+];
+
+/// What an answer leaves out instead of saying null: schema and field.
+const LEFT_OUT: [(&str, &str); 4] =
+    [("Placed", "role"), ("Story", "messages"), ("Story", "prompt"), ("StoryStep", "action")];
+
+/// An answer holds all of its fields, null or not, though the types behind them are optional.
+fn complete(name: &str, schema: &mut RefOr<Schema>) {
+    if ASKED.contains(&name) || name.ends_with("Request") {
+        return;
+    }
+    match schema {
+        RefOr::T(Schema::Object(object)) => {
+            let fields = object.properties.keys();
+            object.required =
+                fields.filter(|key| !LEFT_OUT.contains(&(name, key.as_str()))).cloned().collect();
+        }
+        RefOr::T(Schema::AllOf(all)) => all.items.iter_mut().for_each(|part| complete(name, part)),
+        _ => {}
     }
 }

@@ -14,11 +14,12 @@ pub(crate) struct Story {
     title: String,
     /// One or two sentences.
     about: String,
-    /// `monitor` or `pellucid`.
-    from: String,
+    from: From,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     messages: Option<Vec<Message>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     prompt: Option<String>,
     max_tokens: usize,
     steps: Vec<StoryStep>,
@@ -34,7 +35,19 @@ pub(crate) struct StoryStep {
     title: String,
     text: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     action: Option<StoryAction>,
+}
+
+/// Whose story it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = StoryFrom)]
+pub(crate) enum From {
+    /// One of those that Transluce's Monitor came with.
+    Monitor,
+    /// One that our demonstration models show.
+    Pellucid,
 }
 
 /// What a step does on the page.
@@ -114,8 +127,8 @@ mod tests {
     #[test]
     fn stories_are_whole() {
         let read: Vec<Story> = serde_json::from_str(include_str!("stories.json")).unwrap();
-        assert_eq!(read.iter().filter(|s| s.from == "monitor").count(), 4);
-        assert!(read.iter().filter(|s| s.from == "pellucid").count() >= 3);
+        assert_eq!(read.iter().filter(|s| s.from == From::Monitor).count(), 4);
+        assert!(read.iter().filter(|s| s.from == From::Pellucid).count() >= 3);
         for story in &read {
             assert!(story.messages.is_some() != story.prompt.is_some(), "{}", story.id);
             assert!(!story.steps.is_empty() && !story.gate.probes.is_empty(), "{}", story.id);

@@ -8,6 +8,7 @@ use axum::extract::State;
 use pellucid_core::{Edit, UnitId};
 use pellucid_scope as scope;
 use pellucid_scope::{Aim, Placed, ReadToken, Steered, Steering, Sum, TextSpec};
+use pellucid_scope::{EditShape, PolarityShape};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -20,7 +21,7 @@ type Answer<T> = ApiResult<Json<T>>;
 pub(crate) struct ScoreRequest {
     text: TextSpec,
     #[serde(default)]
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<EditShape>)]
     edits: Vec<Edit>,
     /// How many next tokens at each place.
     #[serde(default)]
@@ -57,7 +58,7 @@ pub(crate) async fn score(
 pub(crate) struct ExplainRequest {
     text: TextSpec,
     #[serde(default)]
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<EditShape>)]
     edits: Vec<Edit>,
     metric: Aim,
     /// Only effects at these positions, from the first to before the second.
@@ -112,7 +113,7 @@ pub(crate) async fn explain(
 pub(crate) struct AblateRequest {
     text: TextSpec,
     #[serde(default)]
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<EditShape>)]
     edits: Vec<Edit>,
     metric: Aim,
     /// Neurons or heads.
@@ -150,7 +151,7 @@ pub(crate) fn unit_id(name: &str) -> ApiResult<UnitId> {
 pub(crate) struct ActivationsRequest {
     text: TextSpec,
     #[serde(default)]
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<EditShape>)]
     edits: Vec<Edit>,
     /// Only activations at these positions, from the first to before the second.
     #[serde(default)]
@@ -160,6 +161,7 @@ pub(crate) struct ActivationsRequest {
     layers: Option<(u32, u32)>,
     /// Only one side of zero.
     #[serde(default)]
+    #[schema(value_type = Option<PolarityShape>)]
     polarity: Option<String>,
     /// The description must hold these words.
     #[serde(default)]
@@ -198,7 +200,7 @@ pub(crate) async fn activations(
 #[serde(deny_unknown_fields)]
 pub(crate) struct CompareRequest {
     text: TextSpec,
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<EditShape>)]
     edits: Vec<Edit>,
     /// Only neurons that changed at these positions, from the first to before the second.
     #[serde(default)]
@@ -284,7 +286,7 @@ pub(crate) async fn find(
 pub(crate) struct LensRequest {
     text: TextSpec,
     #[serde(default)]
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<EditShape>)]
     edits: Vec<Edit>,
     /// From the first to before the second; 128 at most.
     positions: (usize, usize),

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::response::Response;
 use pellucid_core::Edit;
 use pellucid_model::{Ended, Generating, Generation, Step, Tap, sample};
+use pellucid_scope::EditShape;
 use pellucid_scope::{Placed, Scored, Text, TextSpec};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
@@ -24,6 +25,7 @@ pub(crate) struct Sampling {
     pub(crate) max_tokens: usize,
     /// 0 always takes the likeliest.
     #[serde(default)]
+    #[schema(required)]
     pub(crate) temperature: f32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) top_k: Option<usize>,
@@ -35,6 +37,7 @@ pub(crate) struct Sampling {
     #[serde(default = "one")]
     pub(crate) repetition: f32,
     #[serde(default)]
+    #[schema(required)]
     pub(crate) seed: u64,
     /// Texts that end the answer.
     #[serde(default)]
@@ -77,7 +80,7 @@ pub(crate) struct GenerateRequest {
     text: TextSpec,
     sampling: Sampling,
     #[serde(default)]
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<EditShape>)]
     edits: Vec<Edit>,
     /// How many of the likeliest tokens to report at each step.
     #[serde(default)]

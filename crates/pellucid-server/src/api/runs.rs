@@ -8,6 +8,7 @@ use crate::work::{Asker, Body, run};
 use axum::Json;
 use axum::extract::{Path, State};
 use pellucid_core::{Edit, Role};
+use pellucid_scope::{EditShape, RoleShape};
 use pellucid_scope::{Message, Steering, TextSpec};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -23,20 +24,23 @@ pub(crate) struct RunFile {
     model: RunModel,
     /// The conversation, for a reader; the tokens are what is run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     messages: Option<Vec<Message>>,
     /// The prompt's tokens.
     tokens: Vec<u32>,
     /// Who wrote each of them.
-    #[schema(value_type = Vec<Option<String>>)]
+    #[schema(value_type = Vec<Option<RoleShape>>)]
     roles: Vec<Option<Role>>,
     sampling: Sampling,
     /// What was wanted.
     #[serde(default)]
+    #[schema(required)]
     specs: Vec<Steering>,
     /// What was done.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<EditShape>)]
     edits: Vec<Edit>,
     plain: RunAnswer,
+    #[schema(required)]
     edited: Option<RunAnswer>,
 }
 

@@ -8,6 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use pellucid_core::{Edit, Index, UnitId};
 use pellucid_scope as scope;
+use pellucid_scope::EditShape;
 use pellucid_scope::TextSpec;
 use pellucid_store::atlas::{Atlas, AtlasError, Description, DescriptionId, Explainer, Written};
 use serde::{Deserialize, Serialize};
@@ -44,7 +45,7 @@ pub(crate) struct TestRequest {
     unit: String,
     text: TextSpec,
     #[serde(default)]
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<EditShape>)]
     edits: Vec<Edit>,
 }
 
