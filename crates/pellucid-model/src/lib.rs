@@ -10,6 +10,7 @@ mod backward;
 mod batch;
 mod block;
 mod cache;
+mod chat;
 pub mod check;
 pub mod embed;
 mod error;
@@ -32,6 +33,7 @@ pub use apply::Apply;
 pub use arch::supported;
 pub use batch::{Batch, Row};
 pub use cache::Cache;
+pub use chat::LocalChat;
 pub use candle_core::Tensor;
 /// The device that tensors live on.
 pub const CPU: candle_core::Device = candle_core::Device::Cpu;
