@@ -6,6 +6,7 @@ mod accuracy;
 mod correlate;
 mod interest;
 mod score;
+mod windows;
 
 pub use accuracy::{Balanced, Judgement, balanced_accuracy};
 pub use correlate::{Correlation, pearson, spearman};
@@ -13,4 +14,5 @@ pub use interest::{Exclusion, Facts, Rule, Verdict, interesting};
 pub use score::{
     Bootstrap, MeasureError, Score, SingleToken, Weighting, null, score, score_predictions, single_token,
 };
+pub use windows::windows_hash;
 pub(crate) use score::{Sums, shifted_null, whole};
