@@ -380,7 +380,9 @@ fn descriptions_are_chosen_scored_and_voted_on() {
     assert_eq!(atlas.judgements("none").unwrap()[0].score, 0.6);
     assert_eq!(atlas.find(&Query::all(1)).unwrap()[0].score, Some(0.6));
     assert_eq!(atlas.scorers().unwrap(), ["", "a model"]);
-    assert_eq!(atlas.scores_by("a model").unwrap(), [(first, other)]);
+    assert_eq!(atlas.scores_by("a model", Split::Test).unwrap(), [(first, other)]);
+    let trie = Explainer { name: "trie".to_owned(), version: "1".to_owned(), ..Explainer::default() };
+    assert_eq!(atlas.explainers().unwrap(), [(trie, [2, 1, 0])]);
     assert!(atlas.add_score(first, &Score { value: f64::NAN, ..score }).is_err());
     atlas.vote(first, "a", true).unwrap();
     atlas.vote(first, "a", false).unwrap();

@@ -294,24 +294,26 @@ fn exists(db: &Connection, id: DescriptionId) -> Result<(), AtlasError> {
 }
 
 pub(super) fn scores(db: &Connection, id: DescriptionId) -> Result<Vec<Score>, AtlasError> {
-    let mut step = db.prepare(
-        "SELECT kind, split, value, low, high, null_value, n, seed, windows, scorer FROM scores
-         WHERE description = ?1 ORDER BY kind, split, scorer",
-    )?;
-    let rows = step.query_map([id.0], |row| {
-        Ok(Score {
-            kind: ScoreKind::from_name(&row.get::<_, String>(0)?),
-            split: exemplars::split_from(row.get(1)?),
-            value: row.get(2)?,
-            interval: row.get::<_, Option<f64>>(3)?.zip(row.get(4)?),
-            null: row.get(5)?,
-            n: row.get::<_, Option<i64>>(6)?.map(|n| n as u64),
-            seed: row.get::<_, Option<i64>>(7)?.map(|seed| seed as u64),
-            windows: row.get(8)?,
-            scorer: row.get(9)?,
-        })
-    })?;
+    let sql = format!("SELECT {SCORE} FROM scores WHERE description = ?1 ORDER BY kind, split, scorer");
+    let mut step = db.prepare_cached(&sql)?;
+    let rows = step.query_map([id.0], read_score)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+const SCORE: &str = "kind, split, value, low, high, null_value, n, seed, windows, scorer";
+
+fn read_score(row: &Row<'_>) -> rusqlite::Result<Score> {
+    Ok(Score {
+        kind: ScoreKind::from_name(&row.get::<_, String>(0)?),
+        split: exemplars::split_from(row.get(1)?),
+        value: row.get(2)?,
+        interval: row.get::<_, Option<f64>>(3)?.zip(row.get(4)?),
+        null: row.get(5)?,
+        n: row.get::<_, Option<i64>>(6)?.map(|n| n as u64),
+        seed: row.get::<_, Option<i64>>(7)?.map(|seed| seed as u64),
+        windows: row.get(8)?,
+        scorer: row.get(9)?,
+    })
 }
 
 impl Atlas {
@@ -367,26 +369,45 @@ impl Atlas {
         })
     }
 
-    /// Every score on the test split by `scorer` (empty: by descriptions' own simulators), with its description's key,
-    /// chosen or not, by key and kind.
+    /// Every score on a split by `scorer` (empty: by descriptions' own simulators), with its description's key, chosen or
+    /// not, by key and kind.
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn scores_by(&self, scorer: &str) -> Result<Vec<(DescriptionId, Score)>, AtlasError> {
+    pub fn scores_by(&self, scorer: &str, split: Split) -> Result<Vec<(DescriptionId, Score)>, AtlasError> {
+        self.reading(|db| {
+            let sql = format!(
+                "SELECT {SCORE}, description FROM scores WHERE split = ?1 AND scorer = ?2 ORDER BY description, kind"
+            );
+            let mut step = db.prepare(&sql)?;
+            let values = params![i64::from(exemplars::split_code(split)), scorer];
+            let rows = step.query_map(values, |row| Ok((DescriptionId(row.get(10)?), read_score(row)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Who has written, and how much: descriptions, chosen ones, and sides of units without one, by explainer.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn explainers(&self) -> Result<Vec<(Explainer, [u64; 3])>, AtlasError> {
         self.reading(|db| {
             let mut step = db.prepare(
-                "SELECT DISTINCT description FROM scores WHERE split = ?1 AND scorer = ?2 ORDER BY description",
+                "SELECT e.name, e.version, e.model, e.prompt, count(d.text), sum(d.chosen), count(d.reason)
+                 FROM descriptions d JOIN explainers e ON e.id = d.explainer GROUP BY e.id
+                 ORDER BY e.name, e.version, e.model, e.prompt",
             )?;
-            let ids = step.query_map(params![TEST, scorer], |row| row.get::<_, i64>(0))?;
-            let mut found = Vec::new();
-            for id in ids {
-                let id = DescriptionId(id?);
-                let of = scores(db, id)?.into_iter();
-                found.extend(
-                    of.filter(|s| s.split == Some(Split::Test) && s.scorer == scorer).map(|s| (id, s)),
-                );
-            }
-            Ok(found)
+            let rows = step.query_map([], |row| {
+                let who = Explainer {
+                    name: row.get(0)?,
+                    version: row.get(1)?,
+                    model: row.get(2)?,
+                    prompt: row.get(3)?,
+                };
+                let count = |at: usize| row.get::<_, i64>(at).map(|n| n as u64);
+                Ok((who, [count(4)?, count(5)?, count(6)?]))
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
         })
     }
 

@@ -55,6 +55,8 @@ pub(crate) struct Built {
     pub(crate) tokens_per_second: f64,
     /// Time in collectors by time in the model alone.
     pub(crate) overhead: f64,
+    /// Threads that computed.
+    pub(crate) threads: usize,
     /// Whether the atlas stood there already.
     pub(crate) found: bool,
 }
@@ -109,6 +111,7 @@ pub(crate) fn build(loaded: &Loaded, plan: &Plan) -> Result<Built> {
         sweep_seconds: report.seconds,
         tokens_per_second: report.tokens_per_second,
         overhead: report.overhead,
+        threads: rayon::current_num_threads(),
         found: false,
     };
     if plan.slice == Slice::ALL {
@@ -181,6 +184,7 @@ fn already(loaded: &Loaded, path: &Path, provenance: &Provenance) -> Result<Buil
         sweep_seconds: 0.0,
         tokens_per_second: 0.0,
         overhead: 0.0,
+        threads: rayon::current_num_threads(),
         found: true,
     })
 }
@@ -279,6 +283,10 @@ struct Ran {
     overhead: f64,
 }
 
+/// What to do where the state cannot be written.
+const UNSAVED: &str =
+    "the sweep could not be saved; make room and run the same command again: it goes on from what was saved before";
+
 fn run(loaded: &Loaded, plan: &Plan, windows: &[Window], state: &mut Sweep, path: &Path) -> Result<Ran> {
     let (before, begun) = (state.windows().len(), Instant::now());
     let shown = bar("sweep: windows", windows.len());
@@ -303,10 +311,10 @@ fn run(loaded: &Loaded, plan: &Plan, windows: &[Window], state: &mut Sweep, path
     })?;
     shown.finish_and_clear();
     if let Some(error) = failed {
-        return Err(error.into());
+        return Err(error).context(UNSAVED);
     }
     // complete: the atlas is written from here, however often that is begun
-    state.save(path)?;
+    state.save(path).context(UNSAVED)?;
     let seconds = begun.elapsed().as_secs_f64();
     let tokens: usize = windows[before..].iter().map(|w| w.tokens.len()).sum();
     let (collecting, spent) =

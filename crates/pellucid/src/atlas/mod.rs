@@ -2,14 +2,18 @@
 
 pub(crate) mod build;
 pub(crate) mod concept;
+pub(crate) mod contest;
 pub(crate) mod describe;
 pub(crate) mod find;
-mod texts;
+pub(crate) mod score;
+pub(crate) mod service;
+pub(crate) mod sides;
+pub(crate) mod texts;
 
 use crate::models::{Loaded, Shown};
 use anyhow::{Context, Result, bail};
 use pellucid::model::embed::Encoder;
-use pellucid::store::atlas::Atlas;
+use pellucid::store::atlas::{Atlas, AtlasError};
 use std::path::{Path, PathBuf};
 
 /// The encoder of descriptions.
@@ -33,7 +37,14 @@ pub(crate) fn open(loaded: &Loaded, path: Option<&Path>) -> Result<Atlas> {
             loaded.name
         );
     }
-    let atlas = Atlas::open_read(&path)?;
+    let atlas = match Atlas::open_read(&path) {
+        // an earlier program's file: once opened for writing it is up to date
+        Err(AtlasError::Older { .. }) => {
+            drop(Atlas::open_write(&path)?);
+            Atlas::open_read(&path)?
+        }
+        opened => opened?,
+    };
     check_model(&atlas, loaded)?;
     Ok(atlas)
 }

@@ -33,7 +33,7 @@ impl Tokenize for Texts<'_> {
 }
 
 /// The display text of every token of the vocabulary.
-pub(super) fn vocabulary(loaded: &Loaded) -> Result<Vec<Arc<str>>> {
+pub(crate) fn vocabulary(loaded: &Loaded) -> Result<Vec<Arc<str>>> {
     let tokenizer = loaded.model.tokenizer();
     let one = |id: u32| {
         let known = tokenizer.tokens(&[id]).ok().and_then(|t| t.into_iter().next());
