@@ -25,9 +25,10 @@ fn ask(text: &str) -> Ask {
     }
 }
 
-/// Questions of which some begin alike, of about 50 to 110 tokens in the tiny vocabularies.
+/// Questions of which some begin alike, of 7 to 80 tokens in the tiny vocabularies.
 fn questions() -> Vec<Ask> {
-    let same = "the cat sat on the mat and ran home and sat on the mat";
+    let same = "the cat sat on the mat and ran home and sat on the mat ".repeat(2);
+    let same = same.trim();
     ["", " with", " with the hat", " in May", ""]
         .into_iter()
         .map(|end| ask(&format!("{same}{end}")))

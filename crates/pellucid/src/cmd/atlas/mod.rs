@@ -195,7 +195,7 @@ impl BuildArgs {
         };
         let bytes = std::fs::metadata(&built.atlas).map_or(0, |m| m.len());
         let report = Report { model: loaded.name.clone(), built, described, bytes };
-        if report.described.is_some() && !report.built.found {
+        if report.built.sweep.is_none() && !report.built.found {
             report.keep()?;
         }
         if out.json("atlas build", Some(&loaded), &report)? {
