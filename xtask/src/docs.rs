@@ -40,7 +40,8 @@ fn atlas(arguments: &[String]) -> Result<()> {
     command.args(["docs", "atlas"]).args(arguments);
     if arguments.is_empty() {
         let atlases = paths::cache()?.join("atlases");
-        let entries = fs::read_dir(&atlases).context("no atlas has been built; run `pellucid atlas build`")?;
+        let entries =
+            fs::read_dir(&atlases).context("no atlas has been built; run `pellucid atlas build`")?;
         let mut built: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         built.retain(|path| path.to_string_lossy().ends_with(".built.json"));
         built.sort();

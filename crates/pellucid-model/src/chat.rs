@@ -57,10 +57,8 @@ impl LocalChat {
     fn prompt(&self, ask: &Ask) -> Result<Vec<u32>> {
         let tokenizer = self.model.tokenizer();
         let mut ids = if tokenizer.chat_template().is_some() {
-            let message = |m: &pellucid_core::Message| Message {
-                role: m.role.to_owned(),
-                content: m.content.clone(),
-            };
+            let message =
+                |m: &pellucid_core::Message| Message { role: m.role.to_owned(), content: m.content.clone() };
             let messages: Vec<Message> = ask.messages.iter().map(message).collect();
             tokenizer.encode_chat(&messages, true)?.ids
         } else {

@@ -33,8 +33,8 @@ pub use apply::Apply;
 pub use arch::supported;
 pub use batch::{Batch, Row};
 pub use cache::Cache;
-pub use chat::LocalChat;
 pub use candle_core::Tensor;
+pub use chat::LocalChat;
 /// The device that tensors live on.
 pub const CPU: candle_core::Device = candle_core::Device::Cpu;
 pub use error::{Error, Result};

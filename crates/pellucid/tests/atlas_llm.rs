@@ -29,9 +29,8 @@ fn think(body: &Value) -> String {
     }
     if last.starts_with("1: ") {
         let digit = |token: &str| if token.contains('a') { 9 } else { 0 };
-        let line = |(i, l): (usize, &str)| {
-            format!("{}: {}\n", i + 1, digit(l.split_once(": ").map_or("", |p| p.1)))
-        };
+        let line =
+            |(i, l): (usize, &str)| format!("{}: {}\n", i + 1, digit(l.split_once(": ").map_or("", |p| p.1)));
         return last.lines().enumerate().map(line).collect();
     }
     "They all hold one.\n[DESCRIPTION]: tokens with the letter a".to_owned()
@@ -119,11 +118,13 @@ fn a_score_names_its_windows_and_the_explainer_saw_none_of_them() {
     for index in 0..20 {
         let unit = format!("mlp_act.1/{index}");
         let evidence = made.evidence(&unit);
-        let on_test = |(_, s): &(String, Score)| s.kind == ScoreKind::Simulation && s.split == Some(Split::Test);
+        let on_test =
+            |(_, s): &(String, Score)| s.kind == ScoreKind::Simulation && s.split == Some(Split::Test);
         let Some((_, score)) = made.scores(&unit).into_iter().find(on_test) else { continue };
         assert_eq!(score.windows, Some(windows_hash(&evidence.test)), "{unit}");
         assert_ne!(score.windows, Some(windows_hash(&evidence.train)), "{unit}");
-        let documents = |examples: &[Example]| -> BTreeSet<_> { examples.iter().map(|e| e.document).collect() };
+        let documents =
+            |examples: &[Example]| -> BTreeSet<_> { examples.iter().map(|e| e.document).collect() };
         let (seen, scored) = (documents(&evidence.train), documents(&evidence.test));
         assert!(!seen.is_empty() && !scored.is_empty() && seen.is_disjoint(&scored), "{unit}");
         checked += 1;
@@ -136,7 +137,8 @@ fn a_language_model_describes_what_was_asked_for_once_and_its_cost_is_told() {
     let made = Described::new();
     let server = Server::new(vec![Reply::Think(think)]);
     let base = server.base();
-    let units = ["--units", "mlp_act.1/3,mlp_act.0/5-,sample:4", "--price-read", "2", "--price-written", "10"];
+    let units =
+        ["--units", "mlp_act.1/3,mlp_act.0/5-,sample:4", "--price-read", "2", "--price-written", "10"];
     let first = json(&made.asks("describe", &base, &units));
     let llm = &first["llm"];
     let (sides, spent) = (llm["sides"].as_u64().unwrap(), &llm["spent"]);
@@ -145,7 +147,8 @@ fn a_language_model_describes_what_was_asked_for_once_and_its_cost_is_told() {
     assert_eq!(count("won") + count("kept") + count("without"), sides);
     let asked = server.requests().len();
     assert_eq!(spent["answered"].as_u64().unwrap(), asked as u64);
-    let money = (spent["tokens_read"].as_u64().unwrap() * 2 + spent["tokens_written"].as_u64().unwrap() * 10) as f64;
+    let money =
+        (spent["tokens_read"].as_u64().unwrap() * 2 + spent["tokens_written"].as_u64().unwrap() * 10) as f64;
     assert!((spent["money"].as_f64().unwrap() - money / 1e6).abs() < 1e-12);
     let ours: Vec<String> = made.words().into_iter().filter(|w| w.0 == "llm").map(|w| w.1).collect();
     assert_eq!(ours.len() as u64, sides);
@@ -181,10 +184,10 @@ fn a_stopped_run_goes_on_with_the_answers_it_had_to_the_same_rows() {
     let units = ["--units", "mlp_act.0/0,mlp_act.0/1,mlp_act.1/2,mlp_act.1/9"];
     ok(&whole.asks("describe", &base, &units));
     let asked = server.requests().len();
-    let budget = [&units[..], &["--budget-tokens", "9000"]].concat();
+    let budget = [&units[..], &["--budget-tokens", "3500"]].concat();
     let stopped = command(&cut.asks("describe", &base, &budget)).output().unwrap();
     let said = String::from_utf8(stopped.stderr).unwrap();
-    assert!(!stopped.status.success() && said.contains("token budget of 9000 is used up"), "{said}");
+    assert!(!stopped.status.success() && said.contains("token budget of 3500 is used up"), "{said}");
     assert!(said.contains("run the same command again"), "{said}");
     let before = server.requests().len() - asked;
     assert!(before > 0 && before < asked, "{before} of {asked} questions");
@@ -230,7 +233,8 @@ fn chosen_descriptions_are_scored_in_every_way_with_a_null_and_once() {
 fn a_server_that_cannot_be_asked_is_said_and_leaves_no_words() {
     let made = Described::new();
     let before = made.words();
-    let status = |code, headers: &[(&str, &str)]| Reply::status(code, headers, "{\"error\": \"server words\"}");
+    let status =
+        |code, headers: &[(&str, &str)]| Reply::status(code, headers, "{\"error\": \"server words\"}");
     let cases: Vec<(Reply, &str)> = vec![
         (Reply::Hang(Duration::from_millis(1500)), "no answer within 1 s"),
         (Reply::status(200, &[], "<html>rubbish</html>"), "expected JSON"),
@@ -281,7 +285,16 @@ fn what_cannot_be_meant_is_refused_before_anything_is_asked() {
     refused(&["atlas", "score", "--llm", "gopher", "--llm-model", "m"], "expected an address");
     refused(&["atlas", "score", "--llm", "local:"], "names no model");
     refused(
-        &["atlas", "score", "--llm", "http://localhost:1", "--llm-model", "m", "--llm-key-env", "NO_SUCH_KEY"],
+        &[
+            "atlas",
+            "score",
+            "--llm",
+            "http://localhost:1",
+            "--llm-model",
+            "m",
+            "--llm-key-env",
+            "NO_SUCH_KEY",
+        ],
         "NO_SUCH_KEY",
     );
     refused(&["atlas", "describe", "--units", "mlp_act.77"], "is not in");

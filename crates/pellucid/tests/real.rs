@@ -89,7 +89,8 @@ fn a_model_in_this_process_describes_and_judges() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (corpus, atlas) = (path("corpus.txt"), path("a.atlas"));
     let months = ["January", "March", "May", "July"];
-    let line = |i: usize| format!("On {} {} the cat sat on the mat at home.\n", months[i % 4], 1 + i * 7 % 28);
+    let line =
+        |i: usize| format!("On {} {} the cat sat on the mat at home.\n", months[i % 4], 1 + i * 7 % 28);
     // one document a file line is too little: a hundred short files
     let corpus = std::path::Path::new(&corpus).with_extension("jsonl");
     let lines: Vec<String> = (0..100)
@@ -98,10 +99,13 @@ fn a_model_in_this_process_describes_and_judges() {
     std::fs::write(&corpus, lines.join("\n")).unwrap();
     let corpus = corpus.display().to_string();
     let of = ["--model", tiny, "--atlas", &atlas, "--no-embed"];
-    pellucid(&[&["atlas", "build", "--corpus", &corpus, "--tokens", "all", "--window", "24"], &of[..]].concat());
+    pellucid(
+        &[&["atlas", "build", "--corpus", &corpus, "--tokens", "all", "--window", "24"], &of[..]].concat(),
+    );
     let llm = ["--llm", "local:smollm2", "--examples", "1", "--units", "mlp_act.1/3+"];
-    let described =
-        json(&[&["atlas", "describe", "--explainer", "llm", "--candidates", "1"], &llm[..], &of[..]].concat());
+    let described = json(
+        &[&["atlas", "describe", "--explainer", "llm", "--candidates", "1"], &llm[..], &of[..]].concat(),
+    );
     let done = &described["llm"];
     assert_eq!(done["sides"], 1, "{described}");
     assert!(done["spent"]["answered"].as_u64().unwrap() > 10, "{described}");

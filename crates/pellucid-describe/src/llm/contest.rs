@@ -135,11 +135,9 @@ fn enter(
         Err(error) => return Err(error),
     };
     let cut = simulation.cut(evidence);
-    let chance =
-        shifted_null(&cut.validation, &simulation.rows(), settings.scorer.seed, settings.null_draws);
-    let rival = rival
-        .map(|rival| score(&cut, Split::Validation, rival, Weighting::Even, &bootstrap))
-        .transpose()?;
+    let chance = shifted_null(&cut.validation, &simulation.rows(), settings.scorer.seed, settings.null_draws);
+    let rival =
+        rival.map(|rival| score(&cut, Split::Validation, rival, Weighting::Even, &bootstrap)).transpose()?;
     let (bar, windows) = (settings.least.max(chance), windows_hash(&cut.validation));
     Ok((Entrant { candidate, validation: Some(validation), bar, windows }, rival))
 }

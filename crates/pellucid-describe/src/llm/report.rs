@@ -1,7 +1,7 @@
 //! A language model's judgement of a description as one number with all that makes it believable: on examples that the
 //! explainer never saw, with a 95% interval, and held against another unit's description on the same examples.
 
-use super::classify::{ClassifySettings, Classified, detect, fuzz};
+use super::classify::{Classified, ClassifySettings, detect, fuzz};
 use super::held_out::{HeldOut, ScoreError};
 use super::prompt::Prompt;
 use super::simulate::{Pace, SimulateSettings, Simulation, simulate};
@@ -179,7 +179,8 @@ fn accuracy(
     evidence: &Evidence,
     settings: &ScorerSettings,
 ) -> Result<Judged, ScoreError> {
-    let judgement = |v: &super::Verdict| Judgement { example: v.example, truth: v.truth, answer: v.yes > 0.5 };
+    let judgement =
+        |v: &super::Verdict| Judgement { example: v.example, truth: v.truth, answer: v.yes > 0.5 };
     let judgements: Vec<Judgement> = classified.verdicts.iter().map(judgement).collect();
     let balanced = balanced_accuracy(&judgements, &settings.bootstrap());
     if balanced.one_sided {

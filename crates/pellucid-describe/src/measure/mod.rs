@@ -14,5 +14,5 @@ pub use interest::{Exclusion, Facts, Rule, Verdict, interesting};
 pub use score::{
     Bootstrap, MeasureError, Score, SingleToken, Weighting, null, score, score_predictions, single_token,
 };
-pub use windows::windows_hash;
 pub(crate) use score::{Sums, shifted_null, whole};
+pub use windows::windows_hash;

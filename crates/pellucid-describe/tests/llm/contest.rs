@@ -2,9 +2,9 @@
 
 use crate::unit::{ANIMALS, Rule, Speaker, evidence};
 use pellucid_core::{Answer, Ask, Chat, Seed, ServiceError};
+use pellucid_describe::Simulate;
 use pellucid_describe::llm::*;
 use pellucid_describe::measure::windows_hash;
-use pellucid_describe::Simulate;
 use pellucid_store::Document;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -51,9 +51,7 @@ fn settings(candidates: usize) -> ContestSettings {
     ContestSettings::new(explain, ScorerSettings { simulated: 8, ..ScorerSettings::large(Seed(4)) })
 }
 
-fn documents<'a>(
-    examples: impl IntoIterator<Item = &'a pellucid_describe::Example>,
-) -> BTreeSet<Document> {
+fn documents<'a>(examples: impl IntoIterator<Item = &'a pellucid_describe::Example>) -> BTreeSet<Document> {
     examples.into_iter().map(|e| e.document).collect()
 }
 
@@ -112,7 +110,9 @@ fn a_judgement_has_an_interval_a_null_and_windows_that_the_author_never_saw() {
     assert_eq!(asked.len(), 3, "the three ask about different windows");
     // by document: nothing that the author saw is in any split that scores
     assert!(!seen.is_empty());
-    assert!(seen.is_disjoint(&documents(&evidence.validation)) && seen.is_disjoint(&documents(&evidence.test)));
+    assert!(
+        seen.is_disjoint(&documents(&evidence.validation)) && seen.is_disjoint(&documents(&evidence.test))
+    );
     let validation = windows_hash(&evidence.validation);
     assert!(!asked.contains(&validation) && !asked.contains(&windows_hash(&evidence.train)));
 }

@@ -269,8 +269,9 @@ fn add_score(db: &Connection, id: DescriptionId, score: &Score) -> Result<(), At
         return Err(AtlasError::invalid("a score", "it is not finite; a failure is no score"));
     }
     exists(db, id)?;
-    let mut insert =
-        db.prepare_cached("INSERT OR REPLACE INTO scores VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?;
+    let mut insert = db.prepare_cached(
+        "INSERT OR REPLACE INTO scores VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?;
     insert.execute(params![
         id.0,
         score.kind.name(),
@@ -417,7 +418,8 @@ impl Atlas {
     /// If the file cannot be read.
     pub fn scorers(&self) -> Result<Vec<String>, AtlasError> {
         self.reading(|db| {
-            let mut step = db.prepare("SELECT DISTINCT scorer FROM scores WHERE split = ?1 ORDER BY scorer")?;
+            let mut step =
+                db.prepare("SELECT DISTINCT scorer FROM scores WHERE split = ?1 ORDER BY scorer")?;
             let rows = step.query_map([TEST], |row| row.get(0))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })

@@ -153,8 +153,11 @@ pub enum AtlasError {
 
 /// SQLite's codes for a write, a truncation or a growing of its shared memory that the system refused: only a
 /// disk that says so itself is reported as full.
-const UNWRITTEN: [i32; 3] =
-    [rusqlite::ffi::SQLITE_IOERR_WRITE, rusqlite::ffi::SQLITE_IOERR_TRUNCATE, rusqlite::ffi::SQLITE_IOERR_SHMSIZE];
+const UNWRITTEN: [i32; 3] = [
+    rusqlite::ffi::SQLITE_IOERR_WRITE,
+    rusqlite::ffi::SQLITE_IOERR_TRUNCATE,
+    rusqlite::ffi::SQLITE_IOERR_SHMSIZE,
+];
 
 impl From<rusqlite::Error> for AtlasError {
     /// Without a path; `AtlasError::at` fills it in.

@@ -12,7 +12,7 @@ use indicatif::HumanBytes;
 use pellucid::core::{Point, Seed, Site};
 use pellucid::interp::{Swept, sweep, sweep_sites};
 use pellucid::model::load::available_memory;
-use pellucid::store::atlas::{Atlas, Precision, Provenance};
+use pellucid::store::atlas::{Atlas, AtlasError, Precision, Provenance};
 use pellucid::store::collect::Keep;
 use pellucid::store::corpus::{Corpus, Cut, Options, Recipe, Slice, Source};
 use pellucid::store::{Sweep, Window};
@@ -284,8 +284,7 @@ struct Ran {
 }
 
 /// What to do where the state cannot be written.
-const UNSAVED: &str =
-    "the sweep could not be saved; make room and run the same command again: it goes on from what was saved before";
+const UNSAVED: &str = "the sweep could not be saved; make room and run the same command again: it goes on from what was saved before";
 
 fn run(loaded: &Loaded, plan: &Plan, windows: &[Window], state: &mut Sweep, path: &Path) -> Result<Ran> {
     let (before, begun) = (state.windows().len(), Instant::now());
@@ -328,7 +327,11 @@ fn run(loaded: &Loaded, plan: &Plan, windows: &[Window], state: &mut Sweep, path
 
 /// Writes everything; begun again after a kill it writes the same rows.
 fn write(loaded: &Loaded, path: &Path, provenance: &Provenance, sweep: Sweep) -> Result<()> {
-    let mut atlas = if path.exists() { Atlas::open_write(path)? } else { Atlas::create(path, provenance)? };
+    let mut atlas = match Atlas::create(path, provenance) {
+        // begun before; a file in which nothing stood yet was taken over
+        Err(AtlasError::Exists { .. }) => Atlas::open_write(path)?,
+        created => created?,
+    };
     check_model(&atlas, loaded)?;
     let texts = vocabulary(loaded)?;
     atlas.put_tokens((0u32..).zip(texts.iter().map(|t| t.as_bytes())))?;

@@ -90,10 +90,8 @@ pub(crate) fn contest_all(loaded: &Loaded, service: &Service, asked: &Asked<'_>)
     let mut atlas = Atlas::open_write(asked.path)?;
     check_model(&atlas, loaded)?;
     let meter = service.meter();
-    let (explaining, judging) = (
-        service.explaining(Seed(asked.seed), asked.candidates),
-        service.judging(Seed(asked.seed)),
-    );
+    let (explaining, judging) =
+        (service.explaining(Seed(asked.seed), asked.candidates), service.judging(Seed(asked.seed)));
     let how = ContestSettings::new(explaining, judging);
     let who = Explainer {
         name: EXPLAINER.0.to_owned(),
@@ -109,8 +107,7 @@ pub(crate) fn contest_all(loaded: &Loaded, service: &Service, asked: &Asked<'_>)
         .map(|m| Side { site: m.site, index: m.index, polarity: m.polarity })
         .collect();
     let left: Vec<Side> = asked.sides.iter().copied().filter(|side| lacking.contains(side)).collect();
-    let mut done =
-        Contested { found: (asked.sides.len() - left.len()) as u64, ..Contested::default() };
+    let mut done = Contested { found: (asked.sides.len() - left.len()) as u64, ..Contested::default() };
     let shown = bar("asking: sides", left.len());
     let mut lexicon = Lexicon::new();
     let mut in_a_row = 0;
@@ -318,7 +315,8 @@ impl Row {
         let (held, on_test) = match outcome {
             Outcome::Contest(both) => *both,
             Outcome::None(reason) => {
-                let winner = if task.rival.is_some() { Winner::Rival } else { Winner::Nobody(reason.clone()) };
+                let winner =
+                    if task.rival.is_some() { Winner::Rival } else { Winner::Nobody(reason.clone()) };
                 let none = description(0, Written::None { reason }, false);
                 return Row { new: vec![(none, Vec::new())], earlier: None, winner };
             }

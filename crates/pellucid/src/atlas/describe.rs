@@ -60,7 +60,8 @@ pub(crate) fn describe(
     let begun = std::time::Instant::now();
     let mut atlas = Atlas::open_write(path)?;
     check_model(&atlas, loaded)?;
-    let side = |m: pellucid::store::atlas::Missing| Side { site: m.site, index: m.index, polarity: m.polarity };
+    let side =
+        |m: pellucid::store::atlas::Missing| Side { site: m.site, index: m.index, polarity: m.polarity };
     let mut lacking: BTreeSet<Side> = atlas.lacking(Some(&explainer()))?.into_iter().map(side).collect();
     if let Some(only) = only {
         let only: BTreeSet<Side> = only.iter().copied().collect();

@@ -42,15 +42,17 @@ impl FromStr for Selection {
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(count) = text.strip_prefix("sample:") {
             let count = count.parse().ok().filter(|n| *n > 0);
-            return count.map(Selection::Sample).ok_or_else(|| {
-                format!("`{text}`: expected a number after `sample:`, such as sample:50")
-            });
+            return count
+                .map(Selection::Sample)
+                .ok_or_else(|| format!("`{text}`: expected a number after `sample:`, such as sample:50"));
         }
         if let Ok(unit @ UnitId::Site { index: Index::Coordinate(_), .. }) = text.parse() {
             return Ok(Selection::Unit(unit));
         }
         text.parse().map(Selection::Site).map_err(|_| {
-            format!("`{text}`: expected a site (mlp_act.3), a unit (mlp_act.3/1054, mlp_act.3/1054-) or sample:N")
+            format!(
+                "`{text}`: expected a site (mlp_act.3), a unit (mlp_act.3/1054, mlp_act.3/1054-) or sample:N"
+            )
         })
     }
 }

@@ -175,8 +175,7 @@ fn wrote(atlas: &Atlas, scorer: &str, page: &mut String) -> Result<()> {
     }
     let own = best_by_side(atlas, &atlas.scores_by(scorer, Split::Validation)?)?;
     let patterns = best_by_side(atlas, &atlas.scores_by("", Split::Validation)?)?;
-    let both: Vec<(f64, f64)> =
-        own.iter().filter_map(|(side, r)| Some((*r, *patterns.get(side)?))).collect();
+    let both: Vec<(f64, f64)> = own.iter().filter_map(|(side, r)| Some((*r, *patterns.get(side)?))).collect();
     if let (Some(ours), Some(theirs)) =
         (median(both.iter().map(|b| b.0).collect()), median(both.iter().map(|b| b.1).collect()))
     {
@@ -231,10 +230,12 @@ fn judged(atlas: &Atlas, scorer: &str, page: &mut String) -> Result<()> {
             s.median,
             at(9),
             s.null_median.map_or("–".to_owned(), |n| format!("{n:.2}")),
-            s.above_null.map_or("–".to_owned(), percent)
+            s.above_null.map_or("–".to_owned(), |share| format!("{:.0}%", 100.0 * share))
         )?;
     }
-    page.push_str("\nSimulation is a correlation (chance 0), detection and fuzzing balanced accuracies (chance 0.5).\n");
+    page.push_str(
+        "\nSimulation is a correlation (chance 0), detection and fuzzing balanced accuracies (chance 0.5).\n",
+    );
     Ok(())
 }
 

@@ -149,7 +149,11 @@ pub(crate) fn make(args: &AtlasArgs, out: &mut Out) -> Result<()> {
     let shown = bar("drawing: items", args.items);
     while key.items.len() < args.items {
         let Some(side) = order.next() else {
-            bail!("only {} described sides have active test passages, expected {}", key.items.len(), args.items);
+            bail!(
+                "only {} described sides have active test passages, expected {}",
+                key.items.len(),
+                args.items
+            );
         };
         let Some(known) = reader.read(side)? else { continue };
         let passages = passages(&known.evidence, seed.for_purpose(&side.to_string()));
@@ -208,7 +212,13 @@ fn passages(evidence: &Evidence, mut seed: Seed) -> Vec<Example> {
     seed.choose(pool.len(), PASSAGES).into_iter().map(|i| pool[i].clone()).collect()
 }
 
-fn shown_item(item: usize, known: &Known, other: &Known, passages: &[Example], right: Pick) -> Result<String> {
+fn shown_item(
+    item: usize,
+    known: &Known,
+    other: &Known,
+    passages: &[Example],
+    right: Pick,
+) -> Result<String> {
     let mut text = format!("\n## {item}\n\n");
     for example in passages {
         let peak = example.peak().map_or(0, |(i, _)| i);

@@ -3,12 +3,12 @@
 use super::OfArgs;
 use crate::atlas::contest::{Asked, Contested, contest_all};
 use crate::atlas::describe::{Described, describe};
+use crate::atlas::open;
 use crate::atlas::score::{ByName, ScoredReport, score_all};
 use crate::atlas::service::{LlmArgs, Spent};
 use crate::atlas::sides::{Side, UnitsArgs, all, described};
-use crate::atlas::open;
 use crate::models::Loaded;
-use crate::show::{Out, percent};
+use crate::show::Out;
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use pellucid::core::Embed;
@@ -150,7 +150,9 @@ impl ScoreArgs {
         let expected = by.len() as u64 * (sides.len() as u64 - done.undescribed.min(sides.len() as u64));
         let left = expected.saturating_sub(done.scores + done.found + done.unjudged);
         if let Some(why) = done.failure.as_ref().filter(|_| left > 0) {
-            bail!("{left} scores are left: {why}. What was answered is kept; run the same command again to go on");
+            bail!(
+                "{left} scores are left: {why}. What was answered is kept; run the same command again to go on"
+            );
         }
         Ok(())
     }
@@ -176,7 +178,7 @@ fn say_scored(done: &ScoredReport, out: &mut Out) -> Result<()> {
             kind.kind,
             kind.median,
             number(kind.null_median),
-            kind.above_null.map_or("–".to_owned(), percent)
+            kind.above_null.map_or("–".to_owned(), |share| format!("{:.0}%", 100.0 * share))
         ))?;
     }
     if let Some(why) = &done.why_unjudged {

@@ -218,7 +218,8 @@ fn show_side(side: &Side, out: &mut Out) -> Result<()> {
                 for s in others {
                     let scorer = s.scorer.as_deref().unwrap_or_default();
                     let null = number(s.null);
-                    let line = format!("    {} by {scorer}: {:.2}, another unit's words {null}", s.kind, s.value);
+                    let line =
+                        format!("    {} by {scorer}: {:.2}, another unit's words {null}", s.kind, s.value);
                     out.line(format!("{DIM}{line}{DIM:#}"))?;
                 }
             }
