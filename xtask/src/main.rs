@@ -32,6 +32,12 @@ cargo xtask COMMAND
   fixtures [NAME…]  write the tiny reference models again, and the references of the real ones (needs Python)
   docs parity | attribution | check | points | demo
                     run it and write docs/NAME.md (the demo: docs/demo.svg)
+  docs atlas [OPTIONS OF pellucid docs atlas]
+                    docs/atlas.md from the atlases in the cache and the blind check
+  docs blind [--atlas FILE]
+                    draw the blind check: docs/atlas/blind-sheet.md for a reader, blind-key.json for us
+  docs blind-result --answers FILE
+                    hold a reader's answers against the key
   bench [--peers] [--only CASE,…] [--runs 5] [--rounds 2] [--threads CORES] [--ours PROGRAM]
                     time ours; with --peers also transformers and TransformerLens, into docs/benchmarks.md
                     cases: load forward capture attribute decode

@@ -3,26 +3,15 @@
 use crate::{Evidence, Example};
 use half::f16;
 use pellucid_core::{Index, Polarity, Site, Split, UnitId};
-use pellucid_store::collect::bins;
 use pellucid_store::{Document, Exemplar, UnitHarvest, Window};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The tail quantile that is a unit's typical strength: it is beyond it on one token in ten thousand, or where the
-/// corpus has fewer tokens, on the rarest that can be told.
-pub const TAIL: f64 = 1.0 - 1e-4;
-
-/// A unit is called active where it is beyond this share of its typical strength.
-pub const ACTIVE: f32 = 0.5;
+pub use pellucid_store::{ACTIVE, TAIL};
 
 /// A unit's typical strength on one side of zero; 0 if it was never there.
 pub fn scale(unit: &UnitHarvest, polarity: Polarity) -> f32 {
-    let sketch = &unit.sketches[side(polarity)];
-    bins::quantile(sketch, unit.statistics.count, TAIL).unwrap_or(0.0)
-}
-
-fn side(polarity: Polarity) -> usize {
-    usize::from(polarity == Polarity::Negative)
+    unit.scale(polarity)
 }
 
 /// Output tokens with their weights, the strongest first.
@@ -46,8 +35,6 @@ pub fn evidence(
         let ours = here.filter(|e| e.polarity.is_none_or(|p| p == polarity));
         ours.filter_map(|e| example(e, polarity, windows.get(&(e.document, e.window))?, texts)).collect()
     };
-    let sketch = &unit.sketches[side(polarity)];
-    let density = bins::density(sketch, unit.statistics.count, ACTIVE * scale);
     let (promoted, suppressed) = match polarity {
         Polarity::Positive => (promoted, suppressed),
         Polarity::Negative => (turned(suppressed), turned(promoted)),
@@ -55,7 +42,7 @@ pub fn evidence(
     Evidence {
         unit: UnitId::Site { site, index: Index::Coordinate(index), polarity: Some(polarity) },
         scale,
-        density: density.filter(|_| scale > 0.0).unwrap_or(0.0),
+        density: unit.firing_density(polarity),
         train: of_split(Split::Train),
         validation: of_split(Split::Validation),
         test: of_split(Split::Test),
@@ -91,6 +78,7 @@ fn example(exemplar: &Exemplar, polarity: Polarity, window: &Window, texts: &[Ar
 mod tests {
     use super::*;
     use pellucid_core::Point;
+    use pellucid_store::collect::bins;
     use pellucid_store::{Kind, Sketch, Statistics};
 
     fn unit(document: Document) -> UnitHarvest {

@@ -2,6 +2,8 @@
 //! models in this process that know the unit's rule, its opposite, or nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "llm/contest.rs"]
+mod contest;
 #[path = "llm/server.rs"]
 mod server;
 #[path = "llm/text.rs"]

@@ -42,6 +42,21 @@ impl Cache {
     pub fn used(&self, row: usize) -> usize {
         self.layers.first().and_then(|l| l.rows.get(row)).map_or(0, |r| r.used)
     }
+
+    /// Tokens of a row that there is room for.
+    pub fn capacity(&self, row: usize) -> usize {
+        let row = self.layers.first().and_then(|l| l.rows.get(row));
+        row.and_then(|r| r.keys.dim(0).ok()).unwrap_or(0)
+    }
+
+    /// Forgets a row's tokens from the `used`-th on, so that another text with the same beginning can go on from there.
+    pub fn truncate(&mut self, row: usize, used: usize) {
+        for layer in &mut self.layers {
+            if let Some(row) = layer.rows.get_mut(row) {
+                row.used = row.used.min(used);
+            }
+        }
+    }
 }
 
 impl LayerCache {

@@ -10,6 +10,7 @@ mod backward;
 mod batch;
 mod block;
 mod cache;
+mod chat;
 pub mod check;
 pub mod embed;
 mod error;
@@ -33,6 +34,7 @@ pub use arch::supported;
 pub use batch::{Batch, Row};
 pub use cache::Cache;
 pub use candle_core::Tensor;
+pub use chat::LocalChat;
 /// The device that tensors live on.
 pub const CPU: candle_core::Device = candle_core::Device::Cpu;
 pub use error::{Error, Result};

@@ -39,7 +39,7 @@ pub use loaded::Loaded;
 pub use shape::{
     EditShape, MessageRoleShape, OpShape, PolarityShape, PositionsShape, RoleShape, TargetShape,
 };
-pub use shelf::{Opened, Shelf, check_model, default_path};
+pub use shelf::{Opened, Shelf, check_model, default_path, open_current};
 pub use steer::{Change, Steered, Steering, What, steer};
 pub use text::{Text, TextSpec};
 pub use unit::{

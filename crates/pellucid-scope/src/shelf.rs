@@ -5,7 +5,7 @@ use crate::error::{Result, bad};
 use crate::{Error, Loaded};
 use pellucid_core::{Polarity, Site};
 use pellucid_describe::evidence::TAIL;
-use pellucid_store::atlas::{Atlas, Provenance, Summary};
+use pellucid_store::atlas::{Atlas, AtlasError, Provenance, Summary};
 use pellucid_store::collect::bins;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,20 @@ pub fn default_path(loaded: &Loaded) -> PathBuf {
     let hash = loaded.model.sha256();
     let short = &hash[..hash.len().min(16)];
     pellucid_model::load::cache_dir().join("atlases").join(format!("{short}.atlas"))
+}
+
+/// An atlas to read. One of an earlier schema is brought up to date first, for which it is opened for writing once.
+///
+/// # Errors
+/// If there is no file, it is no atlas or a later program's, or it is older and cannot be written to.
+pub fn open_current(path: &Path) -> Result<Atlas> {
+    match Atlas::open_read(path) {
+        Err(AtlasError::Older { .. }) => {
+            drop(Atlas::open_write(path)?);
+            Ok(Atlas::open_read(path)?)
+        }
+        opened => Ok(opened?),
+    }
 }
 
 /// Refuses an atlas of another model: its units would mean something else.
@@ -152,7 +166,7 @@ impl Kept {
             let described = opened.atlas().described()?;
             return Ok(Some((described, Arc::clone(opened))));
         }
-        let atlas = Atlas::open_read(path)?;
+        let atlas = open_current(path)?;
         check_model(&atlas, loaded)?;
         let stamp = stamp_of(path, &atlas)?;
         if stamp.sites == 0 {

@@ -8,6 +8,6 @@ mod harvest;
 mod sweep;
 mod window;
 
-pub use harvest::{Exemplar, Kind, SiteHarvest, Sketch, Statistics, UnitHarvest};
+pub use harvest::{ACTIVE, Exemplar, Kind, SiteHarvest, Sketch, Statistics, TAIL, UnitHarvest};
 pub use sweep::{Sweep, SweepError};
 pub use window::{Document, Window};

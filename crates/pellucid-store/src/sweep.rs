@@ -147,11 +147,18 @@ impl Sweep {
     /// # Errors
     /// If it cannot be written; what stood there before still stands.
     pub fn save(&self, path: &Path) -> Result<(), SweepError> {
-        let io = |source| SweepError::Io { path: path.to_owned(), source };
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
-        let mut to = BufWriter::with_capacity(1 << 20, File::create(&part).map_err(io)?);
+        self.save_as(&part, path).inspect_err(|_| {
+            // half a state is of no use, and its room may be what is missing
+            let _ = std::fs::remove_file(&part);
+        })
+    }
+
+    fn save_as(&self, part: &Path, path: &Path) -> Result<(), SweepError> {
+        let io = |source| SweepError::Io { path: path.to_owned(), source };
+        let mut to = BufWriter::with_capacity(1 << 20, File::create(part).map_err(io)?);
         let mut head = Vec::new();
         head.extend_from_slice(&(self.described.len() as u32).to_le_bytes());
         head.extend_from_slice(self.described.as_bytes());
@@ -169,7 +176,7 @@ impl Sweep {
         let file = to.into_inner().map_err(|e| io(e.into_error()))?;
         file.sync_all().map_err(io)?;
         drop(file);
-        std::fs::rename(&part, path).map_err(io)
+        std::fs::rename(part, path).map_err(io)
     }
 
     /// Reads a sweep of these sites, or none where there is no file. With `described` it must be that sweep.

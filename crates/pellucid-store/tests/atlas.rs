@@ -147,6 +147,7 @@ fn judged(value: f64, split: Split) -> Score {
         n: Some(640),
         seed: Some(u64::MAX),
         windows: Some([7; 32]),
+        scorer: String::new(),
     }
 }
 
@@ -372,6 +373,16 @@ fn descriptions_are_chosen_scored_and_voted_on() {
     atlas.add_scores(&[(first, judged(0.5, Split::Validation)), (first, score.clone())]).unwrap();
     atlas.add_score(first, &score).unwrap();
     assert_eq!(atlas.scores(first).unwrap(), [judged(0.5, Split::Validation), score.clone()]);
+    // a language model's judgement stands beside the description's own, which goes before it
+    let other = Score { scorer: "a model".to_owned(), value: 0.9, ..score.clone() };
+    atlas.add_score(first, &other).unwrap();
+    assert_eq!(atlas.scores(first).unwrap()[1..], [score.clone(), other.clone()]);
+    assert_eq!(atlas.judgements("none").unwrap()[0].score, 0.6);
+    assert_eq!(atlas.find(&Query::all(1)).unwrap()[0].score, Some(0.6));
+    assert_eq!(atlas.scorers().unwrap(), ["", "a model"]);
+    assert_eq!(atlas.scores_by("a model", Split::Test).unwrap(), [(first, other)]);
+    let trie = Explainer { name: "trie".to_owned(), version: "1".to_owned(), ..Explainer::default() };
+    assert_eq!(atlas.explainers().unwrap(), [(trie, [2, 1, 0])]);
     assert!(atlas.add_score(first, &Score { value: f64::NAN, ..score }).is_err());
     atlas.vote(first, "a", true).unwrap();
     atlas.vote(first, "a", false).unwrap();

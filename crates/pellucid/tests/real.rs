@@ -81,3 +81,35 @@ fn neurons_that_say_warsaw_can_be_found_and_checked() {
         "the 95% interval must exclude no relation: {ranks}"
     );
 }
+
+#[test]
+fn a_model_in_this_process_describes_and_judges() {
+    let folder = tempfile::tempdir().unwrap();
+    let tiny = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/tiny/llama");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (corpus, atlas) = (path("corpus.txt"), path("a.atlas"));
+    let months = ["January", "March", "May", "July"];
+    let line =
+        |i: usize| format!("On {} {} the cat sat on the mat at home.\n", months[i % 4], 1 + i * 7 % 28);
+    // one document a file line is too little: a hundred short files
+    let corpus = std::path::Path::new(&corpus).with_extension("jsonl");
+    let lines: Vec<String> = (0..100)
+        .map(|d| serde_json::json!({"text": (0..5).map(|i| line(d + i)).collect::<String>()}).to_string())
+        .collect();
+    std::fs::write(&corpus, lines.join("\n")).unwrap();
+    let corpus = corpus.display().to_string();
+    let of = ["--model", tiny, "--atlas", &atlas, "--no-embed"];
+    pellucid(
+        &[&["atlas", "build", "--corpus", &corpus, "--tokens", "all", "--window", "24"], &of[..]].concat(),
+    );
+    let llm = ["--llm", "local:smollm2", "--examples", "1", "--units", "mlp_act.1/3+"];
+    let described = json(
+        &[&["atlas", "describe", "--explainer", "llm", "--candidates", "1"], &llm[..], &of[..]].concat(),
+    );
+    let done = &described["llm"];
+    assert_eq!(done["sides"], 1, "{described}");
+    assert!(done["spent"]["answered"].as_u64().unwrap() > 10, "{described}");
+    let scored = json(&[&["atlas", "score", "--by", "detect,fuzz"], &llm[..], &of[..]].concat());
+    let counted = ["scores", "unjudged"].map(|n| scored[n].as_u64().unwrap()).iter().sum::<u64>();
+    assert_eq!(counted + 2 * scored["undescribed"].as_u64().unwrap(), 2, "{scored}");
+}

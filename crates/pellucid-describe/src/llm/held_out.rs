@@ -4,6 +4,7 @@
 use super::failure::ServiceFailure;
 use super::pool::ask_all;
 use super::prompt::PromptError;
+use crate::measure::MeasureError;
 use crate::{Evidence, Example, Leak};
 use pellucid_core::{Answer, Ask, Chat, Seed, ServiceError, Split};
 use pellucid_store::Kind;
@@ -30,6 +31,15 @@ pub enum ScoreError {
         inactive: usize,
         /// Where.
         split: Split,
+    },
+    /// A measurement that would mean nothing.
+    #[error(transparent)]
+    Measure(#[from] MeasureError),
+    /// The model answered, but nothing that could be used.
+    #[error("no answer of the scorer could be used; the first: {why}")]
+    NoAnswer {
+        /// What was wrong with the first answer.
+        why: String,
     },
     /// The model could not be asked.
     #[error("the scorer could not be asked: {0}")]

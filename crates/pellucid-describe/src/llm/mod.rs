@@ -4,6 +4,7 @@
 
 mod cache;
 mod classify;
+mod contest;
 mod embeddings;
 mod endpoint;
 mod explain;
@@ -13,11 +14,13 @@ mod http;
 mod pool;
 mod prompt;
 mod reject;
+mod report;
 mod show;
 mod simulate;
 
 pub use cache::{AnswerCache, AskHash, CacheError};
 pub use classify::{Classified, ClassifySettings, Task, Verdict, detect, fuzz};
+pub use contest::{Contest, ContestError, ContestSettings, Entrant, Winner, contest};
 pub use embeddings::EmbeddingEndpoint;
 pub use endpoint::{Endpoint, EndpointConfig, PrefillBy};
 pub use explain::{Candidate, ExplainError, ExplainSettings, Explained, Rejected, explain};
@@ -27,5 +30,6 @@ pub use http::Patience;
 pub use pool::{Cost, Limits, Meter, Price, Stopped, ask_all};
 pub use prompt::{Prompt, PromptError};
 pub use reject::Reject;
+pub use report::{By, Judged, ScorerSettings, judge};
 pub use show::{Levels, highlighted, plain};
 pub use simulate::{Pace, SimulateSettings, Simulated, Simulation, simulate};

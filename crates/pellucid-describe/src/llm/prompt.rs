@@ -62,8 +62,9 @@ prompts! {
     EXPLAIN_SMALL = "explain-small-1";
     /// A digit for each numbered token, in one answer. Places: `description`, `numbered`.
     SIMULATE = "simulate-1";
-    /// A digit for one token. Places: `description`, `passage`.
-    SIMULATE_TOKEN = "simulate-token-1";
+    /// A digit for one token. The text comes last, so that the questions about its tokens begin alike. Places:
+    /// `description`, `passage`.
+    SIMULATE_TOKEN = "simulate-token-2";
     /// Whether a text fits. Places: `description`, `passage`.
     DETECT = "detect-1";
     /// Whether the marked tokens fit. Places: `description`, `passage`.

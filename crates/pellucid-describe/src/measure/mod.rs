@@ -6,6 +6,7 @@ mod accuracy;
 mod correlate;
 mod interest;
 mod score;
+mod windows;
 
 pub use accuracy::{Balanced, Judgement, balanced_accuracy};
 pub use correlate::{Correlation, pearson, spearman};
@@ -14,3 +15,4 @@ pub use score::{
     Bootstrap, MeasureError, Score, SingleToken, Weighting, null, score, score_predictions, single_token,
 };
 pub(crate) use score::{Sums, shifted_null, whole};
+pub use windows::windows_hash;

@@ -17,6 +17,9 @@ pub(crate) enum Reply {
     Hang(Duration),
     /// Closes at once.
     Reset,
+    /// Answers the request's body with the text that a rule makes of it.
+    #[allow(dead_code)] // not every test that shares this file has a rule
+    Think(fn(&serde_json::Value) -> String),
 }
 
 impl Reply {
@@ -65,10 +68,11 @@ impl Server {
                     let Some(request) = receive(&mut stream) else { continue };
                     let mut heard = heard.lock().unwrap();
                     let reply = script[heard.len().min(script.len() - 1)].clone();
+                    let body = request.body.clone();
                     heard.push(request);
                     drop(heard);
                     // A slow reply must not keep the next connection waiting.
-                    std::thread::spawn(move || respond(stream, reply));
+                    std::thread::spawn(move || respond(stream, reply, &body));
                 }
             })
         });
@@ -94,8 +98,14 @@ impl Drop for Server {
     }
 }
 
-fn respond(mut stream: TcpStream, reply: Reply) {
+fn respond(mut stream: TcpStream, reply: Reply, body: &serde_json::Value) {
     match reply {
+        Reply::Think(rule) => {
+            let message = serde_json::json!({"role": "assistant", "content": rule(body)});
+            let choices = serde_json::json!([{"message": message, "finish_reason": "stop"}]);
+            let usage = serde_json::json!({"prompt_tokens": 100, "completion_tokens": 10});
+            respond(stream, Reply::json(&serde_json::json!({"choices": choices, "usage": usage})), body);
+        }
         // A client that has read enough may close first.
         Reply::Bytes(bytes) => _ = stream.write_all(&bytes),
         Reply::Hang(time) => std::thread::sleep(time),

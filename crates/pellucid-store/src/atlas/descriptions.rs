@@ -91,6 +91,16 @@ pub struct Score {
     pub seed: Option<u64>,
     /// A hash of the windows it was measured on.
     pub windows: Option<[u8; 32]>,
+    /// The language model that simulated or judged; empty where the description's own simulator did, or nobody.
+    pub scorer: String,
+}
+
+impl Score {
+    /// A value without more.
+    pub fn plain(kind: ScoreKind, value: f64) -> Score {
+        let (interval, null, split, n, seed, windows) = (None, None, None, None, None, None);
+        Score { kind, value, interval, null, split, n, seed, windows, scorer: String::new() }
+    }
 }
 
 /// How a chosen description stands: [`Atlas::judgements`].
@@ -162,6 +172,9 @@ impl ScoreKind {
         }
     }
 }
+
+/// The test split's code.
+const TEST: i64 = 2;
 
 const COLUMNS: &str = "d.id, s.name, d.unit, d.polarity, e.name, e.version, e.model, e.prompt, d.candidate, \
                        d.text, d.short, d.reason, d.chosen";
@@ -256,12 +269,14 @@ fn add_score(db: &Connection, id: DescriptionId, score: &Score) -> Result<(), At
         return Err(AtlasError::invalid("a score", "it is not finite; a failure is no score"));
     }
     exists(db, id)?;
-    let mut insert =
-        db.prepare_cached("INSERT OR REPLACE INTO scores VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
+    let mut insert = db.prepare_cached(
+        "INSERT OR REPLACE INTO scores VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?;
     insert.execute(params![
         id.0,
         score.kind.name(),
         score.split.map_or(-1, |split| i64::from(exemplars::split_code(split))),
+        score.scorer,
         numbers[0],
         numbers[1],
         numbers[2],
@@ -280,23 +295,26 @@ fn exists(db: &Connection, id: DescriptionId) -> Result<(), AtlasError> {
 }
 
 pub(super) fn scores(db: &Connection, id: DescriptionId) -> Result<Vec<Score>, AtlasError> {
-    let mut step = db.prepare(
-        "SELECT kind, split, value, low, high, null_value, n, seed, windows FROM scores
-         WHERE description = ?1 ORDER BY kind, split",
-    )?;
-    let rows = step.query_map([id.0], |row| {
-        Ok(Score {
-            kind: ScoreKind::from_name(&row.get::<_, String>(0)?),
-            split: exemplars::split_from(row.get(1)?),
-            value: row.get(2)?,
-            interval: row.get::<_, Option<f64>>(3)?.zip(row.get(4)?),
-            null: row.get(5)?,
-            n: row.get::<_, Option<i64>>(6)?.map(|n| n as u64),
-            seed: row.get::<_, Option<i64>>(7)?.map(|seed| seed as u64),
-            windows: row.get(8)?,
-        })
-    })?;
+    let sql = format!("SELECT {SCORE} FROM scores WHERE description = ?1 ORDER BY kind, split, scorer");
+    let mut step = db.prepare_cached(&sql)?;
+    let rows = step.query_map([id.0], read_score)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+const SCORE: &str = "kind, split, value, low, high, null_value, n, seed, windows, scorer";
+
+fn read_score(row: &Row<'_>) -> rusqlite::Result<Score> {
+    Ok(Score {
+        kind: ScoreKind::from_name(&row.get::<_, String>(0)?),
+        split: exemplars::split_from(row.get(1)?),
+        value: row.get(2)?,
+        interval: row.get::<_, Option<f64>>(3)?.zip(row.get(4)?),
+        null: row.get(5)?,
+        n: row.get::<_, Option<i64>>(6)?.map(|n| n as u64),
+        seed: row.get::<_, Option<i64>>(7)?.map(|seed| seed as u64),
+        windows: row.get(8)?,
+        scorer: row.get(9)?,
+    })
 }
 
 impl Atlas {
@@ -309,13 +327,20 @@ impl Atlas {
         self.writing(|db| new.iter().map(|one| add(db, one)).collect())
     }
 
-    /// Writes descriptions with their scores and embeddings by `embedder`, all or none, so that a process that is
-    /// killed leaves no description without its judgement.
+    /// Writes descriptions with their scores and embeddings by `embedder`, and scores of `earlier` descriptions that
+    /// they were held against, all or none, so that a process that is killed leaves no description without its
+    /// judgement.
     ///
     /// # Errors
     /// As [`Atlas::add_descriptions`], [`Atlas::add_scores`] and [`Atlas::put_embeddings`].
-    pub fn add_judged(&mut self, embedder: &str, new: &[Judged<'_>]) -> Result<(), AtlasError> {
+    pub fn add_judged(
+        &mut self,
+        embedder: &str,
+        new: &[Judged<'_>],
+        earlier: &[(DescriptionId, Score)],
+    ) -> Result<(), AtlasError> {
         self.writing(|db| {
+            earlier.iter().try_for_each(|(id, score)| add_score(db, *id, score))?;
             new.iter().try_for_each(|one| {
                 let id = add(db, &one.description)?;
                 one.scores.iter().try_for_each(|score| add_score(db, id, score))?;
@@ -325,21 +350,93 @@ impl Atlas {
     }
 
     /// Of each chosen description that was judged on the test split by simulation: its score, its null, and the value
-    /// of its score of the kind `other`. In no particular order.
+    /// of its score of the kind `other`. The description's own simulator goes before a language model. In no particular
+    /// order.
     ///
     /// # Errors
     /// If the file cannot be read.
     pub fn judgements(&self, other: &str) -> Result<Vec<Judgement>, AtlasError> {
         self.reading(|db| {
             let mut step = db.prepare(
-                "SELECT s.value, s.null_value, o.value FROM scores s JOIN descriptions d ON d.id = s.description
+                "SELECT s.value, s.null_value, o.value, min(s.scorer)
+                 FROM scores s JOIN descriptions d ON d.id = s.description
                  LEFT JOIN scores o ON o.description = s.description AND o.kind = ?1
-                 WHERE d.chosen AND s.kind = 'simulation' AND s.split = ?2",
+                 WHERE d.chosen AND s.kind = 'simulation' AND s.split = ?2 GROUP BY s.description",
             )?;
-            let test = i64::from(exemplars::split_code(Split::Test));
-            let rows = step.query_map(params![other, test], |row| {
+            let rows = step.query_map(params![other, TEST], |row| {
                 Ok(Judgement { score: row.get(0)?, null: row.get(1)?, other: row.get(2)? })
             })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Every score on a split by `scorer` (empty: by descriptions' own simulators), with its description's key, chosen or
+    /// not, by key and kind.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn scores_by(&self, scorer: &str, split: Split) -> Result<Vec<(DescriptionId, Score)>, AtlasError> {
+        self.reading(|db| {
+            let sql = format!(
+                "SELECT {SCORE}, description FROM scores WHERE split = ?1 AND scorer = ?2 ORDER BY description, kind"
+            );
+            let mut step = db.prepare(&sql)?;
+            let values = params![i64::from(exemplars::split_code(split)), scorer];
+            let rows = step.query_map(values, |row| Ok((DescriptionId(row.get(10)?), read_score(row)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Who has written, and how much: descriptions, chosen ones, and sides of units without one, by explainer.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn explainers(&self) -> Result<Vec<(Explainer, [u64; 3])>, AtlasError> {
+        self.reading(|db| {
+            let mut step = db.prepare(
+                "SELECT e.name, e.version, e.model, e.prompt, count(d.text), sum(d.chosen), count(d.reason)
+                 FROM descriptions d JOIN explainers e ON e.id = d.explainer GROUP BY e.id
+                 ORDER BY e.name, e.version, e.model, e.prompt",
+            )?;
+            let rows = step.query_map([], |row| {
+                let who = Explainer {
+                    name: row.get(0)?,
+                    version: row.get(1)?,
+                    model: row.get(2)?,
+                    prompt: row.get(3)?,
+                };
+                let count = |at: usize| row.get::<_, i64>(at).map(|n| n as u64);
+                Ok((who, [count(4)?, count(5)?, count(6)?]))
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Who has scored on the test split, by name; the empty name stands for descriptions' own simulators.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn scorers(&self) -> Result<Vec<String>, AtlasError> {
+        self.reading(|db| {
+            let mut step =
+                db.prepare("SELECT DISTINCT scorer FROM scores WHERE split = ?1 ORDER BY scorer")?;
+            let rows = step.query_map([TEST], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Why there is no description, and of how many units and polarities each reason is, the commonest first.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn reasons(&self, explainer: &str) -> Result<Vec<(String, u64)>, AtlasError> {
+        self.reading(|db| {
+            let mut step = db.prepare(
+                "SELECT reason, count(*) AS n FROM descriptions d JOIN explainers e ON e.id = d.explainer
+                 WHERE reason IS NOT NULL AND e.name = ?1 GROUP BY reason ORDER BY n DESC, reason",
+            )?;
+            let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64));
+            let rows = step.query_map([explainer], read)?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
     }

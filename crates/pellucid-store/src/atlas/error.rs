@@ -67,8 +67,8 @@ pub enum AtlasError {
     },
     /// The disk, or the size that the file may have, is used up. Nothing of the last batch is kept.
     #[error(
-        "no space left for the atlas; make room on the disk (or raise the size limit) and run again, \
-         what was written before is kept: {}",
+        "the atlas cannot be written on: no space left on the disk, or the largest size for a file is reached; make \
+         room and run again, what was written before is kept: {}",
         path.display()
     )]
     Full {
@@ -151,11 +151,22 @@ pub enum AtlasError {
     },
 }
 
+/// SQLite's codes for a write, a truncation or a growing of its shared memory that the system refused: only a
+/// disk that says so itself is reported as full.
+const UNWRITTEN: [i32; 3] = [
+    rusqlite::ffi::SQLITE_IOERR_WRITE,
+    rusqlite::ffi::SQLITE_IOERR_TRUNCATE,
+    rusqlite::ffi::SQLITE_IOERR_SHMSIZE,
+];
+
 impl From<rusqlite::Error> for AtlasError {
     /// Without a path; `AtlasError::at` fills it in.
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode as Code;
         let path = PathBuf::new();
+        if error.sqlite_error().is_some_and(|e| UNWRITTEN.contains(&e.extended_code)) {
+            return AtlasError::Full { path };
+        }
         match error.sqlite_error_code() {
             Some(Code::DiskFull) => AtlasError::Full { path },
             Some(Code::DatabaseBusy | Code::DatabaseLocked) => AtlasError::Busy { path },

@@ -45,7 +45,7 @@ pub struct Query {
     pub polarity: Option<Polarity>,
     /// A kind of score, and the least it may be.
     pub score: Option<(ScoreKind, f64)>,
-    /// How often the unit is on the described side of zero, as a share of tokens.
+    /// On which share of tokens the unit is active on the described side of zero (beyond half of its typical strength).
     pub density: Option<RangeInclusive<f64>>,
     /// Chosen descriptions only.
     pub chosen: bool,
@@ -76,7 +76,7 @@ pub struct Hit {
     pub cosine: Option<f32>,
     /// Its score of the asked kind; where none was asked for, of simulation. Test split before the others.
     pub score: Option<f64>,
-    /// How often the unit is on this side of zero.
+    /// On which share of tokens the unit is active on this side of zero.
     pub density: f64,
 }
 
@@ -138,9 +138,10 @@ impl Filter {
 
 /// The density of the described side.
 const DENSITY: &str = "CASE d.polarity WHEN 1 THEN u.positive_density ELSE u.negative_density END";
-/// The score of a kind, on test if there is one, else on validation, else on any split. One value: the kind.
+/// The score of a kind, on test if there is one, else on validation, else on any split; by the description's own
+/// simulator before a language model. One value: the kind.
 const SCORE: &str = "(SELECT c.value FROM scores c WHERE c.description = d.id AND c.kind = ? \
-                     ORDER BY c.split DESC LIMIT 1)";
+                     ORDER BY c.split DESC, c.scorer LIMIT 1)";
 
 fn filter(db: &Connection, query: &Query) -> Result<Filter, AtlasError> {
     let mut filter = Filter { sql: "d.text IS NOT NULL".to_owned(), values: Vec::new() };

@@ -215,7 +215,7 @@ fn feature(
     unit: &UnitHarvest,
 ) -> Map<String, Value> {
     let statistics = unit.statistics;
-    let sketch = &unit.sketches[usize::from(polarity == Polarity::Negative)];
+    let sketch = unit.sketch(polarity);
     let active: u64 = sketch.bins.iter().map(|bin| u64::from(bin.1)).sum();
     let middle = |bin| {
         let (low, high) = (options.bin)(bin);
@@ -231,6 +231,7 @@ fn feature(
         ("polarity", json!(polarity.to_string())),
         ("maxActApprox", json!(largest)),
         ("frac_nonzero", json!(active as f64 / statistics.count.max(1) as f64)),
+        ("firing_density", json!(unit.firing_density(polarity))),
         ("freq_hist_data_bar_values", json!(values)),
         ("freq_hist_data_bar_heights", json!(heights)),
     ];
@@ -292,8 +293,7 @@ fn score(value: &Value) -> Option<Score> {
     let number = value.get("value").or_else(|| value.get("score"))?.as_f64()?;
     let kind = ["explanationScoreTypeName", "type", "kind"].iter().find_map(|name| value.get(name)?.as_str());
     let kind = ScoreKind::Other(format!("neuronpedia:{}", kind.unwrap_or("score")));
-    let (interval, null, split, n, seed, windows) = (None, None, None, None, None, None);
-    Some(Score { kind, value: number, interval, null, split, n, seed, windows })
+    Some(Score::plain(kind, number))
 }
 
 /// What stands in a field, in a few characters.

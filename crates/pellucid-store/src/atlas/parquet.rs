@@ -79,7 +79,8 @@ fn put<T: DataType>(
 
 impl Atlas {
     /// Writes the units' statistics: `site`, `layer`, `index`, `count`, `mean`, `variance`, `max`, `min` and
-    /// the densities of both sides. Gives the number of rows.
+    /// the firing densities of both sides (the share of tokens beyond half of the typical strength). Gives the number
+    /// of rows.
     ///
     /// # Errors
     /// If the file cannot be read or `to` cannot be written.

@@ -7,7 +7,7 @@
 //! A unit's key is computed: `site << 32 | index`. A site's units are thus one range of keys, and a description
 //! names its unit by one integer.
 
-use super::AtlasError;
+use super::{AtlasError, units};
 use rusqlite::Connection;
 use std::path::Path;
 
@@ -15,7 +15,31 @@ use std::path::Path;
 pub(super) const APPLICATION: i64 = 0x5065_6c6c;
 
 /// What takes a file from each schema to the next.
-pub(super) const MIGRATIONS: &[&str] = &[FIRST];
+const MIGRATIONS: &[Migration] = &[
+    Migration { sql: FIRST, then: |_| Ok(()) },
+    // Densities had been the shares of tokens on a side of zero, about one half for every gated neuron.
+    Migration { sql: SECOND, then: units::count_firing },
+];
+
+/// A step from one schema to the next.
+struct Migration {
+    sql: &'static str,
+    /// What needs more than SQL.
+    then: fn(&Connection) -> Result<(), AtlasError>,
+}
+
+/// A score says who simulated: one description may be judged by itself and by several language models.
+const SECOND: &str = "
+ALTER TABLE scores RENAME TO scores_1;
+CREATE TABLE scores (
+    description INTEGER NOT NULL REFERENCES descriptions (id), kind TEXT NOT NULL,
+    split INTEGER NOT NULL CHECK (split BETWEEN -1 AND 2), scorer TEXT NOT NULL,
+    value REAL NOT NULL, low REAL, high REAL, null_value REAL, n INTEGER, seed INTEGER, windows BLOB,
+    PRIMARY KEY (description, kind, split, scorer)
+) WITHOUT ROWID;
+INSERT INTO scores SELECT description, kind, split, '', value, low, high, null_value, n, seed, windows FROM scores_1;
+DROP TABLE scores_1;
+";
 
 const FIRST: &str = "
 CREATE TABLE provenance (
@@ -126,10 +150,66 @@ pub(super) fn migrate(db: &mut Connection, version: i64, file: &Path) -> Result<
     for (at, migration) in MIGRATIONS.iter().enumerate().skip(done) {
         let step = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate);
         let step = step.map_err(|error| AtlasError::from(error).at(file))?;
-        step.execute_batch(migration)?;
+        step.execute_batch(migration.sql)?;
+        (migration.then)(&step)?;
         step.pragma_update(None, "application_id", APPLICATION)?;
         step.pragma_update(None, "user_version", at as i64 + 1)?;
         step.commit()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::Sketch;
+    use crate::atlas::{Atlas, Query, Score, ScoreKind, blob};
+    use crate::collect::bins;
+    use pellucid_core::{Polarity, Split};
+    use rusqlite::params;
+
+    /// An atlas as the first schema had it: one unit, one description, one score.
+    fn first_schema(path: &Path) {
+        let db = Connection::open(path).unwrap();
+        db.execute_batch(FIRST).unwrap();
+        db.pragma_update(None, "application_id", APPLICATION).unwrap();
+        db.pragma_update(None, "user_version", 1).unwrap();
+        db.execute_batch(
+            "INSERT INTO provenance VALUES (1, 'hash', 'tiny', 't', 'c', 0, '0', '{}', 1);
+             INSERT INTO sites VALUES (1, 'mlp_act.0', 1);
+             INSERT INTO units VALUES (4294967296, 1000, 0, 1, 4, -1, 0.51, 0.4);
+             INSERT INTO exemplars VALUES (4294967296, X'');
+             INSERT INTO explainers VALUES (1, 'patterns', '1', '', '');
+             INSERT INTO descriptions VALUES (7, 4294967296, 1, 1, 0, 'months', NULL, NULL, 1);
+             INSERT INTO scores VALUES (7, 'simulation', 2, 0.5, 0.4, 0.6, 0.1, 12, 3, NULL);",
+        )
+        .unwrap();
+        let strong = Sketch { bins: vec![(bins::bin(0.01), 500), (bins::bin(4.0), 10)] };
+        let weak = Sketch { bins: vec![(bins::bin(1.0), 400)] };
+        let blobs = [strong, weak].map(|s| blob::sketch_to(&s).unwrap());
+        db.execute("INSERT INTO sketches VALUES (4294967296, ?1, ?2)", params![blobs[0], blobs[1]]).unwrap();
+    }
+
+    #[test]
+    fn an_atlas_of_the_first_schema_comes_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.atlas");
+        first_schema(&path);
+        assert!(matches!(Atlas::open_read(&path), Err(AtlasError::Older { found: 1, .. })));
+        drop(Atlas::open_write(&path).unwrap());
+        let atlas = Atlas::open_read(&path).unwrap();
+        let hit = atlas.find(&Query::all(5)).unwrap().pop().unwrap();
+        assert_eq!((hit.polarity, hit.score), (Polarity::Positive, Some(0.5)));
+        assert!((hit.density - 0.01).abs() < 1e-9, "density {} was counted anew", hit.density);
+        let score = Score {
+            split: Some(Split::Test),
+            interval: Some((0.4, 0.6)),
+            null: Some(0.1),
+            n: Some(12),
+            seed: Some(3),
+            ..Score::plain(ScoreKind::Simulation, 0.5)
+        };
+        assert_eq!(atlas.scores(hit.id).unwrap(), [score]);
+    }
 }

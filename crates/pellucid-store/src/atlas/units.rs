@@ -63,10 +63,18 @@ pub(super) fn polarity_from(code: i64) -> Polarity {
     if code < 0 { Polarity::Negative } else { Polarity::Positive }
 }
 
-/// The share of counted tokens on one side of zero.
-fn density(sketch: &Sketch, count: u64) -> f64 {
-    let active: u64 = sketch.bins.iter().map(|&(_, times)| u64::from(times)).sum();
-    if count == 0 { 0.0 } else { active as f64 / count as f64 }
+/// Counts every unit's firing densities anew from its sketches.
+pub(super) fn count_firing(db: &Connection) -> Result<(), AtlasError> {
+    let mut all = db.prepare("SELECT id, count FROM units")?;
+    let all = all.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)? as u64)))?;
+    let all = all.collect::<Result<Vec<_>, _>>()?;
+    let mut step =
+        db.prepare("UPDATE units SET positive_density = ?2, negative_density = ?3 WHERE id = ?1")?;
+    for (id, count) in all {
+        let [positive, negative] = sketches(db, id, &format!("unit {id}"))?;
+        step.execute(params![id, positive.firing_density(count), negative.firing_density(count)])?;
+    }
+    Ok(())
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -142,9 +150,8 @@ fn encode(
     let numbered = numbered.collect::<Result<Vec<_>, _>>()?;
     let wrong = |fault| AtlasError::invalid(name(), fault);
     let [positive, negative] = &unit.sketches;
-    let count = unit.statistics.count;
     Ok(Row {
-        densities: [density(positive, count), density(negative, count)],
+        densities: [Polarity::Positive, Polarity::Negative].map(|side| unit.firing_density(side)),
         sketches: [blob::sketch_to(positive).map_err(wrong)?, blob::sketch_to(negative).map_err(wrong)?],
         exemplars: exemplars::to(&numbered, precision).map_err(wrong)?,
     })

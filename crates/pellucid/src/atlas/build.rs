@@ -12,7 +12,7 @@ use indicatif::HumanBytes;
 use pellucid::core::{Point, Seed, Site};
 use pellucid::interp::{Swept, sweep, sweep_sites};
 use pellucid::model::load::available_memory;
-use pellucid::store::atlas::{Atlas, Precision, Provenance};
+use pellucid::store::atlas::{Atlas, AtlasError, Precision, Provenance};
 use pellucid::store::collect::Keep;
 use pellucid::store::corpus::{Corpus, Cut, Options, Recipe, Slice, Source};
 use pellucid::store::{Sweep, Window};
@@ -55,6 +55,8 @@ pub(crate) struct Built {
     pub(crate) tokens_per_second: f64,
     /// Time in collectors by time in the model alone.
     pub(crate) overhead: f64,
+    /// Threads that computed.
+    pub(crate) threads: usize,
     /// Whether the atlas stood there already.
     pub(crate) found: bool,
 }
@@ -109,6 +111,7 @@ pub(crate) fn build(loaded: &Loaded, plan: &Plan) -> Result<Built> {
         sweep_seconds: report.seconds,
         tokens_per_second: report.tokens_per_second,
         overhead: report.overhead,
+        threads: rayon::current_num_threads(),
         found: false,
     };
     if plan.slice == Slice::ALL {
@@ -181,6 +184,7 @@ fn already(loaded: &Loaded, path: &Path, provenance: &Provenance) -> Result<Buil
         sweep_seconds: 0.0,
         tokens_per_second: 0.0,
         overhead: 0.0,
+        threads: rayon::current_num_threads(),
         found: true,
     })
 }
@@ -279,6 +283,9 @@ struct Ran {
     overhead: f64,
 }
 
+/// What to do where the state cannot be written.
+const UNSAVED: &str = "the sweep could not be saved; make room and run the same command again: it goes on from what was saved before";
+
 fn run(loaded: &Loaded, plan: &Plan, windows: &[Window], state: &mut Sweep, path: &Path) -> Result<Ran> {
     let (before, begun) = (state.windows().len(), Instant::now());
     let shown = bar("sweep: windows", windows.len());
@@ -303,10 +310,10 @@ fn run(loaded: &Loaded, plan: &Plan, windows: &[Window], state: &mut Sweep, path
     })?;
     shown.finish_and_clear();
     if let Some(error) = failed {
-        return Err(error.into());
+        return Err(error).context(UNSAVED);
     }
     // complete: the atlas is written from here, however often that is begun
-    state.save(path)?;
+    state.save(path).context(UNSAVED)?;
     let seconds = begun.elapsed().as_secs_f64();
     let tokens: usize = windows[before..].iter().map(|w| w.tokens.len()).sum();
     let (collecting, spent) =
@@ -320,7 +327,11 @@ fn run(loaded: &Loaded, plan: &Plan, windows: &[Window], state: &mut Sweep, path
 
 /// Writes everything; begun again after a kill it writes the same rows.
 fn write(loaded: &Loaded, path: &Path, provenance: &Provenance, sweep: Sweep) -> Result<()> {
-    let mut atlas = if path.exists() { Atlas::open_write(path)? } else { Atlas::create(path, provenance)? };
+    let mut atlas = match Atlas::create(path, provenance) {
+        // begun before; a file in which nothing stood yet was taken over
+        Err(AtlasError::Exists { .. }) => Atlas::open_write(path)?,
+        created => created?,
+    };
     check_model(&atlas, loaded)?;
     let texts = vocabulary(loaded)?;
     atlas.put_tokens((0u32..).zip(texts.iter().map(|t| t.as_bytes())))?;

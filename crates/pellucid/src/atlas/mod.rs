@@ -1,14 +1,18 @@
 //! Building, describing and reading an atlas: the program's side of it.
 
 pub(crate) mod build;
+pub(crate) mod contest;
 pub(crate) mod describe;
 pub(crate) mod find;
-mod texts;
+pub(crate) mod score;
+pub(crate) mod service;
+pub(crate) mod sides;
+pub(crate) mod texts;
 
 use crate::models::{Loaded, Shown};
 use anyhow::{Context, Result, bail};
 use pellucid::model::embed::Encoder;
-use pellucid::scope::{Meaning, Shelf};
+use pellucid::scope::{Meaning, Shelf, open_current};
 use pellucid::store::atlas::Atlas;
 use std::path::Path;
 
@@ -25,7 +29,7 @@ pub(crate) fn open(loaded: &Loaded, path: Option<&Path>) -> Result<Atlas> {
             loaded.name
         );
     }
-    let atlas = Atlas::open_read(&path)?;
+    let atlas = open_current(&path)?;
     check_model(&atlas, loaded)?;
     Ok(atlas)
 }

@@ -33,6 +33,6 @@ impl Tokenize for Texts<'_> {
 }
 
 /// The display text of every token of the vocabulary.
-pub(super) fn vocabulary(loaded: &Loaded) -> Result<Vec<Arc<str>>> {
+pub(crate) fn vocabulary(loaded: &Loaded) -> Result<Vec<Arc<str>>> {
     Ok(loaded.vocabulary().to_vec())
 }

@@ -1,7 +1,7 @@
 //! `pellucid docs`: pages of measurements, as markdown on stdout. `cargo xtask docs` puts them into `docs/`.
 
-use super::{check, docs_attribution, docs_parity, docs_points};
-use crate::models::{Dtype, load};
+use super::{check, docs_atlas, docs_attribution, docs_blind, docs_parity, docs_points};
+use crate::models::{Dtype, ModelArgs, load};
 use crate::show::{Out, bar};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -21,6 +21,36 @@ pub(crate) struct Arguments {
     /// Leave the tiny models out.
     #[arg(long)]
     real_only: bool,
+    #[command(flatten)]
+    atlas: AtlasArgs,
+}
+
+/// What the pages about an atlas are made of.
+#[derive(Args)]
+pub(crate) struct AtlasArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// The atlas, if it is not the one in the cache under the model's hash.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) atlas: Option<PathBuf>,
+    /// Reports of builds (`atlas build --json`, or the .built.json beside an atlas).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) built: Vec<PathBuf>,
+    /// The result of the blind check.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) blind: Option<PathBuf>,
+    /// Where the blind check's files are.
+    #[arg(long, default_value = "docs/atlas", value_name = "FOLDER")]
+    pub(crate) out: PathBuf,
+    /// A reader's answers: lines of an item's number and a, b or unsure.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) answers: Option<PathBuf>,
+    /// Items of the blind check.
+    #[arg(long, default_value_t = 60, value_name = "N")]
+    pub(crate) items: usize,
+    /// Decides which.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -29,6 +59,9 @@ enum Page {
     Attribution,
     Check,
     Points,
+    Atlas,
+    Blind,
+    BlindResult,
     /// The OpenAPI document of the page's API, as JSON.
     Openapi,
 }
@@ -39,6 +72,9 @@ impl Arguments {
             Page::Parity => docs_parity::run(&self.fixtures, self.real_only, out),
             Page::Attribution => docs_attribution::run(out),
             Page::Points => docs_points::run(out),
+            Page::Atlas => docs_atlas::run(&self.atlas, out),
+            Page::Blind => docs_blind::make(&self.atlas, out),
+            Page::BlindResult => docs_blind::result(&self.atlas, out),
             Page::Openapi => out.raw(&serde_json::to_string_pretty(&pellucid::server::openapi())?),
             Page::Check => checks(&self.fixtures, self.real_only, out),
         }

@@ -6,7 +6,9 @@ mod check;
 mod corpus;
 mod demo;
 mod docs;
+mod docs_atlas;
 mod docs_attribution;
+mod docs_blind;
 mod docs_parity;
 mod docs_points;
 mod fetch;
@@ -56,7 +58,7 @@ pub(crate) enum Command {
     Demo(demo::Arguments),
     /// Write a page of measurements as markdown.
     #[command(hide = true)]
-    Docs(docs::Arguments),
+    Docs(Box<docs::Arguments>),
 }
 
 impl Command {
