@@ -28,7 +28,7 @@ cargo xtask COMMAND
   ui [check | types]
                     build the page into ui/dist; check it; write its types from the server's OpenAPI document
   corpus            assemble the default corpus in the cache (needs pip and npm)
-  test              everything that must hold: format, lints, docs, tests
+  test [live]       everything that must hold: format, lints, docs, tests, the page in a browser (live: that alone)
   fixtures [NAME…]  write the tiny reference models again, and the references of the real ones (needs Python)
   docs parity | attribution | check | points | demo
                     run it and write docs/NAME.md (the demo: docs/demo.svg)

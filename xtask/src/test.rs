@@ -16,8 +16,12 @@ use crate::ui;
 const MODELS: [&str; 3] = ["smollm2", "gemma3-270m", "minilm"];
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    if !arguments.is_empty() {
-        bail!("`test` takes no arguments (to run some of the tests: `cargo nextest run -p CRATE NAME`)");
+    match arguments {
+        [] => {}
+        [one] if one == "live" => return live::all(),
+        _ => bail!(
+            "`test` takes nothing, or `live` for the browser and the clients alone (others: `cargo nextest run`)"
+        ),
     }
     let start = Instant::now();
     component("fmt", "rustfmt")?;

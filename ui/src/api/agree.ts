@@ -1,0 +1,40 @@
+// Holds the page's types to the server's: what the server says must fit what the page reads, and what the page asks must
+// fit what the server takes. Nothing here is run; a disagreement fails the type check.
+
+import type { components } from "./schema";
+import type * as Page from "./types";
+
+type Server = components["schemas"];
+/** Compiles only where the second fits the first. */
+type Fits<Wanted, _Found extends Wanted> = true;
+
+export type Replies = [
+  Fits<Page.Status, Server["Status"]>,
+  Fits<Page.ScoreReply, Server["ScoreReply"]>,
+  Fits<Page.ExplainReply, Server["ExplainReply"]>,
+  Fits<Page.AblateReply, Server["AblateReply"]>,
+  Fits<Page.ActivationsReply, Server["ActivationsReply"]>,
+  Fits<Page.CompareReply, Server["CompareReply"]>,
+  Fits<Page.SteerReply, Server["SteerReply"]>,
+  Fits<Page.Found, Server["Found"]>,
+  Fits<Page.LensReply, Server["LensGrid"]>,
+  Fits<Page.UnitReply, Server["UnitReply"]>,
+  Fits<Page.Story, Server["Story"]>,
+  Fits<Page.GateReply, Server["GateReply"]>,
+  Fits<Page.RunFile, Server["RunFile"]>,
+  Fits<Page.Job, Server["Job"]>,
+];
+
+export type Requests = [
+  Fits<Server["TextSpec"], Page.TextSpec>,
+  Fits<Server["GenerateRequest"], Page.GenerateRequest>,
+  Fits<Server["ScoreRequest"], Page.ScoreRequest>,
+  Fits<Server["ExplainRequest"], Page.ExplainRequest>,
+  Fits<Server["AblateRequest"], Page.AblateRequest>,
+  Fits<Server["ActivationsRequest"], Page.ActivationsRequest>,
+  Fits<Server["CompareRequest"], Page.CompareRequest>,
+  Fits<Server["SteerRequest"], Page.SteerRequest>,
+  Fits<Server["Finding"], Page.FindRequest>,
+  Fits<Server["LensRequest"], Page.LensRequest>,
+  Fits<Server["RunFile"], Page.RunFile>,
+];

@@ -1,0 +1,29 @@
+// Addresses after the hash, so that a server of plain files suffices.
+export type Route =
+  | { view: "workbench" } | { view: "lens" } | { view: "stories" }
+  | { view: "unit"; unit: string } | { view: "run"; id: string };
+
+export function readRoute(hash: string): Route {
+  const raw = hash.replace(/^#\/?/, "").split("?")[0] ?? "";
+  const slash = raw.indexOf("/");
+  const head = slash < 0 ? raw : raw.slice(0, slash);
+  let rest = slash < 0 ? "" : raw.slice(slash + 1);
+  try {
+    rest = decodeURIComponent(rest);
+  } catch {
+    // A stray % in a typed address: take it as it stands.
+  }
+  if (head === "unit" && rest) return { view: "unit", unit: rest };
+  if (head === "run" && rest) return { view: "run", id: rest };
+  if (head === "lens") return { view: "lens" };
+  if (head === "stories") return { view: "stories" };
+  return { view: "workbench" };
+}
+
+export function unitAddress(unit: string): string {
+  return `#/unit/${unit}`;
+}
+
+export function runAddress(id: string): string {
+  return `#/run/${encodeURIComponent(id)}`;
+}
