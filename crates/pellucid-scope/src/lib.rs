@@ -4,7 +4,7 @@
 //! [`Loaded`] is a model with its name, [`Text`] a text made ready to run on it, [`Shelf`] the atlas file with what is
 //! kept of it in memory. Each question is one module and one function: [`explain`] (why this word, in clusters),
 //! [`ablate`] (do it and look), [`activations`], [`compare`] (a text read plain and edited), [`steer`] (plain words to
-//! edits), [`lens`], [`find`], [`unit`]. Answers are plain data with names that are part of the wire's schema
+//! edits), [`lens`], [`find`], [`unit()`]. Answers are plain data with names that are part of the wire's schema
 //! (`docs/json.md` and the server's OpenAPI document).
 
 mod ablate;

@@ -1,8 +1,8 @@
 //! The server: the live page, its API, and OpenAI-compatible endpoints, over one model that all runs share.
 //!
-//! Handlers are thin: they read a request, wait for their turn ([`queue`]), and call `pellucid-scope` on a thread of
+//! Handlers are thin: they read a request, wait for their turn (`queue`), and call `pellucid-scope` on a thread of
 //! their own. What is said on the wire is in `api/` and in the types of `pellucid-scope`; `/api/openapi.json` lists it.
-//! Requests are untrusted: [`guard`] checks where they come from, and every limit is in [`Limits`].
+//! Requests are untrusted: `guard` checks where they come from, and every limit is in [`Limits`].
 
 mod api;
 mod app;
