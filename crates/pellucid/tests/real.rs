@@ -107,8 +107,11 @@ fn a_model_in_this_process_describes_and_judges() {
         &[&["atlas", "describe", "--explainer", "llm", "--candidates", "1"], &llm[..], &of[..]].concat(),
     );
     let done = &described["llm"];
-    assert_eq!(done["sides"], 1, "{described}");
-    assert!(done["spent"]["answered"].as_u64().unwrap() > 10, "{described}");
+    // what so small a model writes may be unusable; that it was asked, and that nothing failed, must hold
+    assert_eq!((&done["sides"], &done["failed"]), (&1.into(), &0.into()), "{described}");
+    assert!(done["spent"]["answered"].as_u64().unwrap() >= 1, "{described}");
+    let all = ["found", "kept", "without"].map(|n| done[n].as_u64().unwrap()).iter().sum::<u64>();
+    assert!(all >= 1, "{described}");
     let scored = json(&[&["atlas", "score", "--by", "detect,fuzz"], &llm[..], &of[..]].concat());
     let counted = ["scores", "unjudged"].map(|n| scored[n].as_u64().unwrap()).iter().sum::<u64>();
     assert_eq!(counted + 2 * scored["undescribed"].as_u64().unwrap(), 2, "{scored}");

@@ -34,6 +34,8 @@ export const voteDescription = (body: { id: number; voter: string; up: boolean }
   postJson<{ up: number; down: number }>("unit/vote", body);
 export const stories = (signal?: Signal) => getJson<Story[]>("stories", signal);
 export const gate = (id: string, signal?: Signal) => postJson<GateReply>("stories/gate", { id }, signal);
+export const askGuide = (body: { question: string; state: string }) =>
+  postJson<{ answer: string; by: string }>("guide", body);
 export const saveRun = (run: RunFile) => postJson<{ id: string }>("runs", { run });
 export const loadRun = (id: string, signal?: Signal) => getJson<RunFile>(`runs/${encodeURIComponent(id)}`, signal);
 export const replayRun = (run: RunFile, signal?: Signal) => postJson<Replayed>("runs/replay", { run }, signal);

@@ -6,6 +6,7 @@ import { quoted } from "../logic/tokens";
 import { guideAction } from "../state/guiding";
 import { finished, page, useCurrent, usePage } from "../state/page";
 import { useClusters, useStatus } from "../state/queries";
+import { GuideQuestion } from "./GuideQuestion";
 import { StorySteps } from "./StorySteps";
 
 /** What to do next, and the story that is being told. */
@@ -25,6 +26,14 @@ export function GuidePanel() {
     explaining: explained.isFetching, clusters: explained.data?.clusters.length ?? 0, checked: checked !== null, held: checked?.holds ?? null,
     steeringOn: on, steeringOff: specs.length - on, steered: finished(steered), viewing: name, shared: shared !== null && shared.of === turn?.id,
   });
+  const shows = [
+    `Next step suggested: ${advice.title}. ${advice.text}`,
+    plain && `The plain answer: ${plain.text}`,
+    steered && `The steered answer: ${steered.text}`,
+    target && `Explained word: ${quoted(target.token.text)}`,
+    ...(explained.data?.clusters.slice(0, 12).map((c) => `Cluster "${c.label}": ${c.members.length} units, effect ${c.effect.toFixed(2)}`) ?? []),
+    ...specs.map((listed) => `Steering "${listed.spec.name}": ${listed.on ? "on" : "off"}`),
+  ].filter(Boolean).join("\n");
   return (
     <Panel name="guide" title="Guide" testid="guide">
       <div className="guide-scroll">
@@ -38,6 +47,7 @@ export function GuidePanel() {
             ))}
           </div>
         </div>
+        {status?.llm && <GuideQuestion shows={shows} />}
         {story ? <StorySteps story={story} onClose={() => page.set({ story: null })} /> : (
           <div className="guide-stories">
             <p className="overline">Stories</p>
