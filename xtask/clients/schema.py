@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 
 url = sys.argv[1]
 command = [
@@ -16,4 +17,6 @@ command = [
     "--workers", "2",
     "--no-color",
 ]
-sys.exit(subprocess.run(command).returncode)
+# it keeps its notes where it runs
+with tempfile.TemporaryDirectory() as folder:
+    sys.exit(subprocess.run(command, cwd=folder).returncode)
