@@ -74,6 +74,15 @@ impl App {
         self.begin_build(tokens).map(|_| ()).map_err(|e| e.message().to_owned())
     }
 
+    /// Waits until jobs that were asked to stop have done so, `most` long.
+    pub fn wait_for_jobs(&self, most: std::time::Duration) {
+        let begun = std::time::Instant::now();
+        let running = || self.jobs.entries().values().any(|e| e.progress.borrow().state == Phase::Running);
+        while running() && begun.elapsed() < most {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+
     fn begin_build(&self, tokens: &[u64]) -> ApiResult<Job> {
         let build = self.jobs.build.clone();
         let build =

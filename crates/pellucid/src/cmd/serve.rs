@@ -104,6 +104,8 @@ impl Arguments {
             let address = format!("http://{}/", serving.address);
             let _ = out.line(format!("{BOLD}{address}{BOLD:#}  {DIM}(ctrl-c stops it){DIM:#}"));
         })?;
+        // a build tells how far it is every second, and is stopped then
+        app.wait_for_jobs(Duration::from_secs(5));
         Ok(())
     }
 
