@@ -46,5 +46,5 @@ pub use unit::{
     Bin, Exemplar, ExemplarToken, Judged, KindScore, Showing, Side, Statistics, TestReply, UnitReply, test,
     unit,
 };
-pub use wire::{Explained, Explaining as Aim, Message, Placed, ReadToken, Scored, Token, read};
+pub use wire::{Explained, Explaining as Aim, Message, Placed, ReadToken, Scored, Token, read, tap};
 pub use words::{INTERESTING, SINGLE_TOKEN, Words};

@@ -207,7 +207,7 @@ fn tap_at(tap: &dyn Tap, point: pellucid_core::Point) -> bool {
 }
 
 /// A fresh tap for one run: the edits, or nobody.
-pub(crate) fn tap(apply: Option<&Apply>) -> Box<dyn Tap> {
+pub fn tap(apply: Option<&Apply>) -> Box<dyn Tap> {
     match apply {
         Some(apply) => Box::new(apply.clone()),
         None => Box::new(()),

@@ -91,10 +91,6 @@ impl Listing {
         Ref::from_schema_name(T::name()).into()
     }
 
-    fn list_of<T: ToSchema>(&mut self) -> RefOr<Schema> {
-        self.kept::<T>()
-    }
-
     fn add(&mut self, path: &'static str, method: HttpMethod, about: &str, operation: OperationBuilder) {
         let failure = self.kept::<Failure>();
         self.kept::<Reason>();
@@ -128,7 +124,7 @@ impl Listing {
     }
 
     fn get<T: ToSchema>(&mut self, path: &'static str, about: &str) {
-        let schema = self.list_of::<T>();
+        let schema = self.kept::<T>();
         self.add(path, HttpMethod::Get, about, OperationBuilder::new().responses(Self::answer(schema)));
     }
 
@@ -145,7 +141,7 @@ impl Listing {
 
     fn post<T: ToSchema, R: ToSchema>(&mut self, path: &'static str, about: &str) {
         let body = self.body::<T>().build();
-        let schema = self.list_of::<R>();
+        let schema = self.kept::<R>();
         let operation = OperationBuilder::new().request_body(Some(body)).responses(Self::answer(schema));
         self.add(path, HttpMethod::Post, about, operation);
     }

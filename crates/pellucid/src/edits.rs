@@ -5,7 +5,8 @@ use crate::models::{Loaded, in_file, read};
 use crate::show::tame;
 use anyhow::{Context, Result};
 use pellucid::core::{Edit, Positions};
-use pellucid::model::{Apply, Row, Tap};
+use pellucid::model::{Apply, Row};
+pub(crate) use pellucid::scope::tap;
 use pellucid::scope::{Change, Concept, Steering, What, steer};
 use std::path::Path;
 
@@ -51,14 +52,6 @@ pub(crate) fn ready(loaded: &Loaded, row: &Row, edits: &[Edit]) -> Result<Apply>
     let apply = Apply::new(&loaded.model, edits)?;
     apply.check_prompt(row)?;
     Ok(apply)
-}
-
-/// A fresh tap for one run: the edits, or nobody.
-pub(crate) fn tap(apply: Option<&Apply>) -> Box<dyn Tap> {
-    match apply {
-        Some(apply) => Box::new(apply.clone()),
-        None => Box::new(()),
-    }
 }
 
 /// Writes the edits as they were applied, so that anybody can apply them again.

@@ -5,7 +5,7 @@ use crate::text::Text;
 use anyhow::Result;
 use clap::Args;
 use pellucid::interp::Metric;
-use pellucid::model::{Batch, Logits, Plan, sample};
+use pellucid::scope::Aim;
 
 /// Which token, where, and instead of what.
 #[derive(Args)]
@@ -26,21 +26,8 @@ impl TargetArgs {
     pub(crate) fn metric(&self, loaded: &Loaded, text: &mut Text) -> Result<Metric> {
         let tokenizer = loaded.model.tokenizer();
         let position = text.position(self.position)?;
-        let target = match &self.target {
-            Some(target) => tokenizer.single_token(target)?,
-            None => likeliest(loaded, text, position)?,
-        };
-        let foil = self.foil.as_ref().map(|f| tokenizer.single_token(f)).transpose()?;
-        text.cut(position + 1);
-        Ok(Metric { position, target, foil })
+        let one = |text: &Option<String>| text.as_ref().map(|t| tokenizer.single_token(t)).transpose();
+        let aim = Aim { position, target: one(&self.target)?, foil: one(&self.foil)? };
+        Ok(aim.metric(loaded, text, None)?)
     }
-}
-
-/// The token that the model is likeliest to say after a position.
-fn likeliest(loaded: &Loaded, text: &Text, position: usize) -> Result<u32> {
-    let plan = Plan { logits: Logits::At(vec![position]), start: None, stop_after: None };
-    let output = loaded.model.run(&Batch::one(text.row.clone()), &plan, None, &mut ())?;
-    let logits = output.logits.map(|l| l.flatten_all().and_then(|l| l.to_vec1::<f32>())).transpose();
-    let logits = logits.map_err(pellucid::model::Error::from)?.unwrap_or_default();
-    Ok(sample::top_k(&logits, 1).first().map_or(0, |t| t.0 as u32))
 }

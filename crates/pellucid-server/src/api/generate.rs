@@ -7,7 +7,7 @@ use crate::work::{Asker, Body};
 use axum::extract::State;
 use axum::response::Response;
 use pellucid_core::Edit;
-use pellucid_model::{Ended, Generating, Generation, Step, Tap, sample};
+use pellucid_model::{Ended, Generating, Generation, Step, sample};
 use pellucid_scope::EditShape;
 use pellucid_scope::{Placed, Scored, Text, TextSpec};
 use serde::{Deserialize, Serialize};
@@ -173,10 +173,7 @@ pub(crate) fn generated(
         }
         ControlFlow::Continue(())
     };
-    let mut tap: Box<dyn Tap> = match apply {
-        Some(apply) => Box::new(apply),
-        None => Box::new(()),
-    };
+    let mut tap = pellucid_scope::tap(apply.as_ref());
     let generation = app.loaded.model.generate(&text.row, how, &mut *tap, &mut step)?;
     app.counts.runs.fetch_add(1, Ordering::Relaxed);
     app.counts.run_micros.fetch_add(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
