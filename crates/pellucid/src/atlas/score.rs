@@ -1,4 +1,5 @@
-//! `pellucid atlas score`: a language model judges chosen descriptions on text that their authors never saw.
+//! `pellucid atlas score`: a language model judges descriptions on text that their authors never saw: the chosen ones, or
+//! the best of one explainer, chosen or not.
 
 use super::check_model;
 use super::contest::{other, reported};
@@ -91,8 +92,17 @@ struct Task<'a> {
     evidence: &'a Evidence,
 }
 
-/// A side's chosen description and what is left to judge of it.
-struct Chosen {
+/// Whose words are judged, and how.
+pub(crate) struct Judging<'a> {
+    pub(crate) sides: &'a [Side],
+    pub(crate) by: &'a [ByName],
+    /// An explainer by name; without one, the chosen words, whoever wrote them.
+    pub(crate) of: Option<&'a str>,
+    pub(crate) seed: u64,
+}
+
+/// A side's description and what is left to judge of it.
+struct Subject {
     id: DescriptionId,
     text: String,
     other: Option<String>,
@@ -104,11 +114,10 @@ pub(crate) fn score_all(
     loaded: &Loaded,
     service: &Service,
     path: &Path,
-    sides: &[Side],
-    by: &[ByName],
-    seed: u64,
+    asked: &Judging<'_>,
 ) -> Result<ScoredReport> {
     let begun = std::time::Instant::now();
+    let &Judging { sides, by, seed, .. } = asked;
     let mut atlas = Atlas::open_write(path)?;
     check_model(&atlas, loaded)?;
     let meter = service.meter();
@@ -117,12 +126,12 @@ pub(crate) fn score_all(
     let (mut done, mut stored, mut in_a_row) = (ScoredReport::default(), Vec::new(), 0);
     let shown = bar("scoring: sides", sides.len());
     for few in sides.chunks(2 * service.concurrency()) {
-        let mut chosen = Vec::new();
+        let mut subjects = Vec::new();
         for &side in few {
             let sight = Sight { site: side.site, texts: &texts, outputs: &[] };
-            chosen.extend(left(&atlas, sight, side, by, seed, service.name(), &mut done)?);
+            subjects.extend(left(&atlas, sight, side, asked, service.name(), &mut done)?);
         }
-        let tasks: Vec<Task<'_>> = chosen.iter().flat_map(tasks).collect();
+        let tasks: Vec<Task<'_>> = subjects.iter().flat_map(tasks).collect();
         let outcomes = each(&tasks, service.concurrency(), |task| ask(&meter, task, &judging));
         let mut rows: Vec<(DescriptionId, Score)> = Vec::new();
         for (task, outcome) in tasks.iter().zip(outcomes) {
@@ -163,36 +172,60 @@ fn left(
     atlas: &Atlas,
     sight: Sight<'_>,
     side: Side,
-    by: &[ByName],
-    seed: u64,
+    asked: &Judging<'_>,
     scorer: &str,
     done: &mut ScoredReport,
-) -> Result<Option<Chosen>> {
-    let all = atlas.descriptions(side.site, side.index, side.polarity)?;
-    let Some((id, Written::Text { text, .. })) =
-        all.into_iter().find(|(_, d)| d.chosen).map(|(id, d)| (id, d.written))
-    else {
+) -> Result<Option<Subject>> {
+    let Some((id, text, scores)) = words(atlas, side, asked.of, scorer)? else {
         done.undescribed += 1;
         return Ok(None);
     };
-    let scores = atlas.scores(id)?;
     let there = |by: &ByName| {
-        let same = |s: &Score| s.kind == by.kind() && s.scorer == scorer && s.seed == Some(seed);
+        let same = |s: &Score| s.kind == by.kind() && s.scorer == scorer && s.seed == Some(asked.seed);
         scores.iter().any(|s| same(s) && s.split == Some(Split::Test))
     };
-    let left: Vec<ByName> = by.iter().copied().filter(|by| !there(by)).collect();
-    done.found += (by.len() - left.len()) as u64;
+    let left: Vec<ByName> = asked.by.iter().copied().filter(|by| !there(by)).collect();
+    done.found += (asked.by.len() - left.len()) as u64;
     if left.is_empty() {
         return Ok(None);
     }
-    let other = other(atlas, &atlas.sites()?, side, seed)?;
+    let other = other(atlas, &atlas.sites()?, side, asked.seed)?;
     let sides = sight.sides(atlas, side.index)?.into_iter();
     let evidence = sides.filter(|(polarity, _)| *polarity == side.polarity).map(|(_, e)| e).next();
-    Ok(evidence.map(|evidence| Chosen { id, text, other, evidence, left }))
+    Ok(evidence.map(|evidence| Subject { id, text, other, evidence, left }))
 }
 
-fn tasks(chosen: &Chosen) -> impl Iterator<Item = Task<'_>> {
-    let Chosen { id, text, other, evidence, left } = chosen;
+/// The words to judge with their scores: a side's chosen ones, or an explainer's best on validation (of the language
+/// model that is asked now, where a language model wrote them).
+fn words(
+    atlas: &Atlas,
+    side: Side,
+    of: Option<&str>,
+    model: &str,
+) -> Result<Option<(DescriptionId, String, Vec<Score>)>> {
+    let mut best: Option<(f64, (DescriptionId, String, Vec<Score>))> = None;
+    for (id, d) in atlas.descriptions(side.site, side.index, side.polarity)? {
+        let by = &d.explainer;
+        let wanted = match of {
+            None => d.chosen,
+            Some(name) => by.name == name && (by.model.is_empty() || by.model == model),
+        };
+        let Written::Text { text, .. } = d.written else { continue };
+        if !wanted {
+            continue;
+        }
+        let scores = atlas.scores(id)?;
+        let simulated = |s: &&Score| s.kind == ScoreKind::Simulation && s.split == Some(Split::Validation);
+        let value = scores.iter().find(simulated).map_or(f64::NEG_INFINITY, |s| s.value);
+        if best.as_ref().is_none_or(|(before, _)| value > *before) {
+            best = Some((value, (id, text, scores)));
+        }
+    }
+    Ok(best.map(|(_, words)| words))
+}
+
+fn tasks(subject: &Subject) -> impl Iterator<Item = Task<'_>> {
+    let Subject { id, text, other, evidence, left } = subject;
     left.iter().map(|&by| Task { id: *id, by, text: text.clone(), other: other.clone(), evidence })
 }
 

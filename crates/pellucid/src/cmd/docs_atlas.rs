@@ -14,7 +14,7 @@ use indicatif::HumanBytes;
 use pellucid::core::Split;
 use pellucid::store::atlas::{Atlas, DescriptionId, Score, ScoreKind};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -135,17 +135,21 @@ fn distribution(name: &str, values: Vec<f64>) -> Result<String> {
     Ok(row + "\n")
 }
 
-/// What language models wrote and judged, on samples.
+/// What language models wrote and judged, on samples: a section for each model and way to it.
 fn models(atlas: &Atlas, page: &mut String) -> Result<()> {
     page.push_str("\n## With a language model, on a sample\n");
-    let scorers: Vec<String> = atlas.scorers()?.into_iter().filter(|s| !s.is_empty()).collect();
-    if scorers.is_empty() {
+    let writers = atlas.explainers()?.into_iter().map(|(who, _)| who.model);
+    let mut sections: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for name in atlas.scorers()?.into_iter().chain(writers).filter(|name| !name.is_empty()) {
+        sections.entry(shown_name(&name)).or_default().insert(name);
+    }
+    if sections.is_empty() {
         page.push_str("\nNo language model has been asked about this atlas.\n");
     }
-    for scorer in &scorers {
-        write!(page, "\n### {}\n\n", shown_name(scorer))?;
-        wrote(atlas, scorer, page)?;
-        judged(atlas, scorer, page)?;
+    for (title, names) in &sections {
+        write!(page, "\n### {title}\n\n")?;
+        wrote(atlas, names, page)?;
+        judged(atlas, names, page)?;
     }
     Ok(())
 }
@@ -162,9 +166,9 @@ fn shown_name(scorer: &str) -> String {
 }
 
 /// Its own descriptions against those of patterns, on validation.
-fn wrote(atlas: &Atlas, scorer: &str, page: &mut String) -> Result<()> {
+fn wrote(atlas: &Atlas, names: &BTreeSet<String>, page: &mut String) -> Result<()> {
     for (who, [texts, chosen, none]) in atlas.explainers()? {
-        if who.model == scorer {
+        if names.contains(&who.model) {
             writeln!(
                 page,
                 "As an explainer (prompt `{}`): {texts} descriptions, {chosen} of which stand as their side's words; nothing \
@@ -173,7 +177,7 @@ fn wrote(atlas: &Atlas, scorer: &str, page: &mut String) -> Result<()> {
             )?;
         }
     }
-    let own = best_by_side(atlas, &atlas.scores_by(scorer, Split::Validation)?)?;
+    let own = best_by_side(atlas, &scores_of(atlas, names, Split::Validation)?)?;
     let patterns = best_by_side(atlas, &atlas.scores_by("", Split::Validation)?)?;
     let both: Vec<(f64, f64)> = own.iter().filter_map(|(side, r)| Some((*r, *patterns.get(side)?))).collect();
     if let (Some(ours), Some(theirs)) =
@@ -190,6 +194,19 @@ fn wrote(atlas: &Atlas, scorer: &str, page: &mut String) -> Result<()> {
     Ok(())
 }
 
+/// The scores that any of some scorers gave.
+fn scores_of(
+    atlas: &Atlas,
+    names: &BTreeSet<String>,
+    split: Split,
+) -> Result<Vec<(DescriptionId, Score)>> {
+    let mut all = Vec::new();
+    for name in names {
+        all.extend(atlas.scores_by(name, split)?);
+    }
+    Ok(all)
+}
+
 type SideName = String;
 
 fn best_by_side(atlas: &Atlas, scores: &[(DescriptionId, Score)]) -> Result<BTreeMap<SideName, f64>> {
@@ -203,11 +220,11 @@ fn best_by_side(atlas: &Atlas, scores: &[(DescriptionId, Score)]) -> Result<BTre
 }
 
 /// What it judged, by kind of score and by whose words they were.
-fn judged(atlas: &Atlas, scorer: &str, page: &mut String) -> Result<()> {
+fn judged(atlas: &Atlas, names: &BTreeSet<String>, page: &mut String) -> Result<()> {
     let mut kinds: BTreeMap<(String, String), Vec<Score>> = BTreeMap::new();
-    for (id, score) in atlas.scores_by(scorer, Split::Test)? {
+    for (id, score) in scores_of(atlas, names, Split::Test)? {
         let who = atlas.description(id)?.explainer;
-        let whose = if who.model == scorer { "its own".to_owned() } else { who.name };
+        let whose = if names.contains(&who.model) { "its own".to_owned() } else { who.name };
         kinds.entry((score.kind.name().to_owned(), whose)).or_default().push(score);
     }
     if kinds.is_empty() {
@@ -215,21 +232,22 @@ fn judged(atlas: &Atlas, scorer: &str, page: &mut String) -> Result<()> {
     }
     write!(
         page,
-        "\n| judged by | words of | sides | 10% | median | 90% | median null | above null |\n| --- | --- |{}\n",
-        " --: |".repeat(6)
+        "\n| judged by | words of | sides | 10% | median | 90% | null: 10% | median | 90% | above null |\n\
+         | --- | --- |{}\n",
+        " --: |".repeat(8)
     )?;
     for ((kind, whose), scores) in &kinds {
         let Some(s) = summary(kind, &scores.iter().collect::<Vec<_>>()) else { continue };
-        let d = deciles(scores.iter().map(|s| s.value).collect());
-        let at = |i: usize| d.get(i).map_or("–".to_owned(), |v| format!("{v:.2}"));
+        let tenth = |values: Vec<f64>| {
+            let all = deciles(values);
+            [1, 5, 9].map(|i| all.get(i).map_or("–".to_owned(), |v| format!("{v:.2}"))).join(" | ")
+        };
         writeln!(
             page,
-            "| {kind} | {whose} | {} | {} | {:.2} | {} | {} | {} |",
+            "| {kind} | {whose} | {} | {} | {} | {} |",
             s.scores,
-            at(1),
-            s.median,
-            at(9),
-            s.null_median.map_or("–".to_owned(), |n| format!("{n:.2}")),
+            tenth(scores.iter().map(|s| s.value).collect()),
+            tenth(scores.iter().filter_map(|s| s.null).collect()),
             s.above_null.map_or("–".to_owned(), |share| format!("{:.0}%", 100.0 * share))
         )?;
     }

@@ -4,7 +4,7 @@ use super::OfArgs;
 use crate::atlas::contest::{Asked, Contested, contest_all};
 use crate::atlas::describe::{Described, describe};
 use crate::atlas::open;
-use crate::atlas::score::{ByName, ScoredReport, score_all};
+use crate::atlas::score::{ByName, Judging, ScoredReport, score_all};
 use crate::atlas::service::{LlmArgs, Spent};
 use crate::atlas::sides::{Side, UnitsArgs, all, described};
 use crate::models::Loaded;
@@ -41,12 +41,16 @@ enum Who {
 #[derive(Args)]
 pub(super) struct ScoreArgs {
     #[command(flatten)]
-    of: OfArgs,
+    atlas: OfArgs,
     #[command(flatten)]
     units: UnitsArgs,
     /// How to judge; several with commas.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "simulate")]
     by: Vec<ByName>,
+    /// Judge this explainer's best description of each side (patterns, llm, …), chosen or not, instead of the chosen
+    /// ones; llm is what the model of --llm wrote itself.
+    #[arg(long, value_name = "EXPLAINER")]
+    of: Option<String>,
     #[command(flatten)]
     llm: Box<LlmArgs>,
 }
@@ -137,13 +141,14 @@ pub(super) fn say_described(done: &Described, out: &mut Out) -> Result<()> {
 
 impl ScoreArgs {
     pub(super) fn run(&self, out: &mut Out) -> Result<()> {
-        let (loaded, path) = self.of.load()?;
+        let (loaded, path) = self.atlas.load()?;
         let sides = self.sides(&loaded, &path)?;
         let service = self.llm.service(&path)?;
         let mut by = self.by.clone();
         by.sort();
         by.dedup();
-        let done = score_all(&loaded, &service, &path, &sides, &by, self.of.seed)?;
+        let asked = Judging { sides: &sides, by: &by, of: self.of.as_deref(), seed: self.atlas.seed };
+        let done = score_all(&loaded, &service, &path, &asked)?;
         if !out.json("atlas score", Some(&loaded), &done)? {
             say_scored(&done, out)?;
         }
@@ -159,7 +164,7 @@ impl ScoreArgs {
 
     fn sides(&self, loaded: &Loaded, path: &Path) -> Result<Vec<Side>> {
         let atlas = open(loaded, Some(path))?;
-        match self.units.chosen(&atlas, self.of.seed)? {
+        match self.units.chosen(&atlas, self.atlas.seed)? {
             Some(sides) => Ok(sides),
             None => described(&atlas),
         }
