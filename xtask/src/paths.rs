@@ -3,16 +3,22 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 use crate::shell::cargo;
 
-/// The repository: the folder above this crate.
+/// The repository: the folder above this crate. Cargo says where that is as it starts us; the place we were compiled in may
+/// be another checkout that shares the target directory.
 pub(crate) fn root() -> &'static Path {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here)
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let here = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let here = PathBuf::from(here);
+        here.parent().map_or(here.clone(), Path::to_owned)
+    })
 }
 
 /// Cargo's target directory, which the environment or the user's configuration may have moved.

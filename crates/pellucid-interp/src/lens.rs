@@ -5,7 +5,7 @@
 use crate::error::tensor;
 use crate::{Error, Result};
 use pellucid_core::{Point, Site};
-use pellucid_model::sample::{log_softmax, top_k};
+use pellucid_model::sample::{Mass, expectation, log_softmax, top_k};
 use pellucid_model::{Batch, Logits, Model, Plan, Record, Row, Tap, Tensor};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -86,52 +86,62 @@ pub fn lens_grid(
     let plan = Plan { logits: Logits::At(positions.clone().collect()), start: None, stop_after: None };
     let output = model.run(&Batch::one(row.clone()), &plan, None, &mut (tap, &mut record))?;
     let missing = || Error::Request("the run gave no logits".to_owned());
-    let last = log_probs(&output.logits.ok_or_else(missing)?)?;
-    // the last layer's probabilities weigh every layer's divergence
-    let weights: Vec<Vec<f32>> = last.par_iter().map(|row| row.iter().map(|l| l.exp()).collect()).collect();
-    let at = |site| {
-        let x = tensor(record.value(site)?.narrow(0, positions.start, positions.len()))?;
-        let here = log_probs(&model.unembed(&x)?)?;
-        let final_one = last.par_iter().zip(&weights);
-        Ok(here.par_iter().zip(final_one).map(|(here, last)| read(site, here, last, top, watched)).collect())
-    };
-    sites.into_iter().map(at).collect()
+    let last = rows_of(&output.logits.ok_or_else(missing)?)?;
+    let last: Vec<Final> = last.par_iter().map(|row| Final::of(row)).collect();
+    // several sites at a time: the unembedding is read once for all of them
+    let at_once = (LOGITS / (spec.vocabulary * positions.len())).max(1);
+    let mut rows = Vec::with_capacity(sites.len());
+    for sites in sites.chunks(at_once) {
+        let value = |&site: &Site| tensor(record.value(site)?.narrow(0, positions.start, positions.len()));
+        let x = tensor(Tensor::cat(&sites.iter().map(value).collect::<Result<Vec<_>>>()?, 0))?;
+        let logits = rows_of(&model.unembed(&x)?)?;
+        let cell = |(i, logits): (usize, &Vec<f32>)| {
+            read(sites[i / positions.len()], logits, &last[i % positions.len()], top, watched)
+        };
+        let cells: Vec<LensRow> = logits.par_iter().enumerate().map(cell).collect();
+        rows.extend(cells.chunks(positions.len()).map(<[LensRow]>::to_vec));
+    }
+    Ok(rows)
 }
 
-/// One distribution for each row of logits.
-fn log_probs(logits: &Tensor) -> Result<Vec<Vec<f32>>> {
-    let rows: Vec<Vec<f32>> = tensor(logits.to_vec2())?;
-    Ok(rows.par_iter().map(|row| log_softmax(row)).collect())
+/// Logits that are held at a time: 256 MiB.
+const LOGITS: usize = 64 << 20;
+
+fn rows_of(logits: &Tensor) -> Result<Vec<Vec<f32>>> {
+    tensor(logits.to_vec2())
 }
 
-/// `last`: the final distribution's log-probabilities and probabilities.
-fn read(
-    site: Site,
-    log_probs: &[f32],
-    (last, weights): (&Vec<f32>, &Vec<f32>),
-    top: usize,
-    watched: &[u32],
-) -> LensRow {
-    let rank = |p: f32| 1 + log_probs.iter().filter(|q| **q > p).count();
+/// The final distribution at a position: its probabilities, their sum, and Σ p · ln p.
+struct Final {
+    weights: Vec<f32>,
+    total: f64,
+    negative_entropy: f64,
+}
+
+impl Final {
+    fn of(logits: &[f32]) -> Self {
+        let log_probs = log_softmax(logits);
+        let weights: Vec<f32> = log_probs.iter().map(|l| l.exp()).collect();
+        let total = weights.iter().map(|w| f64::from(*w)).sum();
+        Final { negative_entropy: expectation(&weights, &log_probs), weights, total }
+    }
+}
+
+fn read(site: Site, logits: &[f32], last: &Final, top: usize, watched: &[u32]) -> LensRow {
+    let Mass { log_total, entropy } = Mass::of(logits);
+    let probability = |logit: f32| (f64::from(logit) - log_total).exp();
+    let rank = |logit: f32| 1 + logits.iter().filter(|other| **other > logit).count();
     let token = |id: u32| {
-        let p = log_probs[id as usize];
-        LensToken { id, probability: f64::from(p).exp(), rank: rank(p) }
+        let logit = logits[id as usize];
+        LensToken { id, probability: probability(logit), rank: rank(logit) }
     };
-    let likeliest = top_k(log_probs, top).into_iter().enumerate();
-    let top = likeliest.map(|(i, (id, p))| LensToken {
+    let likeliest = top_k(logits, top).into_iter().enumerate();
+    let top = likeliest.map(|(i, (id, logit))| LensToken {
         id: id as u32,
-        probability: f64::from(p).exp(),
+        probability: probability(logit),
         rank: i + 1,
     });
-    let (mut kl, mut entropy) = (0f64, 0f64);
-    for ((&p, &l), &weight) in log_probs.iter().zip(last).zip(weights) {
-        if weight > 0.0 {
-            kl += f64::from(weight) * f64::from(l - p);
-        }
-        let here = p.exp();
-        if here > 0.0 {
-            entropy -= f64::from(here) * f64::from(p);
-        }
-    }
+    // Σ p · (ln p − (logit − log_total)), term by term summed apart
+    let kl = last.negative_entropy - expectation(&last.weights, logits) + last.total * log_total;
     LensRow { site, top: top.collect(), watched: watched.iter().map(|&id| token(id)).collect(), kl, entropy }
 }

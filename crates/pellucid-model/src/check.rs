@@ -241,7 +241,7 @@ fn gradients(model: &Model, row: &Row) -> Result<Vec<Finding>> {
             let unit = norm_of(&direction);
             let direction: Vec<f32> = direction.iter().map(|d| (f64::from(*d) / unit) as f32).collect();
             let analytic: f64 = g.iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
-            let numeric = slope(model, row, site, at, &direction, norm_of(x), top, length)?;
+            let numeric = slope(model, row, site, at, &direction, norm_of(x), top)?;
             worst.take(site, ((numeric - analytic).abs() / length) as f32);
         }
     }
@@ -252,8 +252,8 @@ fn norm_of(x: &[f32]) -> f64 {
     x.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt()
 }
 
-/// The best of central differences over a ladder of steps: too large a step bends, too small a one drowns in
-/// rounding, and where the model is smooth two neighbouring steps agree.
+/// The best of central differences over a ladder of steps: too large a step bends and then neighbouring steps disagree,
+/// too small a one drowns in rounding.
 fn slope(
     model: &Model,
     row: &Row,
@@ -262,7 +262,6 @@ fn slope(
     direction: &[f32],
     size: f64,
     top: usize,
-    length: f64,
 ) -> Result<f64> {
     let metric = |step: f64| -> Result<f64> {
         let vector = direction.iter().map(|d| (f64::from(*d) * step) as f32).collect();
@@ -272,12 +271,18 @@ fn slope(
         Ok(metric_of(&model.next_logits(row, &mut apply)?, top))
     };
     let mut slopes = Vec::new();
-    for share in [3e-2, 1e-2, 3e-3, 1e-3] {
+    for share in [9e-2, 3e-2, 1e-2, 3e-3, 1e-3] {
         let step = share * size.max(1e-3);
-        slopes.push((metric(step)? - metric(-step)?) / (2.0 * step));
+        let (up, down) = (metric(step)?, metric(-step)?);
+        // what f32 rounding of the logits may do to this slope
+        let rounding = f64::from(f32::EPSILON) * (up.abs() + down.abs()) / step;
+        slopes.push(((up - down) / (2.0 * step), rounding));
     }
     // Richardson: the error of a central difference falls with the square of the step
-    let pairs = slopes.windows(2).map(|s| (s[1] + (s[1] - s[0]) / 9.0, (s[1] - s[0]).abs() / length));
+    let pairs = slopes.windows(2).map(|s| {
+        let ((wide, _), (narrow, rounding)) = (s[0], s[1]);
+        (narrow + (narrow - wide) / 9.0, (narrow - wide).abs() + rounding)
+    });
     Ok(pairs.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0.0, |p| p.0))
 }
 

@@ -5,7 +5,7 @@ use crate::batch::{Batch, Row, ranges};
 use crate::block::{Pass, Saved, forward, visit};
 use crate::cache::Cache;
 use crate::model::Model;
-use crate::ops::linear::{Linear, linear, linear_back};
+use crate::ops::linear::{linear, linear_back};
 use crate::ops::norm::{norm, norm_back};
 use crate::ops::rotary::Angles;
 use crate::ops::{Rules, add, embed, soft_cap, soft_cap_back, tensor};
@@ -269,7 +269,7 @@ impl Model {
     /// and only a contrast of two logits is asked for, this is most of a short run saved.
     pub fn unembed_tokens(&self, x: &Tensor, tokens: &[u32]) -> Result<Tensor> {
         let normed = norm(&x.contiguous()?, &self.weights.final_norm)?;
-        let raw = linear(&normed, &self.head_rows(tokens)?)?;
+        let raw = linear(&normed, &self.weights.head.only(tokens)?)?;
         self.spec.final_softcap.map_or_else(|| Ok(raw.clone()), |cap| soft_cap(&raw, cap))
     }
 
@@ -277,7 +277,7 @@ impl Model {
     /// starts from, without a gradient for the whole vocabulary.
     pub fn contrast_gradient(&self, x: &Tensor, target: u32, foil: u32, rules: Rules) -> Result<Tensor> {
         let x = x.contiguous()?;
-        let head = self.head_rows(&[target, foil])?;
+        let head = self.weights.head.only(&[target, foil])?;
         let raw = linear(&norm(&x, &self.weights.final_norm)?, &head)?;
         let signs: Vec<f32> = [1.0, -1.0].repeat(x.dim(0)?);
         let mut g = tensor(signs, raw.shape())?;
@@ -285,14 +285,6 @@ impl Model {
             g = soft_cap_back(&raw, &soft_cap(&raw, cap)?, &g, cap, rules)?;
         }
         norm_back(&x, &self.weights.final_norm, &linear_back(&g, &head)?, rules)
-    }
-
-    /// The unembedding of some tokens alone.
-    fn head_rows(&self, tokens: &[u32]) -> Result<Linear> {
-        let head = &self.weights.head;
-        let weight = head.weight.index_select(&Tensor::new(tokens, head.weight.device())?, 0)?;
-        let bias = head.bias.as_ref().map(|b| tokens.iter().map(|&t| b[t as usize]).collect());
-        Ok(Linear { weight, bias })
     }
 
     /// An empty cache for `rows` texts of at most `capacity` tokens.

@@ -1,5 +1,6 @@
 //! Choosing the next token from logits.
 
+use crate::ops::simd;
 use crate::{Error, Result};
 use pellucid_core::Seed;
 
@@ -61,13 +62,11 @@ impl Sampling {
                 }
             }
         }
-        let mut order: Vec<(u32, f32)> = (0u32..).zip(logits).collect();
-        // ties go to the lower id, so a draw never depends on the sort
-        order.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let wanted = if self.temperature == 0.0 { 1 } else { self.top_k.unwrap_or(logits.len()).max(1) };
+        let order = top_k(&logits, wanted);
         if self.temperature == 0.0 {
-            return order.first().map_or(0, |t| t.0);
+            return order.first().map_or(0, |t| t.0 as u32);
         }
-        order.truncate(self.top_k.unwrap_or(order.len()).max(1));
         let max = order.first().map_or(0.0, |t| t.1);
         let mut weights: Vec<f64> =
             order.iter().map(|t| f64::from((t.1 - max) / self.temperature).exp()).collect();
@@ -78,7 +77,7 @@ impl Sampling {
             left -= w;
             left < 0.0
         });
-        order[drawn.unwrap_or(weights.len().saturating_sub(1))].0
+        order[drawn.unwrap_or(weights.len().saturating_sub(1))].0 as u32
     }
 
     /// Cuts descending weights by top-p and then min-p; the first always stays.
@@ -102,24 +101,63 @@ impl Sampling {
     }
 }
 
-/// `log softmax` of one row of logits, in f64 where sums are long.
+/// `log softmax` of one row of logits.
 pub fn log_softmax(logits: &[f32]) -> Vec<f32> {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let total: f64 = logits.iter().map(|l| f64::from(l - max).exp()).sum();
-    let log_total = total.ln();
-    logits.iter().map(|l| (f64::from(l - max) - log_total) as f32).collect()
+    let total = Mass::of(logits).log_total;
+    logits.iter().map(|l| (f64::from(*l) - total) as f32).collect()
 }
+
+/// What the softmax of a row of logits comes to, in one pass; sums are taken in f64.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mass {
+    /// ln Σ e^logit: a logit less this is a log-probability.
+    pub log_total: f64,
+    /// Entropy in nats.
+    pub entropy: f64,
+}
+
+impl Mass {
+    /// Of one row.
+    pub fn of(logits: &[f32]) -> Self {
+        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let [total, weighted] = simd::mass(logits, max);
+        let log = total.ln();
+        Mass { log_total: f64::from(max) + log, entropy: log - weighted / total }
+    }
+}
+
+/// Σ weight · value, in f64.
+pub fn expectation(weights: &[f32], values: &[f32]) -> f64 {
+    simd::dot_wide(weights, values)
+}
+
+/// Up to this many, the largest values are kept while one pass runs; beyond, all are put in order.
+const FEW: usize = 64;
 
 /// The `k` largest values with their indices, largest first, ties to the lower index.
 pub fn top_k(values: &[f32], k: usize) -> Vec<(usize, f32)> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    let by_value = |a: &usize, b: &usize| values[*b].total_cmp(&values[*a]).then(a.cmp(b));
+    let before = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    if k <= FEW {
+        let mut best: Vec<(usize, f32)> = Vec::with_capacity(k + 1);
+        for (i, &value) in values.iter().enumerate() {
+            let last = best.last().filter(|_| best.len() == k);
+            if last.is_some_and(|last| last.1.total_cmp(&value).is_ge()) || k == 0 {
+                continue;
+            }
+            // equal values keep their order: the earlier index stays in front
+            let at = best.partition_point(|held| held.1.total_cmp(&value).is_ge());
+            best.insert(at, (i, value));
+            best.truncate(k);
+        }
+        return best;
+    }
+    let mut order: Vec<(usize, f32)> = values.iter().copied().enumerate().collect();
     if k < order.len() {
-        order.select_nth_unstable_by(k, by_value);
+        order.select_nth_unstable_by(k, before);
         order.truncate(k);
     }
-    order.sort_by(by_value);
-    order.into_iter().map(|i| (i, values[i])).collect()
+    order.sort_unstable_by(before);
+    order
 }
 
 #[cfg(test)]
@@ -171,5 +209,23 @@ mod tests {
         assert!((p - 1.0).abs() < 1e-6);
         assert_eq!(top_k(&LOGITS, 3), vec![(1, 3.0), (3, 3.0), (2, 2.0)]);
         assert_eq!(top_k(&LOGITS, 9).len(), 5);
+        assert!(top_k(&LOGITS, 0).is_empty());
+        // both ways of finding the largest agree, ties and all
+        let many: Vec<f32> = (0..500).map(|i| ((i * 37) % 101) as f32 - 50.0).collect();
+        assert_eq!(top_k(&many, FEW), top_k(&many, 500)[..FEW]);
+    }
+
+    #[test]
+    fn the_mass_of_a_row_is_that_of_its_definition() {
+        let logits: Vec<f32> = (0..1000).map(|i| (i as f32 * 0.37).sin() * 20.0).collect();
+        let exact: f64 = logits.iter().map(|l| f64::from(*l).exp()).sum();
+        let p: Vec<f64> = logits.iter().map(|l| f64::from(*l).exp() / exact).collect();
+        let entropy: f64 = p.iter().filter(|p| **p > 0.0).map(|p| -p * p.ln()).sum();
+        let mass = Mass::of(&logits);
+        assert!((mass.log_total - exact.ln()).abs() < 1e-7, "{mass:?} {}", exact.ln());
+        assert!((mass.entropy - entropy).abs() < 1e-6, "{mass:?} {entropy}");
+        let values: Vec<f32> = p.iter().map(|p| *p as f32).collect();
+        let want: f64 = values.iter().zip(&logits).map(|(p, l)| f64::from(*p) * f64::from(*l)).sum();
+        assert!((expectation(&values, &logits) - want).abs() < 1e-12);
     }
 }

@@ -5,9 +5,11 @@ use crate::arch::{Design, Layout, Names};
 use crate::load::Checkpoint;
 use crate::ops::linear::Linear;
 use crate::ops::norm::Norm;
+use crate::ops::packed::Packed;
 use crate::spec::{QkNorm, Spec};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
+use std::sync::Arc;
 
 /// The parameters of one block.
 #[derive(Debug)]
@@ -33,13 +35,36 @@ pub(crate) struct BlockWeights {
 #[derive(Debug)]
 pub(crate) struct Weights {
     /// `(vocabulary, d_model)`.
-    pub(crate) embed: Tensor,
+    pub(crate) embed: Arc<Packed>,
     /// `(context, d_model)`.
-    pub(crate) positions: Option<Tensor>,
+    pub(crate) positions: Option<Packed>,
     pub(crate) blocks: Vec<BlockWeights>,
     pub(crate) final_norm: Norm,
     /// Shares the embedding's storage where the two are tied.
     pub(crate) head: Linear,
+}
+
+/// A linear layer as a file has it.
+struct Dense {
+    weight: Tensor,
+    bias: Option<Vec<f32>>,
+}
+
+impl Dense {
+    fn packed(&self) -> Result<Linear> {
+        Linear::new(&self.weight, self.bias.clone())
+    }
+
+    /// Neighbouring rows.
+    fn part(&self, from: usize, count: usize) -> Result<Linear> {
+        let bias = self.bias.as_ref().map(|b| b[from..from + count].to_vec());
+        Linear::new(&self.weight.narrow(0, from, count)?, bias)
+    }
+
+    fn reordered(&self, order: &[u32]) -> Result<Linear> {
+        let weight = self.weight.index_select(&Tensor::new(order, self.weight.device())?, 0)?;
+        Linear::new(&weight, self.bias.as_ref().map(|b| order.iter().map(|&i| b[i as usize]).collect()))
+    }
 }
 
 /// Reads tensors of one file by the names and layout of its family.
@@ -72,10 +97,13 @@ pub(crate) fn read(
     if spec.vocabulary == 0 {
         return Err(Error::Config { what: format!("the embedding {embed_name:?} has no rows") });
     }
-    let embed = reader.shaped(&embed_name, &[spec.vocabulary, spec.d_model], dtype)?;
+    let embed =
+        Arc::new(Packed::new(&reader.shaped(&embed_name, &[spec.vocabulary, spec.d_model], dtype)?)?);
     let positions = match names.positions.filter(|_| spec.learned_positions) {
         Some(name) => {
-            Some(reader.shaped(&format!("{prefix}{name}.weight"), &[spec.context, spec.d_model], dtype)?)
+            let table =
+                reader.shaped(&format!("{prefix}{name}.weight"), &[spec.context, spec.d_model], dtype)?;
+            Some(Packed::new(&table)?)
         }
         None => None,
     };
@@ -88,7 +116,7 @@ pub(crate) fn read(
     let head_name = format!("{}.weight", names.head);
     let head = if checkpoint.info(&head_name).is_some() {
         let bias = reader.bias(names.head, spec.vocabulary)?;
-        Linear { weight: reader.shaped(&head_name, &[spec.vocabulary, spec.d_model], dtype)?, bias }
+        Linear::new(&reader.shaped(&head_name, &[spec.vocabulary, spec.d_model], dtype)?, bias)?
     } else {
         Linear { weight: embed.clone(), bias: None }
     };
@@ -125,15 +153,20 @@ impl Reader<'_> {
         Ok(Norm { kind: spec.norm, weight, bias: self.bias(stem, width)?, eps: spec.norm_eps as f32 })
     }
 
-    /// A linear layer `(out, in)`, whichever way round the file has it.
+    /// A linear layer's parameters.
     fn linear(&self, stem: &str, out: usize, inner: usize) -> Result<Linear> {
+        self.dense(stem, out, inner)?.packed()
+    }
+
+    /// The same, `(out, in)` whichever way round the file has it.
+    fn dense(&self, stem: &str, out: usize, inner: usize) -> Result<Dense> {
         let name = format!("{stem}.weight");
         let weight = if self.layout.transposed {
             self.shaped(&name, &[inner, out], self.dtype)?.t()?.contiguous()?
         } else {
             self.shaped(&name, &[out, inner], self.dtype)?
         };
-        Ok(Linear { weight, bias: self.bias(stem, out)? })
+        Ok(Dense { weight, bias: self.bias(stem, out)? })
     }
 
     fn block(&self, spec: &Spec, layer: usize) -> Result<BlockWeights> {
@@ -178,28 +211,32 @@ impl Reader<'_> {
         let (heads, kv_heads, dim) = (spec.n_heads, spec.n_kv_heads, spec.head_dim);
         let (q_width, kv_width) = (heads * dim, kv_heads * dim);
         if self.has(&at(n.q)) {
-            let mut q = self.linear(&at(n.q), q_width, d)?;
-            let mut k = self.linear(&at(n.k), kv_width, d)?;
+            let q = self.dense(&at(n.q), q_width, d)?;
+            let k = self.dense(&at(n.k), kv_width, d)?;
+            let v = self.linear(&at(n.v), kv_width, d)?;
             if self.layout.permuted_qk {
-                q = unpermuted(q, heads, dim)?;
-                k = unpermuted(k, kv_heads, dim)?;
+                return Ok([
+                    q.reordered(&unpermuted(heads, dim))?,
+                    k.reordered(&unpermuted(kv_heads, dim))?,
+                    v,
+                ]);
             }
-            return Ok([q, k, self.linear(&at(n.v), kv_width, d)?]);
+            return Ok([q.packed()?, k.packed()?, v]);
         }
-        let fused = self.linear(&at(n.qkv), q_width + 2 * kv_width, d)?;
+        let fused = self.dense(&at(n.qkv), q_width + 2 * kv_width, d)?;
         if !self.layout.qkv_by_head {
             let (k_from, v_from) = (q_width, q_width + kv_width);
             return Ok([
-                rows(&fused, 0, q_width)?,
-                rows(&fused, k_from, kv_width)?,
-                rows(&fused, v_from, kv_width)?,
+                fused.part(0, q_width)?,
+                fused.part(k_from, kv_width)?,
+                fused.part(v_from, kv_width)?,
             ]);
         }
         // (heads, 3, dim): query, key and value of one head lie together
         let part = |i: usize| -> Result<Linear> {
             let picked: Vec<u32> =
                 (0..heads).flat_map(|h| (0..dim).map(move |j| ((h * 3 + i) * dim + j) as u32)).collect();
-            reordered(&fused, &picked)
+            fused.reordered(&picked)
         };
         Ok([part(0)?, part(1)?, part(2)?])
     }
@@ -212,28 +249,15 @@ impl Reader<'_> {
         if self.has(&at(n.gate)) {
             return Ok((self.linear(&at(n.gate), m, d)?, Some(self.linear(&at(n.up), m, d)?)));
         }
-        let fused = self.linear(&at(n.gate_up), 2 * m, d)?;
-        Ok((rows(&fused, 0, m)?, Some(rows(&fused, m, m)?)))
+        let fused = self.dense(&at(n.gate_up), 2 * m, d)?;
+        Ok((fused.part(0, m)?, Some(fused.part(m, m)?)))
     }
 }
 
-fn rows(fused: &Linear, from: usize, count: usize) -> Result<Linear> {
-    // a copy, so that the parts do not keep the whole alive in pieces of uneven alignment
-    let weight = fused.weight.narrow(0, from, count)?.force_contiguous()?;
-    Ok(Linear { weight, bias: fused.bias.as_ref().map(|b| b[from..from + count].to_vec()) })
-}
-
-fn reordered(from: &Linear, order: &[u32]) -> Result<Linear> {
-    let index = Tensor::new(order, from.weight.device())?;
-    let weight = from.weight.index_select(&index, 0)?;
-    Ok(Linear { weight, bias: from.bias.as_ref().map(|b| order.iter().map(|&i| b[i as usize]).collect()) })
-}
-
 /// Rows of each head from `(dim/2, 2)` order, which pairs neighbours, back to `(2, dim/2)`, which pairs halves.
-fn unpermuted(from: Linear, heads: usize, dim: usize) -> Result<Linear> {
+fn unpermuted(heads: usize, dim: usize) -> Vec<u32> {
     let half = dim / 2;
-    let order: Vec<u32> = (0..heads)
+    (0..heads)
         .flat_map(|h| (0..2).flat_map(move |side| (0..half).map(move |i| (h * dim + i * 2 + side) as u32)))
-        .collect();
-    reordered(&from, &order)
+        .collect()
 }

@@ -1,11 +1,11 @@
 //! What a neuron writes to the stream, and which output tokens that speaks for: the direct path from weights alone.
 
 use crate::model::Model;
-use crate::ops::linear::{Linear, linear};
+use crate::ops::linear::linear;
 use crate::ops::{tensor, with_slice};
 use crate::spec::NormKind;
 use crate::{Error, Result};
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 
 impl Model {
     /// The vector that each neuron of a layer adds to the stream for an activation of 1: `(d_mlp, d_model)`. Where
@@ -19,7 +19,8 @@ impl Model {
             let n = self.spec.n_layers;
             Error::Request(format!("there is no layer {layer}; the model's layers are 0 to {}", n - 1))
         })?;
-        let writes = block.down.weight.t()?.to_dtype(DType::F32)?.contiguous()?;
+        let down = &block.down.weight;
+        let writes = tensor(down.transposed(), (down.inner(), down.outer()))?;
         let Some(norm) = &block.mlp_post_norm else { return Ok(writes) };
         scaled(&writes, &norm.weight, false)
     }
@@ -30,7 +31,7 @@ impl Model {
     pub fn direct_logits(&self, directions: &Tensor) -> Result<Tensor> {
         let norm = &self.weights.final_norm;
         let normed = scaled(&directions.contiguous()?, &norm.weight, norm.kind == NormKind::Layer)?;
-        linear(&normed, &Linear { weight: self.weights.head.weight.clone(), bias: None })
+        linear(&normed, &self.weights.head.unbiased())
     }
 }
 

@@ -11,6 +11,7 @@ use crate::ops;
 use crate::ops::linear::{Linear, linear};
 use crate::ops::mlp::activate;
 use crate::ops::norm::{Norm, norm};
+use crate::ops::packed::Packed;
 use crate::spec::{Activation, NormKind};
 use crate::{Error, Result};
 
@@ -32,9 +33,9 @@ struct Shape {
 pub(super) struct Bert {
     shape: Shape,
     /// `(vocabulary, width)`.
-    words: Tensor,
+    words: Packed,
     /// `(positions, width)`, with the first segment's vector in every row: a single text has no other segment.
-    places: Tensor,
+    places: Packed,
     norm: Norm,
     layers: Vec<Layer>,
 }
@@ -94,10 +95,6 @@ impl Shape {
 
 const POSITIONS: &str = "position_embedding_type";
 
-/// A run has at least this many tokens; spare ones are added, and dropped at its end. A product of few rows sums in
-/// another order than one of many, and then a text alone would differ in its last bits from itself in a batch.
-const LEAST: usize = 16;
-
 /// Reads tensors and holds them against the configuration.
 struct Reader<'a> {
     checkpoint: &'a Checkpoint,
@@ -125,8 +122,13 @@ impl Reader<'_> {
     }
 
     fn linear(&self, stem: &str, out: usize, inner: usize) -> Result<Linear> {
+        let (weight, bias) = self.dense(stem, out, inner)?;
+        Linear::new(&weight, Some(bias))
+    }
+
+    fn dense(&self, stem: &str, out: usize, inner: usize) -> Result<(Tensor, Vec<f32>)> {
         let weight = self.shaped(&format!("{stem}.weight"), &[out, inner])?;
-        Ok(Linear { weight, bias: Some(self.vector(&format!("{stem}.bias"), out)?) })
+        Ok((weight, self.vector(&format!("{stem}.bias"), out)?))
     }
 
     fn layer(&self, shape: &Shape, layer: usize) -> Result<Layer> {
@@ -135,12 +137,12 @@ impl Reader<'_> {
         let mut weights = Vec::new();
         let mut biases = Vec::new();
         for part in ["query", "key", "value"] {
-            let part = self.linear(&at(&format!("attention.self.{part}")), d, d)?;
-            weights.push(part.weight);
-            biases.extend(part.bias.into_iter().flatten());
+            let (weight, bias) = self.dense(&at(&format!("attention.self.{part}")), d, d)?;
+            weights.push(weight);
+            biases.extend(bias);
         }
         Ok(Layer {
-            qkv: Linear { weight: Tensor::cat(&weights, 0)?, bias: Some(biases) },
+            qkv: Linear::new(&Tensor::cat(&weights, 0)?, Some(biases))?,
             out: self.linear(&at("attention.output.dense"), d, d)?,
             attn_norm: self.norm(&at("attention.output.LayerNorm"), d)?,
             up: self.linear(&at("intermediate.dense"), inner, d)?,
@@ -167,7 +169,7 @@ impl Bert {
         for layer in 0..shape.layers {
             layers.push(reader.layer(&shape, layer)?);
         }
-        Ok(Bert { shape, words, places, norm, layers })
+        Ok(Bert { shape, words: Packed::new(&words)?, places: Packed::new(&places)?, norm, layers })
     }
 
     /// Length of a token's vector.
@@ -188,27 +190,23 @@ impl Bert {
     /// The last hidden states of several rows of token ids, below each other without padding: `(tokens, width)`.
     /// No row may be empty or longer than [`Bert::positions`].
     pub(super) fn forward(&self, rows: &[&[u32]]) -> Result<Tensor> {
-        let tokens = rows.iter().map(|row| row.len()).sum();
-        let spare = vec![0; LEAST.saturating_sub(tokens)];
-        let rows = [rows, &[spare.as_slice()]].concat();
         let ids = rows.concat();
         if let Some(id) = ids.iter().copied().find(|id| *id as usize >= self.shape.vocabulary) {
             return Err(Error::TokenId { id, vocabulary: self.shape.vocabulary });
         }
-        // (tokens and spare, width)
-        let x = ops::add(&ops::embed(&self.words, &ids, 1.0)?, &self.places(&rows)?)?;
+        // (tokens, width)
+        let x = ops::add(&ops::embed(&self.words, &ids, 1.0)?, &self.places(rows)?)?;
         let mut x = norm(&x, &self.norm)?;
-        let lengths: Vec<usize> = rows.iter().map(|row| row.len()).filter(|length| *length > 0).collect();
+        let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
         for layer in &self.layers {
             x = layer.forward(&x, &lengths, self.shape.heads)?;
         }
-        Ok(x.narrow(0, 0, tokens)?)
+        Ok(x)
     }
 
-    /// The position vectors of all rows; only the spare row can be longer than there are positions.
+    /// The position vectors of all rows.
     fn places(&self, rows: &[&[u32]]) -> Result<Tensor> {
-        let all = 0..u32::try_from(self.shape.positions).unwrap_or(u32::MAX);
-        let places: Vec<u32> = rows.iter().flat_map(|row| all.clone().cycle().take(row.len())).collect();
+        let places: Vec<u32> = rows.iter().flat_map(|row| (0..).take(row.len())).collect();
         ops::embed(&self.places, &places, 1.0)
     }
 }

@@ -1,7 +1,7 @@
-//! Products of matrices that lie in slices with any strides: what attention and the linear layers are made of.
+//! Products of matrices that lie in slices with any strides: what attention is made of.
 //! The `gemm` crate multiplies; this file is the safe way to call it.
 
-#![allow(unsafe_code)] // see the safety comments in `into_pointer` and `product`
+#![allow(unsafe_code)] // see the safety comment in `product_into`
 
 use gemm::Parallelism;
 
@@ -36,47 +36,19 @@ fn extent(shape: [usize; 2], strides: [usize; 2]) -> usize {
     if shape.contains(&0) { 0 } else { (shape[0] - 1) * strides[0] + (shape[1] - 1) * strides[1] + 1 }
 }
 
-/// `a · b` as new rows, `(a's rows, b's columns)`, on all threads.
-pub(crate) fn product(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
-    let (rows, width) = (a.shape[0], b.shape[1]);
-    let mut out = Vec::with_capacity(rows * width);
-    // SAFETY: the vector has room for all entries, each of which is written before the length says so.
-    unsafe {
-        into_pointer(a, b, out.as_mut_ptr(), [width, 1], Parallelism::Rayon(0));
-        out.set_len(rows * width);
-    }
-    out
-}
-
 /// Writes `a · b` to `out`, entry (i, j) at `i · strides[0] + j · strides[1]`, on this thread.
 pub(crate) fn product_into(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32], strides: [usize; 2]) {
-    assert!(extent([a.shape[0], b.shape[1]], strides) <= out.len(), "the product does not fit its place");
-    // SAFETY: the line above has checked that every entry lies in `out`.
-    unsafe { into_pointer(a, b, out.as_mut_ptr(), strides, Parallelism::None) }
-}
-
-/// Writes `a · b` to memory that need not hold anything yet.
-///
-/// # Safety
-/// `out` must be valid for writing entry (i, j) at `i · strides[0] + j · strides[1]`, for every row of `a` and
-/// every column of `b`.
-unsafe fn into_pointer(
-    a: Matrix<'_>,
-    b: Matrix<'_>,
-    out: *mut f32,
-    strides: [usize; 2],
-    threads: Parallelism,
-) {
     assert_eq!(a.shape[1], b.shape[0], "matrices of {:?} and {:?}", a.shape, b.shape);
+    assert!(extent([a.shape[0], b.shape[1]], strides) <= out.len(), "the product does not fit its place");
     let step = |s: usize| s as isize; // a slice is never longer than isize::MAX bytes
-    // SAFETY: both inputs lie in their slices, which `Matrix::new` checked; the output is the caller's promise;
-    // `out` is only written (`read_dst` is false).
+    // SAFETY: both inputs lie in their slices, which `Matrix::new` checked, and so does the output, as the line above
+    // has checked; `out` is only written (`read_dst` is false).
     unsafe {
         gemm::gemm(
             a.shape[0],
             b.shape[1],
             a.shape[1],
-            out,
+            out.as_mut_ptr(),
             step(strides[1]),
             step(strides[0]),
             false,
@@ -91,7 +63,7 @@ unsafe fn into_pointer(
             false,
             false,
             false,
-            threads,
+            Parallelism::None,
         );
     }
 }
@@ -112,7 +84,8 @@ mod tests {
             let other = Matrix::new(&turned, [n, k], [k, 1]).transposed();
             let mut wide = vec![7f32; m * (2 * n + 1)];
             product_into(left, other, &mut wide, [2 * n + 1, 2]);
-            let plain = product(left, right);
+            let mut plain = vec![7f32; m * n];
+            product_into(left, right, &mut plain, [n, 1]);
             for i in 0..m {
                 for j in 0..n {
                     let want: f64 = (0..k).map(|l| f64::from(a[i * k + l]) * f64::from(b[l * n + j])).sum();

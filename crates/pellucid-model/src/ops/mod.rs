@@ -5,10 +5,12 @@
 //! against finite differences. Nothing else in the workspace computes on slices.
 
 pub(crate) mod attention;
+pub(crate) mod kernel;
 pub(crate) mod linear;
 pub(crate) mod matmul;
 pub(crate) mod mlp;
 pub(crate) mod norm;
+pub(crate) mod packed;
 #[cfg(test)]
 mod plain;
 pub(crate) mod rotary;
@@ -116,9 +118,11 @@ pub(crate) fn soft_cap_back(x: &Tensor, y: &Tensor, g: &Tensor, cap: f32, rules:
     tensor(out, x.shape())
 }
 
-/// Rows `ids` of an embedding table (any storage type), times `scale`, as `(ids, d)` f32.
-pub(crate) fn embed(table: &Tensor, ids: &[u32], scale: f32) -> Result<Tensor> {
-    let index = Tensor::new(ids, &Device::Cpu)?;
-    let rows = table.index_select(&index, 0)?.to_dtype(candle_core::DType::F32)?;
-    if scale == 1.0 { Ok(rows) } else { Ok((rows * f64::from(scale))?) }
+/// Rows `ids` of a table (any storage type), times `scale`, as `(ids, d)` f32.
+pub(crate) fn embed(table: &packed::Packed, ids: &[u32], scale: f32) -> Result<Tensor> {
+    let mut rows = table.rows(ids);
+    if scale != 1.0 {
+        rows.iter_mut().for_each(|v| *v *= scale);
+    }
+    tensor(rows, (ids.len(), table.inner()))
 }

@@ -164,6 +164,56 @@ fn exp_shifted_body<const FUSED: bool>(x: &mut [f32], max: f32) -> f32 {
     sum_body::<FUSED>(x)
 }
 
+/// Numbers whose exponentials are taken at a time.
+const STRETCH: usize = 256;
+
+/// `[Σ e^(x − max), Σ e^(x − max) · (x − max)]`, summed in f64; terms too small for f32 count as nothing.
+#[inline(always)]
+fn mass_body<const FUSED: bool>(x: &[f32], max: f32) -> [f64; 2] {
+    let mut sums = [[0f64; WIDE]; 2];
+    let mut terms = [0f32; STRETCH];
+    for x in x.chunks(STRETCH) {
+        let terms = &mut terms[..x.len()];
+        for (t, x) in terms.iter_mut().zip(x) {
+            let far = x - max;
+            *t = if far < -87.0 { 0.0 } else { exp::<FUSED>(far) };
+        }
+        for (t, x) in terms.chunks(WIDE).zip(x.chunks(WIDE)) {
+            for (i, (t, x)) in t.iter().zip(x).enumerate() {
+                sums[0][i] += f64::from(*t);
+                sums[1][i] += if *t > 0.0 { f64::from(*t) * f64::from(x - max) } else { 0.0 };
+            }
+        }
+    }
+    sums.map(|lanes| lanes.iter().sum())
+}
+
+/// Lanes of sums in f64.
+const WIDE: usize = 8;
+
+#[inline(always)]
+fn dot_wide_body<const FUSED: bool>(a: &[f32], b: &[f32]) -> f64 {
+    let mut lanes = [0f64; WIDE];
+    let (a, b) = (a.chunks_exact(WIDE), b.chunks_exact(WIDE));
+    let tail = a.remainder().iter().zip(b.remainder());
+    let tail: f64 = tail.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+    for (a, b) in a.zip(b) {
+        for i in 0..WIDE {
+            // a product of two f32 is exact in f64, so fusing changes nothing
+            lanes[i] += f64::from(a[i]) * f64::from(b[i]);
+        }
+    }
+    lanes.iter().sum::<f64>() + tail
+}
+
+wide!(
+    /// `[Σ e^(x − max), Σ e^(x − max) · (x − max)]` in f64.
+    mass = mass_body(x: &[f32], max: f32) -> [f64; 2]
+);
+wide!(
+    /// Inner product in f64.
+    dot_wide = dot_wide_body(a: &[f32], b: &[f32]) -> f64
+);
 wide!(
     /// Inner product.
     dot = dot_body(a: &[f32], b: &[f32]) -> f32

@@ -195,15 +195,13 @@ fn left(
     Ok(evidence.map(|evidence| Subject { id, text, other, evidence, left }))
 }
 
-/// The words to judge with their scores: a side's chosen ones, or an explainer's best on validation (of the language
+/// A description, its text and its scores.
+type Words = (DescriptionId, String, Vec<Score>);
+
+/// The words to judge: a side's chosen ones, or an explainer's best on validation (of the language
 /// model that is asked now, where a language model wrote them).
-fn words(
-    atlas: &Atlas,
-    side: Side,
-    of: Option<&str>,
-    model: &str,
-) -> Result<Option<(DescriptionId, String, Vec<Score>)>> {
-    let mut best: Option<(f64, (DescriptionId, String, Vec<Score>))> = None;
+fn words(atlas: &Atlas, side: Side, of: Option<&str>, model: &str) -> Result<Option<Words>> {
+    let mut best: Option<(f64, Words)> = None;
     for (id, d) in atlas.descriptions(side.site, side.index, side.polarity)? {
         let by = &d.explainer;
         let wanted = match of {

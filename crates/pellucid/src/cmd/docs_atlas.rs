@@ -195,11 +195,7 @@ fn wrote(atlas: &Atlas, names: &BTreeSet<String>, page: &mut String) -> Result<(
 }
 
 /// The scores that any of some scorers gave.
-fn scores_of(
-    atlas: &Atlas,
-    names: &BTreeSet<String>,
-    split: Split,
-) -> Result<Vec<(DescriptionId, Score)>> {
+fn scores_of(atlas: &Atlas, names: &BTreeSet<String>, split: Split) -> Result<Vec<(DescriptionId, Score)>> {
     let mut all = Vec::new();
     for name in names {
         all.extend(atlas.scores_by(name, split)?);

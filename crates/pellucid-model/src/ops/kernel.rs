@@ -1,0 +1,376 @@
+//! Register tiles: the innermost loops of matrix products with packed operands, and the sheet that tasks write them to.
+//!
+//! A tile is [`ROWS`] × [`LANES`] sums that stay in registers while the loop runs along the inner dimension; each step
+//! reads one lane of 32 numbers and up to twelve single ones (Goto and van de Geijn 2008). Sums run in order, one fused
+//! multiply-add after the other, so a tile's bits depend neither on the width of the processor's registers nor on what
+//! else is computed beside it.
+
+#![allow(unsafe_code)] // vector loads and stores, the call of wider versions, disjoint writes: each with its argument
+
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Numbers that lie beside each other in a packed operand.
+pub(crate) const LANES: usize = 32;
+
+/// Rows of a tile.
+pub(crate) const ROWS: usize = 12;
+
+/// One lane; aligned so that no load crosses a cache line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C, align(64))]
+pub(crate) struct Lane<T>(pub(crate) [T; LANES]);
+
+impl Lane<f32> {
+    pub(crate) const ZERO: Self = Lane([0.0; LANES]);
+}
+
+/// Sums of a tile; a product of fewer rows leaves the last ones alone.
+pub(crate) type Tile = [Lane<f32>; ROWS];
+
+/// `f::<rows>(…)` for the rows that a tile can have.
+macro_rules! by_rows {
+    ($rows:expr, $f:ident, $($arg:expr),*) => {
+        match $rows {
+            1 => $f::<1>($($arg),*),
+            2 => $f::<2>($($arg),*),
+            3 => $f::<3>($($arg),*),
+            4 => $f::<4>($($arg),*),
+            5 => $f::<5>($($arg),*),
+            6 => $f::<6>($($arg),*),
+            7 => $f::<7>($($arg),*),
+            8 => $f::<8>($($arg),*),
+            9 => $f::<9>($($arg),*),
+            10 => $f::<10>($($arg),*),
+            11 => $f::<11>($($arg),*),
+            _ => $f::<12>($($arg),*),
+        }
+    };
+}
+
+/// `sums[r][l] += Σ_k a[k][r] · b[k][l]` for `r < rows`, `k` in order.
+pub(crate) fn along(rows: usize, a: &[[f32; ROWS]], b: &[Lane<f32>], sums: &mut Tile) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: safe Rust whose only requirement is the feature that the line above has just asked for.
+            return unsafe { by_rows!(rows, along_avx512, a, b, sums) };
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: as above.
+            return unsafe { by_rows!(rows, along_avx2, a, b, sums) };
+        }
+    }
+    by_rows!(rows, along_plain, a, b, sums);
+}
+
+/// `sums[r][l] += Σ_j p[r][j] · g[j][l]` for each `r` of `p` (at most [`ROWS`]), `j` in order: the same product, where the
+/// single numbers lie in lanes.
+pub(crate) fn across(p: &[Lane<f32>], g: &[Lane<f32>; LANES], sums: &mut Tile) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: safe Rust whose only requirement is the feature that the line above has just asked for.
+            return unsafe { by_rows!(p.len(), across_avx512, p, g, sums) };
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: as above.
+            return unsafe { by_rows!(p.len(), across_avx2, p, g, sums) };
+        }
+    }
+    by_rows!(p.len(), across_plain, p, g, sums);
+}
+
+fn along_plain<const R: usize>(a: &[[f32; ROWS]], b: &[Lane<f32>], sums: &mut Tile) {
+    for (a, b) in a.iter().zip(b) {
+        for (sums, a) in sums.iter_mut().zip(a).take(R) {
+            sums.0.iter_mut().zip(&b.0).for_each(|(s, b)| *s += a * b);
+        }
+    }
+}
+
+fn across_plain<const R: usize>(p: &[Lane<f32>], g: &[Lane<f32>; LANES], sums: &mut Tile) {
+    for (j, g) in g.iter().enumerate() {
+        for (sums, p) in sums.iter_mut().zip(p).take(R) {
+            sums.0.iter_mut().zip(&g.0).for_each(|(s, g)| *s += p.0[j] * g);
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+use x86::{across_avx2, across_avx512, along_avx2, along_avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{LANES, Lane, ROWS, Tile};
+    use std::arch::x86_64::{
+        __m256, __m512, _mm256_fmadd_ps, _mm256_load_ps, _mm256_set1_ps, _mm256_store_ps, _mm512_fmadd_ps,
+        _mm512_load_ps, _mm512_set1_ps, _mm512_store_ps,
+    };
+
+    /// A lane in two registers.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn load(from: &Lane<f32>) -> [__m512; 2] {
+        let at = from.0.as_ptr();
+        // SAFETY: a lane is 32 numbers at a multiple of 64 bytes: two registers' worth, aligned.
+        unsafe { [_mm512_load_ps(at), _mm512_load_ps(at.add(16))] }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn store(to: &mut Lane<f32>, [low, high]: [__m512; 2]) {
+        let at = to.0.as_mut_ptr();
+        // SAFETY: as in `load`.
+        unsafe {
+            _mm512_store_ps(at, low);
+            _mm512_store_ps(at.add(16), high);
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn step<const R: usize>(sums: &mut [[__m512; 2]; R], single: impl Fn(usize) -> f32, b: &Lane<f32>) {
+        let [low, high] = load(b);
+        for (r, sums) in sums.iter_mut().enumerate() {
+            let x = _mm512_set1_ps(single(r));
+            sums[0] = _mm512_fmadd_ps(x, low, sums[0]);
+            sums[1] = _mm512_fmadd_ps(x, high, sums[1]);
+        }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn along_avx512<const R: usize>(a: &[[f32; ROWS]], b: &[Lane<f32>], sums: &mut Tile) {
+        let mut held: [_; R] = std::array::from_fn(|r| load(&sums[r]));
+        for (a, b) in a.iter().zip(b) {
+            step(&mut held, |r| a[r], b);
+        }
+        for (to, held) in sums.iter_mut().zip(held) {
+            store(to, held);
+        }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn across_avx512<const R: usize>(p: &[Lane<f32>], g: &[Lane<f32>; LANES], sums: &mut Tile) {
+        let p: [&Lane<f32>; R] = std::array::from_fn(|r| &p[r]);
+        let mut held: [_; R] = std::array::from_fn(|r| load(&sums[r]));
+        for (j, g) in g.iter().enumerate() {
+            step(&mut held, |r| p[r].0[j], g);
+        }
+        for (to, held) in sums.iter_mut().zip(held) {
+            store(to, held);
+        }
+    }
+
+    /// Half a lane (`H` says which) in two registers.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn load_half<const H: usize>(from: &Lane<f32>) -> [__m256; 2] {
+        let at = from.0[16 * H..].as_ptr();
+        // SAFETY: half a lane is 16 numbers at a multiple of 64 bytes; `H` is 0 or 1, or the slice would have panicked.
+        unsafe { [_mm256_load_ps(at), _mm256_load_ps(at.add(8))] }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn store_half<const H: usize>(to: &mut Lane<f32>, [low, high]: [__m256; 2]) {
+        let at = to.0[16 * H..].as_mut_ptr();
+        // SAFETY: as in `load_half`.
+        unsafe {
+            _mm256_store_ps(at, low);
+            _mm256_store_ps(at.add(8), high);
+        }
+    }
+
+    /// Six rows of half a lane are what sixteen registers hold.
+    const SIX: usize = 6;
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn part<'a, const H: usize, const R: usize>(
+        steps: impl Iterator<Item = (impl Fn(usize) -> f32, &'a Lane<f32>)>,
+        sums: &mut [Lane<f32>],
+    ) {
+        let mut held: [_; R] = std::array::from_fn(|r| load_half::<H>(&sums[r]));
+        for (single, b) in steps {
+            let [low, high] = load_half::<H>(b);
+            for (r, sums) in held.iter_mut().enumerate() {
+                let x = _mm256_set1_ps(single(r));
+                sums[0] = _mm256_fmadd_ps(x, low, sums[0]);
+                sums[1] = _mm256_fmadd_ps(x, high, sums[1]);
+            }
+        }
+        for (to, held) in sums.iter_mut().zip(held) {
+            store_half::<H>(to, held);
+        }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn along_avx2<const R: usize>(a: &[[f32; ROWS]], b: &[Lane<f32>], sums: &mut Tile) {
+        for from in (0..R).step_by(SIX) {
+            let steps = a.iter().zip(b).map(move |(a, b)| (move |r: usize| a[from + r], b));
+            let sums = &mut sums[from..];
+            by_rows!((R - from).min(SIX), part_of_six, steps, sums);
+        }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn across_avx2<const R: usize>(p: &[Lane<f32>], g: &[Lane<f32>; LANES], sums: &mut Tile) {
+        for from in (0..R).step_by(SIX) {
+            let steps = g.iter().enumerate().map(move |(j, g)| (move |r: usize| p[from + r].0[j], g));
+            let sums = &mut sums[from..];
+            by_rows!((R - from).min(SIX), part_of_six, steps, sums);
+        }
+    }
+
+    /// Both halves of up to six rows.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn part_of_six<'a, const R: usize>(
+        steps: impl Iterator<Item = (impl Fn(usize) -> f32, &'a Lane<f32>)> + Clone,
+        sums: &mut [Lane<f32>],
+    ) {
+        part::<0, R>(steps.clone(), sums);
+        part::<1, R>(steps, sums);
+    }
+}
+
+/// A part of a sheet that one task writes.
+pub(crate) struct Block<'a> {
+    /// Its rows of the sheet.
+    pub(crate) rows: Range<usize>,
+    /// Its columns.
+    pub(crate) columns: Range<usize>,
+    sheet: &'a Sheet,
+}
+
+/// A matrix under construction.
+struct Sheet {
+    start: *mut f32,
+    width: usize,
+}
+
+// SAFETY: tasks write through it, each to the entries of its own block (`Block::put` checks), and nobody reads before
+// all have ended.
+unsafe impl Sync for Sheet {}
+
+impl Block<'_> {
+    /// Writes neighbouring entries of a row.
+    pub(crate) fn put(&mut self, row: usize, column: usize, values: &[f32]) {
+        let inside = self.rows.contains(&row)
+            && self.columns.start <= column
+            && column + values.len() <= self.columns.end;
+        assert!(inside, "row {row}, columns from {column} lie outside a task's block");
+        // SAFETY: the block lies in the sheet (`sheet` cuts it so) and no other task's block meets it, so these entries
+        // are in the allocation and nobody else's while the block lives; f32 is written whatever was there.
+        unsafe {
+            let to = self.sheet.start.add(row * self.sheet.width + column);
+            std::ptr::copy_nonoverlapping(values.as_ptr(), to, values.len());
+        }
+    }
+}
+
+/// A `(rows, width)` matrix made on all threads, block by block of at most `step` rows and columns; what `make` does not
+/// write is 0.
+pub(crate) fn sheet(
+    rows: usize,
+    width: usize,
+    step: [usize; 2],
+    make: impl Fn(&mut Block<'_>) + Sync,
+) -> Vec<f32> {
+    let mut out = vec![0f32; rows * width];
+    let sheet = Sheet { start: out.as_mut_ptr(), width };
+    let [down, right] = step.map(|s| s.max(1));
+    let across = width.div_ceil(right);
+    (0..rows.div_ceil(down) * across).into_par_iter().for_each(|i| {
+        let cut = |at: usize, step: usize, end: usize| at * step..(at * step + step).min(end);
+        let (rows, columns) = (cut(i / across, down, rows), cut(i % across, right, width));
+        make(&mut Block { rows, columns, sheet: &sheet });
+    });
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(count: usize, step: f32) -> Vec<f32> {
+        (0..count).map(|i| (i as f32 * step).sin()).collect()
+    }
+
+    fn lanes(count: usize, step: f32) -> Vec<Lane<f32>> {
+        numbers(count * LANES, step)
+            .chunks_exact(LANES)
+            .map(|c| Lane(std::array::from_fn(|i| c[i])))
+            .collect()
+    }
+
+    /// Every version that this processor can run, on every number of rows, against the plain one.
+    #[test]
+    fn tiles_equal_their_definition_at_every_width_and_number_of_rows() {
+        let k = 37;
+        let a: Vec<[f32; ROWS]> =
+            numbers(k * ROWS, 0.7).chunks_exact(ROWS).map(|c| std::array::from_fn(|i| c[i])).collect();
+        let (b, start) = (lanes(k, 0.3), lanes(ROWS, 0.11));
+        let g: Vec<Lane<f32>> = lanes(LANES, 0.9);
+        let g: &[Lane<f32>; LANES] = g.as_slice().try_into().unwrap_or_else(|_| panic!("32 lanes"));
+        for rows in 1..=ROWS {
+            let begin: Tile = std::array::from_fn(|r| start[r]);
+            let mut all = Vec::new();
+            let mut plain = begin;
+            by_rows!(rows, along_plain, &a, &b, &mut plain);
+            let mut turned = begin;
+            by_rows!(rows, across_plain, &start[..rows], g, &mut turned);
+            let mut dispatched = (begin, begin);
+            along(rows, &a, &b, &mut dispatched.0);
+            across(&start[..rows], g, &mut dispatched.1);
+            all.push(dispatched);
+            #[cfg(target_arch = "x86_64")]
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                let mut tiles = (begin, begin);
+                // SAFETY: the features were asked for above.
+                unsafe {
+                    by_rows!(rows, along_avx2, &a, &b, &mut tiles.0);
+                    by_rows!(rows, across_avx2, &start[..rows], g, &mut tiles.1);
+                }
+                // where the dispatched version is a wider one, the bits are the same
+                assert!(tiles == dispatched, "{rows} rows");
+                all.push(tiles);
+            }
+            for (forward, back) in all {
+                for r in 0..ROWS {
+                    for l in 0..LANES {
+                        let (found, want) = (forward[r].0[l], plain[r].0[l]);
+                        assert!((found - want).abs() < 1e-5, "{rows} rows, {r}/{l}: {found} {want}");
+                        let (found, want) = (back[r].0[l], turned[r].0[l]);
+                        assert!((found - want).abs() < 1e-5, "{rows} rows back, {r}/{l}: {found} {want}");
+                    }
+                    if r >= rows {
+                        assert!(
+                            forward[r] == begin[r] && back[r] == begin[r],
+                            "row {r} of {rows} was touched"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_sheet_is_what_its_blocks_write() {
+        let out = sheet(7, 10, [3, 4], |block| {
+            for row in block.rows.clone() {
+                let values: Vec<f32> = block.columns.clone().map(|c| (row * 10 + c) as f32).collect();
+                block.put(row, block.columns.start, &values);
+            }
+        });
+        assert_eq!(out, (0..70).map(|i| i as f32).collect::<Vec<_>>());
+        assert!(sheet(0, 10, [3, 4], |_| ()).is_empty() && sheet(3, 0, [3, 4], |_| ()).is_empty());
+    }
+
+    #[test]
+    #[should_panic(expected = "outside a task's block")]
+    fn no_task_writes_beyond_its_block() {
+        sheet(4, 8, [4, 8], |block| block.put(1, 5, &[0.0; 4]));
+    }
+}

@@ -1,0 +1,271 @@
+//! Weights of linear layers, packed once at load for the register tiles: 32 outputs beside each other, one lane for each
+//! input. One order serves all three uses. Forward, a lane is multiplied by one input of each row; backward, the numbers of
+//! a lane multiply gradients of 32 rows; and a single row's product reads the weights once, from front to back.
+
+use super::kernel::{Block, LANES, Lane, ROWS, Tile, across, along, sheet};
+use super::{tensor, with_slice};
+use crate::Result;
+use candle_core::{CpuStorage, Storage, Tensor};
+use half::{bf16, f16};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// A matrix `(outer, inner)` in panels of 32 outputs: `(panels, inner, 32)`, the last panel filled up with zeros.
+#[derive(Clone, Debug)]
+pub(crate) struct Packed {
+    outer: usize,
+    inner: usize,
+    panels: Panels,
+}
+
+#[derive(Clone, Debug)]
+enum Panels {
+    F32(Vec<Lane<f32>>),
+    Bf16(Vec<Lane<bf16>>),
+    F16(Vec<Lane<f16>>),
+}
+
+/// A type that weights are kept as.
+trait Stored: Copy + Default + Send + Sync {
+    fn widen(lane: &Lane<Self>) -> Lane<f32>;
+}
+
+impl Stored for f32 {
+    fn widen(lane: &Lane<f32>) -> Lane<f32> {
+        *lane
+    }
+}
+
+impl Stored for bf16 {
+    fn widen(lane: &Lane<bf16>) -> Lane<f32> {
+        Lane(std::array::from_fn(|i| f32::from_bits(u32::from(lane.0[i].to_bits()) << 16)))
+    }
+}
+
+impl Stored for f16 {
+    fn widen(lane: &Lane<f16>) -> Lane<f32> {
+        let mut wide = Lane::ZERO;
+        half::slice::HalfFloatSliceExt::convert_to_f32_slice(lane.0.as_slice(), &mut wide.0);
+        wide
+    }
+}
+
+/// Inputs whose lanes are widened at a time: they stay in the nearest cache.
+const WIDENED: usize = 128;
+
+/// Row blocks that share a panel while it is near.
+const GROUP: usize = 16;
+
+impl Packed {
+    /// Packs `(outer, inner)` weights, kept as what they are stored as.
+    pub(crate) fn new(weight: &Tensor) -> Result<Self> {
+        let (outer, inner) = weight.dims2()?;
+        let weight = weight.contiguous()?;
+        let (storage, layout) = weight.storage_and_layout();
+        let here = layout.start_offset()..layout.start_offset() + outer * inner;
+        let panels = match &*storage {
+            Storage::Cpu(CpuStorage::F32(w)) => Panels::F32(pack(&w[here], outer, inner)),
+            Storage::Cpu(CpuStorage::BF16(w)) => Panels::Bf16(pack(&w[here], outer, inner)),
+            Storage::Cpu(CpuStorage::F16(w)) => Panels::F16(pack(&w[here], outer, inner)),
+            _ => return Err(candle_core::Error::msg("expected f32, bf16 or f16 weights on the CPU").into()),
+        };
+        Ok(Packed { outer, inner, panels })
+    }
+
+    /// Outputs.
+    pub(crate) fn outer(&self) -> usize {
+        self.outer
+    }
+
+    /// Inputs.
+    pub(crate) fn inner(&self) -> usize {
+        self.inner
+    }
+
+    /// Some of the outputs' rows, `(ids, inner)`.
+    pub(crate) fn rows(&self, ids: &[u32]) -> Vec<f32> {
+        let mut out = vec![0f32; ids.len() * self.inner];
+        out.par_chunks_mut(self.inner.max(1)).zip(ids).for_each(|(row, &id)| {
+            let (panel, lane) = (id as usize / LANES, id as usize % LANES);
+            let from = panel * self.inner;
+            for (at, value) in row.iter_mut().enumerate() {
+                *value = match &self.panels {
+                    Panels::F32(p) => p[from + at].0[lane],
+                    Panels::Bf16(p) => p[from + at].0[lane].to_f32(),
+                    Panels::F16(p) => p[from + at].0[lane].to_f32(),
+                };
+            }
+        });
+        out
+    }
+
+    /// The matrix the other way round, `(inner, outer)`.
+    pub(crate) fn transposed(&self) -> Vec<f32> {
+        let mut out = vec![0f32; self.inner * self.outer];
+        out.par_chunks_mut(self.outer.max(1)).enumerate().for_each(|(at, row)| {
+            for (panel, part) in row.chunks_mut(LANES).enumerate() {
+                let mut wide = [Lane::ZERO];
+                let lanes = self.lanes(panel, at..at + 1, &mut wide);
+                part.copy_from_slice(&lanes[0].0[..part.len()]);
+            }
+        });
+        out
+    }
+
+    /// Lanes of a panel as f32: the weights themselves, or widened into `room`.
+    fn lanes<'a>(&'a self, panel: usize, at: Range<usize>, room: &'a mut [Lane<f32>]) -> &'a [Lane<f32>] {
+        let here = panel * self.inner + at.start..panel * self.inner + at.end;
+        match &self.panels {
+            Panels::F32(all) => &all[here],
+            Panels::Bf16(all) => widened(&all[here], room),
+            Panels::F16(all) => widened(&all[here], room),
+        }
+    }
+
+    /// How many inputs to take at a time.
+    fn chunk(&self) -> usize {
+        if matches!(self.panels, Panels::F32(_)) { self.inner.max(1) } else { WIDENED }
+    }
+
+    /// `x Wᵀ` for `(rows, inner)` numbers: `(rows, outer)`.
+    pub(crate) fn multiply(&self, x: &[f32]) -> Vec<f32> {
+        let rows = x.len() / self.inner.max(1);
+        let packed = pack_rows(x, rows, self.inner);
+        let step = [GROUP * ROWS, self.share(rows.div_ceil(GROUP * ROWS))];
+        sheet(rows, self.outer, step, |block| self.multiply_block(&packed, block))
+    }
+
+    /// Outputs for each task, so that there are a few tasks for each thread.
+    fn share(&self, groups: usize) -> usize {
+        let tasks = 4 * rayon::current_num_threads();
+        let panels = self.outer.div_ceil(LANES);
+        (panels * groups).div_ceil(tasks).clamp(1, 32) * LANES
+    }
+
+    fn multiply_block(&self, x: &[[f32; ROWS]], block: &mut Block<'_>) {
+        let mut room = vec![Lane::ZERO; if self.chunk() == self.inner { 0 } else { WIDENED }];
+        let group: Vec<Range<usize>> = tiles(block.rows.clone(), ROWS).collect();
+        let mut sums = vec![[Lane::ZERO; ROWS]; group.len()];
+        for columns in tiles(block.columns.clone(), LANES) {
+            sums.fill([Lane::ZERO; ROWS]);
+            for at in tiles(0..self.inner, self.chunk()) {
+                let lanes = self.lanes(columns.start / LANES, at.clone(), &mut room);
+                for (rows, sums) in group.iter().zip(&mut sums) {
+                    let from = rows.start / ROWS * self.inner;
+                    along(rows.len(), &x[from + at.start..from + at.end], lanes, sums);
+                }
+            }
+            for (rows, sums) in group.iter().zip(&sums) {
+                for (row, sums) in rows.clone().zip(sums) {
+                    block.put(row, columns.start, &sums.0[..columns.len()]);
+                }
+            }
+        }
+    }
+
+    /// `g W` for `(rows, outer)` numbers: `(rows, inner)`.
+    pub(crate) fn multiply_back(&self, g: &[f32]) -> Vec<f32> {
+        let rows = g.len() / self.outer.max(1);
+        let packed = pack_columns(g, rows, self.outer);
+        // all rows in one block: a stretch of the weights is widened once for all of them
+        let tasks = 4 * rayon::current_num_threads();
+        let share = self.inner.div_ceil(ROWS).div_ceil(tasks).max(1) * ROWS;
+        sheet(rows, self.inner, [rows, share], |block| self.back_block(&packed, block))
+    }
+
+    fn back_block(&self, g: &[Lane<f32>], block: &mut Block<'_>) {
+        let panels = self.outer.div_ceil(LANES);
+        let mut room = [Lane::ZERO; ROWS];
+        let group: Vec<Range<usize>> = tiles(block.rows.clone(), LANES).collect();
+        for at in tiles(block.columns.clone(), ROWS) {
+            let mut sums = vec![[Lane::ZERO; ROWS]; group.len()];
+            for panel in 0..panels {
+                let lanes = self.lanes(panel, at.clone(), &mut room);
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    let from = (i * panels + panel) * LANES;
+                    let Ok(g) = g[from..from + LANES].try_into() else { continue };
+                    across(lanes, g, sums);
+                }
+            }
+            for (rows, sums) in group.iter().zip(&sums) {
+                put_turned(block, rows.clone(), at.clone(), sums);
+            }
+        }
+    }
+}
+
+/// A tile whose lanes are rows of the sheet.
+fn put_turned(block: &mut Block<'_>, rows: Range<usize>, columns: Range<usize>, sums: &Tile) {
+    for (lane, row) in rows.enumerate() {
+        let turned: [f32; ROWS] = std::array::from_fn(|r| sums[r].0[lane]);
+        block.put(row, columns.start, &turned[..columns.len()]);
+    }
+}
+
+/// Pieces of a range of at most `step`.
+fn tiles(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(step.max(1)).map(move |from| from..(from + step).min(end))
+}
+
+fn widened<'a, T: Stored>(lanes: &[Lane<T>], room: &'a mut [Lane<f32>]) -> &'a [Lane<f32>] {
+    let room = &mut room[..lanes.len()];
+    room.iter_mut().zip(lanes).for_each(|(wide, lane)| *wide = T::widen(lane));
+    room
+}
+
+fn pack<T: Stored>(w: &[T], outer: usize, inner: usize) -> Vec<Lane<T>> {
+    let mut out = vec![Lane([T::default(); LANES]); outer.div_ceil(LANES) * inner];
+    out.par_chunks_mut(inner.max(1)).zip(w.par_chunks((LANES * inner).max(1))).for_each(|(panel, w)| {
+        for (l, row) in w.chunks_exact(inner).enumerate() {
+            panel.iter_mut().zip(row).for_each(|(lane, w)| lane.0[l] = *w);
+        }
+    });
+    out
+}
+
+/// Rows in blocks of twelve, one number of each row beside the other: `(blocks, inner, 12)`.
+fn pack_rows(x: &[f32], rows: usize, inner: usize) -> Vec<[f32; ROWS]> {
+    let mut out = vec![[0f32; ROWS]; rows.div_ceil(ROWS) * inner];
+    let one = |(packed, x): (&mut [[f32; ROWS]], &[f32])| {
+        for (r, row) in x.chunks_exact(inner).enumerate() {
+            packed.iter_mut().zip(row).for_each(|(packed, x)| packed[r] = *x);
+        }
+    };
+    let (packed, blocks) = (out.par_chunks_mut(inner.max(1)), x.par_chunks((ROWS * inner).max(1)));
+    packed.zip(blocks).with_min_len(4).for_each(one);
+    out
+}
+
+/// Rows in blocks of 32, filled up with zeros to whole panels: `(blocks, outer, 32)`, one number of each row beside the
+/// other.
+fn pack_columns(g: &[f32], rows: usize, outer: usize) -> Vec<Lane<f32>> {
+    let width = outer.div_ceil(LANES) * LANES;
+    let mut out = vec![Lane::ZERO; rows.div_ceil(LANES) * width];
+    out.par_chunks_mut(width.max(1)).zip(g.par_chunks((LANES * outer).max(1))).for_each(|(packed, g)| {
+        for (l, row) in g.chunks_exact(outer).enumerate() {
+            packed.iter_mut().zip(row).for_each(|(lane, g)| lane.0[l] = *g);
+        }
+    });
+    out
+}
+
+/// `x Wᵀ`, `(rows, inner)` to `(rows, outer)`.
+pub(crate) fn product(x: &Tensor, w: &Packed) -> Result<Vec<f32>> {
+    check(x.dims2()?.1, w.inner())?;
+    with_slice(x, |x| w.multiply(x))
+}
+
+/// `g W`, `(rows, outer)` to `(rows, inner)`.
+pub(crate) fn product_back(g: &Tensor, w: &Packed) -> Result<Tensor> {
+    let (rows, outer) = g.dims2()?;
+    check(outer, w.outer())?;
+    tensor(with_slice(g, |g| w.multiply_back(g))?, (rows, w.inner()))
+}
+
+fn check(found: usize, expected: usize) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(candle_core::Error::msg(format!("a product of {found} columns with weights of {expected}")).into())
+}
