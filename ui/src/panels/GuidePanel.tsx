@@ -15,7 +15,7 @@ export function GuidePanel() {
   const { data: status } = useStatus();
   const target = usePage((s) => s.target), foil = usePage((s) => s.foil), checked = usePage((s) => s.checked);
   const specs = usePage((s) => s.specs), shared = usePage((s) => s.shared), told = usePage((s) => s.story);
-  const explained = useClusters();
+  const { query: explained } = useClusters();
   const list = useQuery({ queryKey: ["stories"], queryFn: ({ signal }) => fetchStories(signal) });
   const story = told && list.data?.find((one) => one.id === told.id);
   const on = specs.filter((listed) => listed.on).length;
