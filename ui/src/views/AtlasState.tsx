@@ -36,7 +36,7 @@ export function AtlasState({ status }: { status: Status }) {
           {active.map((job) => (
             <div key={job.id} className="job" data-testid={`job-${job.id}`}>
               <p>{job.kind}: {job.message || job.state}</p>
-              <div className="row"><ShareBar share={job.total > 0 ? job.done / job.total : 0} /><IconButton icon="stop" label="Stop this job" className="quiet tiny" onClick={() => void cancelJob(job.id).finally(() => client.invalidateQueries({ queryKey: ["jobs"] }))} /></div>
+              <div className="row"><ShareBar share={job.total > 0 ? job.done / job.total : 0} /><IconButton icon="stop" label="Stop this job" className="quiet tiny" data-testid={`job-stop-${job.id}`} onClick={() => void cancelJob(job.id).finally(() => client.invalidateQueries({ queryKey: ["jobs"] }))} /></div>
             </div>
           ))}
         </Popover.Content>
