@@ -31,7 +31,7 @@ test("a description of one's own stands there with its writer", async ({ page })
   await page.getByTestId("describe-input").fill(mine);
   await page.getByTestId("describe-send").click();
   const written = page.locator('[data-testid^="description-"]').filter({ hasText: mine });
-  await expect(written).toContainText(/by person [0-9a-f]{6}/);
+  await expect(written).toContainText(/by person [0-9a-f]{8}/);
   await expect(page.getByTestId("describe-input")).toHaveValue("");
   await page.reload();
   await expect(written).toHaveCount(1);
