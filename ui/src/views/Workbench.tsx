@@ -19,7 +19,7 @@ const CHAT: Pane = { title: "chat", least: 320, initial: "minmax(0, 1.2fr)", con
 const UNITS: Pane = { title: "units", least: 320, initial: "minmax(0, 1.05fr)", content: <UnitsPanel /> };
 const GUIDE: Pane = { title: "guide", least: 200, initial: "280px", content: <GuidePanel /> };
 const CAUSES: Pane = {
-  title: "what matters and steering", least: 280, initial: "minmax(0, .85fr)",
+  title: "what matters and steering", least: 280, initial: "minmax(0, .95fr)",
   content: (
     <Split name="causes" across={false} panes={[
       { title: "what matters", least: 120, initial: "minmax(0, 1.7fr)", content: <MattersPanel /> },
@@ -31,7 +31,7 @@ const GUIDED_UNITS: Pane = {
   ...UNITS, title: "guide and units",
   content: (
     <Split name="guided" across={false} panes={[
-      { ...GUIDE, least: 90, initial: "minmax(170px, .55fr)" }, { ...UNITS, least: 200, initial: "minmax(0, 1.45fr)" },
+      { ...GUIDE, least: 90, initial: "minmax(170px, .75fr)" }, { ...UNITS, least: 200, initial: "minmax(0, 1.25fr)" },
     ]} />
   ),
 };
