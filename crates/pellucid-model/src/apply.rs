@@ -66,10 +66,7 @@ impl Apply {
             if let Op::Patch { rows } = &edit.op
                 && rows.len() != covered
             {
-                return bad(format!(
-                    "the patch has {} rows and covers {covered} positions",
-                    rows.len()
-                ));
+                return bad(format!("the patch has {} rows and covers {covered} positions", rows.len()));
             }
         }
         Ok(())
