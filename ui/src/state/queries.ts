@@ -1,8 +1,8 @@
 // What the panels ask about the current run. One place, so that panels showing the same thing share one request;
 // a request whose answer nobody waits for any more is aborted by its signal.
 import { hashKey, keepPreviousData, type QueryKey, skipToken, useQuery, type UseQueryResult } from "@tanstack/react-query";
-import { activations, compare, explain, score, status } from "../api/calls";
-import type { ActivationsReply, CompareReply, Edit, ExplainReply, Metric, SteerSpec, TextSpec, Token } from "../api/types";
+import { activations, compare, explain, jobs as fetchJobs, score, status } from "../api/calls";
+import type { ActivationsReply, CompareReply, Edit, ExplainReply, Job, Metric, SteerSpec, TextSpec, Token } from "../api/types";
 import { exactText } from "../logic/tokens";
 import { steerQuery } from "./answering";
 import { type Current, finished, type Run, type Target, useCurrent, usePage } from "./page";
@@ -10,6 +10,17 @@ import { stoppable } from "./stopping";
 
 export function useStatus() {
   return useQuery({ queryKey: ["status"], queryFn: ({ signal }) => status(signal), staleTime: 5_000, refetchInterval: 15_000 });
+}
+
+const atWork = (job: Job): boolean => job.state === "running" || job.state === "waiting";
+
+/** Long work that goes on beside the page; watched closely only while there is some. */
+export function useJobs(): Job[] {
+  const jobs = useQuery({
+    queryKey: ["jobs"], queryFn: ({ signal }) => fetchJobs(signal), staleTime: 0,
+    refetchInterval: (query) => (query.state.data?.some(atWork) ? 1500 : 30_000),
+  });
+  return jobs.data?.filter(atWork) ?? [];
 }
 
 /** What every request about a run carries: its exact tokens, and the edits it truly ran with. */
