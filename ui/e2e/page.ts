@@ -19,6 +19,7 @@ export const test = base.extend<{ watched: void }>({
   }, { auto: true }],
 });
 export { expect };
+export type { Page };
 
 export const QUESTION = "What is the capital of France?";
 

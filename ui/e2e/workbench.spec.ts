@@ -115,21 +115,6 @@ test("steer by a concept, edit a turn, branch and stop", async ({ page }) => {
   await expect(page.getByTestId("answer-plain")).toHaveAttribute("data-state", "stopped");
 });
 
-test("the lens, and a change made from it", async ({ page }) => {
-  await ask(page);
-  await word(page, "Paris").click();
-  await page.getByTestId("nav-lens").click();
-  await expect(page.getByTestId("lens-grid")).toBeVisible({ timeout: 60_000 });
-  await page.getByTestId("lens-colour").selectOption("rank");
-  await page.getByTestId("lens-grid").getByRole("gridcell").nth(30).getByRole("button").click();
-  await expect(page.getByTestId("lens-card")).toContainText("entropy");
-  await keep(page, "10-lens");
-  await page.getByTestId("lens-ablate").click();
-  await page.getByTestId("nav-workbench").click();
-  await expect(page.getByTestId("spec-0")).toContainText("silenced");
-  await expect(page.getByTestId("answer-steered")).toHaveAttribute("data-state", "done", { timeout: 90_000 });
-});
-
 test("stories are gated and told by buttons", async ({ page }) => {
   await page.goto("./#/stories");
   const first = page.locator("li.story").first();

@@ -2,7 +2,7 @@
 //! endpoints, generated requests look for crashes, and fifty clients ask at once; all on loopback, on the real model.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -67,7 +67,7 @@ pub(crate) fn all() -> Result<()> {
     let server = serve(&["--model", "smollm2", "--atlas", &atlas])?;
     let browser = chromium()?;
     let mut e2e = ui::npm(&["run", "--silent", "e2e"])?;
-    step("the page in a browser", e2e.env("PELLUCID_URL", &server.url).env("PELLUCID_CHROMIUM", browser))?;
+    step("the page in a browser", e2e.env("PELLUCID_URL", &server.url).env("PELLUCID_CHROMIUM", &browser))?;
     let python = python::environment("clients", REQUIREMENTS)?;
     let script = |name: &str| {
         let mut command = program(&python);
@@ -76,7 +76,20 @@ pub(crate) fn all() -> Result<()> {
     };
     step("OpenAI's client library", &mut script("openai_client.py"))?;
     step("generated requests", &mut script("schema.py"))?;
-    step("fifty clients at once", script("load.py").arg(server.child.id().to_string()))
+    step("fifty clients at once", script("load.py").arg(server.child.id().to_string()))?;
+    drop(server);
+    guarded(&browser)
+}
+
+/// The page of a server that asks for a token and has no atlas: it begins to build one, so it runs by itself.
+fn guarded(browser: &Path) -> Result<()> {
+    const TOKEN: &str = "token-of-the-tests-only";
+    let none = std::env::temp_dir().join(format!("pellucid-none-{}.atlas", std::process::id()));
+    let atlas = none.display().to_string();
+    let server = serve(&["--model", "smollm2", "--atlas", &atlas, "--build-atlas", "--token", TOKEN])?;
+    let mut e2e = ui::npm(&["run", "--silent", "e2e", "--", "token"])?;
+    e2e.env("PELLUCID_TOKEN_URL", &server.url).env("PELLUCID_TOKEN", TOKEN).env("PELLUCID_CHROMIUM", browser);
+    step("the page of a server with a token", &mut e2e)
 }
 
 /// A Chromium to drive; Debian's is installed where that can be done.

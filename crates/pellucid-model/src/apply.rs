@@ -11,7 +11,7 @@ use crate::tap::{Place, Tap};
 use crate::{Batch, Error, Plan, Record, Result};
 use candle_core::Tensor;
 use pellucid_core::{Edit, Op, Point, Shape, Site, Target};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Edits made ready for one model. It holds what one run's backward pass needs, so use one for each run.
 #[derive(Debug, Clone)]
@@ -54,20 +54,19 @@ impl Apply {
                     return bad(format!("it speaks of {role:?} tokens, and this prompt is no chat"));
                 }
             }
-            let covered = (0..row.prompt).filter(|&p| row.covers(&edit.positions, p)).count();
+            let mut covered = (0..row.prompt).filter(|&p| row.covers(&edit.positions, p)).count();
             if let pellucid_core::Positions::At(list) = &edit.positions {
                 let last = row.prompt as i64;
                 if let Some(p) = list.iter().find(|&&p| p < -last) {
                     return bad(format!("position {p} is before the start; the prompt has {last} tokens"));
                 }
+                // what is listed beyond the prompt will be generated
+                covered += list.iter().filter(|&&p| p >= last).collect::<BTreeSet<_>>().len();
             }
             if let Op::Patch { rows } = &edit.op
                 && rows.len() != covered
             {
-                return bad(format!(
-                    "the patch has {} rows and covers {covered} prompt positions",
-                    rows.len()
-                ));
+                return bad(format!("the patch has {} rows and covers {covered} positions", rows.len()));
             }
         }
         Ok(())

@@ -178,8 +178,13 @@ fn a_patch_carries_another_run_over() {
     model.forward(&Batch::new([other]), &mut record).unwrap();
     let source = record.value(site).unwrap().to_vec2::<f32>().unwrap();
     let mut record = Record::new([site]);
-    let mut apply = Apply::new(&model, &[edit]).unwrap();
+    let mut apply = Apply::new(&model, std::slice::from_ref(&edit)).unwrap();
     apply.check_prompt(&row()).unwrap();
+    // a listed place that is still to be generated takes a row as well, and one row too few is said
+    apply.check_prompt(&Row { prompt: 4, ..row() }).unwrap();
+    let short = Edit { positions: Positions::At(vec![3, 5, 90]), ..edit.clone() };
+    let short = Apply::new(&model, &[short]).unwrap().check_prompt(&row()).unwrap_err();
+    assert!(short.to_string().contains("2 rows and covers 3"), "{short}");
     model.forward(&Batch::one(row()), &mut (&mut apply, &mut record)).unwrap();
     let patched = record.value(site).unwrap().to_vec2::<f32>().unwrap();
     assert_eq!((&patched[3], &patched[5]), (&source[1], &source[2]));

@@ -6,7 +6,7 @@ import { useActivations, useExplain } from "../state/queries";
 /** What the tokens are shaded by: what is pointed at in another panel, else the chosen kind of heat. */
 export function useHeat(): Heat | null {
   const mode = usePage((s) => s.heat), spotlight = usePage((s) => s.spotlight);
-  const explained = useExplain().data, active = useActivations(mode === "activation").data;
+  const explained = useExplain().query.data, active = useActivations(mode === "activation").query.data;
   return useMemo(() => {
     if (spotlight) return spotlight;
     if (mode === "attribution" && explained) return { kind: "signed", values: explained.tokens, label: "Effect on the target" };

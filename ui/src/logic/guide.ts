@@ -7,7 +7,7 @@ export interface Situation {
   answered: boolean;
   target: string | null;
   foil: string | null;
-  explaining: boolean;
+  explaining: boolean; explained: boolean;
   clusters: number;
   checked: boolean;
   held: boolean | null;
@@ -72,6 +72,12 @@ export function advise(s: Situation): Advice {
   }
   if (s.explaining) {
     return { title: `Why ${s.target}?`, text: "One run forward and one backward find what pushed towards it.", actions: [] };
+  }
+  if (!s.explained) {
+    return {
+      title: "Not explained", actions: [],
+      text: `The explanation of ${s.target} was stopped or did not work. Run it again in the panel beside, or choose another word.`,
+    };
   }
   if (!s.hasAtlas) {
     return {

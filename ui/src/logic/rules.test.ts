@@ -19,7 +19,7 @@ test("server-sent events come whole out of any pieces", () => {
 });
 
 const start: Situation = {
-  hasAtlas: true, llm: false, asked: false, answering: false, answered: false, target: null, foil: null, explaining: false, clusters: 0,
+  hasAtlas: true, llm: false, asked: false, answering: false, answered: false, target: null, foil: null, explaining: false, explained: true, clusters: 0,
   checked: false, held: null, steeringOn: 0, steeringOff: 0, steered: false, viewing: "plain", shared: false,
 };
 test("the guide goes from asking to sharing", () => {
@@ -28,6 +28,7 @@ test("the guide goes from asking to sharing", () => {
   expect(first({})).toBe("ask-example");
   expect(first(asked)).toBe("explain-first");
   expect(first({ ...asked, target: "x", clusters: 3 })).toBe("check-first");
+  expect(advise({ ...start, ...asked, target: "x", explained: false }).title).toBe("Not explained");
   expect(first({ ...asked, target: "x", hasAtlas: false })).toBe("build-atlas");
   expect(first({ ...asked, target: "x", clusters: 3, checked: true, held: true })).toBe("off-first");
   expect(first({ ...asked, target: "x", clusters: 3, checked: true, held: false })).toBe("open-clusters");

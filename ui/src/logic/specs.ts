@@ -91,7 +91,7 @@ function isEdit(value: unknown): value is Edit {
   return typeof edit === "object" && edit !== null && typeof edit.site === "string" && edit.op !== undefined;
 }
 
-function isSpec(value: unknown): value is SteerSpec {
+export function isSpec(value: unknown): value is SteerSpec {
   const spec = value as Partial<SteerSpec> | null;
   return typeof spec === "object" && spec !== null && typeof spec.name === "string" && typeof spec.what === "object"
     && typeof spec.change === "object" && spec.positions !== undefined;

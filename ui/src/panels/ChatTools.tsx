@@ -1,4 +1,6 @@
 import { ToggleGroup } from "radix-ui";
+import { Hint } from "../components/Hint";
+import { Icon } from "../components/Icon";
 import { IconButton } from "../components/IconButton";
 import { startOver } from "../state/answering";
 import { type HeatMode, page, usePage } from "../state/page";
@@ -17,7 +19,7 @@ export function ChatTools() {
         <ToggleGroup.Item value="activation" data-testid="heat-activation">activation</ToggleGroup.Item>
         <ToggleGroup.Item value="attribution" data-testid="heat-attribution">attribution</ToggleGroup.Item>
       </ToggleGroup.Root>
-      <IconButton icon="plus" label="Start over" data-testid="start-over" onClick={startOver} />
+      <Hint text="New conversation"><button type="button" className="button small quiet begin-anew" aria-label="New conversation" data-testid="start-over" onClick={startOver}><Icon name="plus" size={14} /><span>New</span></button></Hint>
       {status?.model.chat && (
         <IconButton icon="file" label={mode === "chat" ? "Plain text instead of chat" : "Chat instead of plain text"} aria-pressed={mode === "text"}
           data-testid="text-mode" onClick={() => { startOver(); page.set({ mode: mode === "chat" ? "text" : "chat" }); }} />

@@ -1,17 +1,19 @@
-import { useMutation } from "@tanstack/react-query";
-import { memo, useMemo } from "react";
+import { hashKey, useMutation } from "@tanstack/react-query";
+import { memo, useEffect, useMemo } from "react";
 import { ablate } from "../api/calls";
 import type { Cluster, ExplainReply } from "../api/types";
 import { SignedBar } from "../components/Bar";
 import { DescriptionWords } from "../components/DescriptionWords";
 import { Icon } from "../components/Icon";
 import { Failure } from "../components/States";
+import { Working } from "../components/Working";
 import { coherence, count, signed } from "../logic/format";
 import { shortUnit } from "../logic/unitname";
 import { verdict } from "../logic/verdict";
 import { shine } from "../state/choosing";
 import { page, type Run, usePage } from "../state/page";
-import { basis, metricOf } from "../state/queries";
+import { basis, metricOf, nameOf } from "../state/queries";
+import { stop, stoppable } from "../state/stopping";
 import { CheckResult } from "./CheckResult";
 import { TurnButtons } from "./TurnButtons";
 
@@ -21,13 +23,17 @@ export const ClusterCard = memo(function ClusterCard({ cluster, index, most, rep
   const open = usePage((s) => s.openCluster === index);
   const members = useMemo(() => cluster.members.map((id) => reply.units.find((unit) => unit.unit === id)).filter((unit) => unit !== undefined), [cluster, reply]);
   const target = reply.metric.target.text;
+  const asked = useMemo(() => hashKey(["ablate", nameOf(run), reply.metric, cluster.members]), [run, reply, cluster]);
   const check = useMutation({
     mutationFn: () => {
       const { target: chosen, foil } = page.get();
-      return ablate({ ...basis(run), metric: chosen ? metricOf(chosen, foil) : { position: reply.metric.position, target: reply.metric.target.id }, units: cluster.members });
+      const metric = chosen ? metricOf(chosen, foil) : { position: reply.metric.position, target: reply.metric.target.id };
+      return stoppable(asked, null, (signal) => ablate({ ...basis(run), metric, units: cluster.members }, signal));
     },
     onSuccess: (result) => page.set({ checked: verdict(result, cluster.effect, cluster.members.length, target) }),
   });
+  // A card that is gone shows no result: the target is another by then.
+  useEffect(() => () => stop(asked), [asked]);
   const light = () => shine({ kind: "signed", values: cluster.by_position, label: `Effect of \u201c${cluster.label}\u201d` });
   return (
     <article className={`cluster${open ? " is-open" : ""}`} data-testid={`cluster-${index}`} onMouseEnter={light} onFocus={light} onBlur={() => shine(null)}>
@@ -60,6 +66,7 @@ export const ClusterCard = memo(function ClusterCard({ cluster, index, most, rep
           {check.isPending ? "Checking…" : "Check"}
         </button>
       </div>
+      {check.isPending && <Working what={`Removing ${count(cluster.members.length, "unit")}, then as many at random…`} tokens={reply.metric.position + 1} asked={asked} rows={1} />}
       {check.isError && <Failure error={check.error} title="The check did not run" again={() => check.mutate()} />}
       {check.data && <CheckResult reply={check.data} effect={cluster.effect} size={cluster.members.length} target={target} index={index} />}
     </article>

@@ -1,19 +1,20 @@
 import { useMemo, useState } from "react";
 import { Icon } from "../components/Icon";
-import { Failure, Loading } from "../components/States";
+import { Failure } from "../components/States";
+import { Working } from "../components/Working";
 import { shifts } from "../logic/diff";
 import { percent, signed } from "../logic/format";
 import { spaced } from "../logic/tokens";
 import { shine, showUnits } from "../state/choosing";
 import { type Run, useCurrent } from "../state/page";
-import { useCompare } from "../state/queries";
+import { lengthOf, useCompare } from "../state/queries";
 import { ShareBar } from "../components/Bar";
 
 /** The steered answer under both runs: which of its words the plain model would not have said. */
 export function DiffCard({ sentence, steered }: { sentence: string; steered: Run }) {
   const current = useCurrent();
   const [open, setOpen] = useState(false);
-  const compare = useCompare(current);
+  const { query: compare, name } = useCompare(current);
   const list = useMemo(() => (compare.data ? shifts(compare.data.plain, compare.data.edited, steered.prompt.length) : []), [compare.data, steered.prompt.length]);
   return (
     <div className="diff-card" data-testid="diff">
@@ -25,7 +26,7 @@ export function DiffCard({ sentence, steered }: { sentence: string; steered: Run
         <button type="button" className="link" data-testid="show-changed" onClick={() => showUnits("changed")}>units that changed</button>
       </div>
       {open && (compare.isError ? <Failure error={compare.error} again={() => void compare.refetch()} />
-        : !compare.data ? <Loading what="Reading the steered answer under both runs…" rows={3} />
+        : !compare.data ? <Working what="Reading the steered answer under both runs…" tokens={lengthOf(steered)} asked={name} rows={3} />
           : (
             <div className="table-scroll" tabIndex={0} role="region" aria-label="Tokens of the steered answer under both runs">
               <table className="diff-table">

@@ -15,7 +15,7 @@ export function GuidePanel() {
   const { data: status } = useStatus();
   const target = usePage((s) => s.target), foil = usePage((s) => s.foil), checked = usePage((s) => s.checked);
   const specs = usePage((s) => s.specs), shared = usePage((s) => s.shared), told = usePage((s) => s.story);
-  const explained = useClusters();
+  const { query: explained } = useClusters();
   const list = useQuery({ queryKey: ["stories"], queryFn: ({ signal }) => fetchStories(signal) });
   const story = told && list.data?.find((one) => one.id === told.id);
   const on = specs.filter((listed) => listed.on).length;
@@ -23,7 +23,7 @@ export function GuidePanel() {
   const advice = advise({
     hasAtlas: status?.atlas != null, llm: status?.llm ?? false, asked: turn !== null, answering: busy(plain) || busy(steered),
     answered: finished(plain), target: target ? quoted(target.token.text) : null, foil: foil ? quoted(foil.text) : null,
-    explaining: explained.isFetching, clusters: explained.data?.clusters.length ?? 0, checked: checked !== null, held: checked?.holds ?? null,
+    explaining: explained.isFetching, explained: explained.data !== undefined, clusters: explained.data?.clusters.length ?? 0, checked: checked !== null, held: checked?.holds ?? null,
     steeringOn: on, steeringOff: specs.length - on, steered: finished(steered), viewing: name, shared: shared !== null && shared.of === turn?.id,
   });
   const shows = [

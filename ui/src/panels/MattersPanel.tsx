@@ -1,6 +1,7 @@
 import { useEffect, useMemo, useRef } from "react";
 import { Panel } from "../components/Panel";
-import { Empty, Failure, Loading } from "../components/States";
+import { Empty, Failure } from "../components/States";
+import { Working } from "../components/Working";
 import { count, percent, signed } from "../logic/format";
 import { spaced } from "../logic/tokens";
 import { chooseFoil, clearChoice, shine } from "../state/choosing";
@@ -14,7 +15,7 @@ export function MattersPanel() {
   const { run } = useCurrent();
   const { data: status } = useStatus();
   const target = usePage((s) => s.target), foil = usePage((s) => s.foil), range = usePage((s) => s.range);
-  const explained = useClusters();
+  const { query: explained, name } = useClusters();
   const reply = explained.data;
   const clusters = useMemo(() => reply?.clusters ?? [], [reply]);
   const most = useMemo(() => clusters.reduce((max, cluster) => Math.max(max, Math.abs(cluster.effect)), 0), [clusters]);
@@ -42,7 +43,7 @@ export function MattersPanel() {
             {range && <p className="faint">Only effects at tokens {range[0]} to {range[1] - 1} are counted.</p>}
           </div>
           {explained.isError ? <Failure error={explained.error} again={() => void explained.refetch()} />
-            : !reply ? <Loading what="Finding what led to this token…" rows={6} />
+            : !reply ? <Working what="Finding what led to this token…" tokens={target.at} asked={name} rows={6} />
               : clusters.length > 0 ? (
                 <div className="clusters" ref={box} onMouseLeave={() => shine(null)}>
                   {clusters.map((cluster, i) => <ClusterCard key={`${cluster.label}/${i}`} cluster={cluster} index={i} most={most} reply={reply} run={run} />)}

@@ -1,14 +1,16 @@
 import { Tabs } from "radix-ui";
 import { useDeferredValue, useMemo, useState } from "react";
 import { Panel } from "../components/Panel";
-import { Empty, Failure, Loading } from "../components/States";
+import { Empty, Failure } from "../components/States";
+import { Working } from "../components/Working";
 import { count } from "../logic/format";
 import { activeRows, changedRows, effectRows, type Filter, filterRows, noFilter, type Row, type Sort, sortRows } from "../logic/table";
 import { finished, page, type UnitsTab, useCurrent, usePage } from "../state/page";
-import { useActivations, useCompare, useExplain, useStatus } from "../state/queries";
+import { lengthOf, useActivations, useCompare, useExplain, useStatus } from "../state/queries";
 import { UnitsFilter } from "./UnitsFilter";
 import { UnitsTable } from "./UnitsTable";
 
+const DOING: Record<UnitsTab, string> = { attribution: "Attributing…", activation: "Reading activations…", changed: "Comparing the runs…" };
 const ORDER: Sort = { by: "value", down: true };
 
 export function UnitsPanel() {
@@ -19,12 +21,13 @@ export function UnitsPanel() {
   const late = useDeferredValue(filter);
   const explained = useExplain(), active = useActivations(tab === "activation"), compared = useCompare(now, tab === "changed");
   const { data: status } = useStatus();
-  const query = tab === "attribution" ? explained : tab === "activation" ? active : compared;
+  const { query, name } = { attribution: explained, activation: active, changed: compared }[tab];
+  const effects = explained.query.data, activity = active.query.data, changes = compared.query.data;
   const rows = useMemo((): Row[] => {
-    if (tab === "attribution") return explained.data ? effectRows(explained.data.units) : [];
-    if (tab === "activation") return active.data ? activeRows(active.data.units) : [];
-    return compared.data ? changedRows(compared.data.units) : [];
-  }, [tab, explained.data, active.data, compared.data]);
+    if (tab === "attribution") return effects ? effectRows(effects.units) : [];
+    if (tab === "activation") return activity ? activeRows(activity.units) : [];
+    return changes ? changedRows(changes.units) : [];
+  }, [tab, effects, activity, changes]);
   const shown = useMemo(() => sortRows(filterRows(rows, late), sort), [rows, late, sort]);
   const relative = tab === "activation" && rows.some((row) => row.relative !== null);
 
@@ -49,13 +52,13 @@ export function UnitsPanel() {
         </Tabs.List>
         <Tabs.Content value={tab} className="fill" tabIndex={-1}>
           {empty ?? (query.isError ? <Failure error={query.error} again={() => void query.refetch()} />
-            : !query.data ? <Loading what={tab === "attribution" ? "Attributing…" : tab === "activation" ? "Reading activations…" : "Comparing the runs…"} rows={10} />
+            : !query.data ? <Working what={DOING[tab]} tokens={tab === "attribution" ? target?.at ?? 0 : lengthOf(tab === "changed" ? now.steered : now.run)} asked={name} rows={10} />
               : (
                 <>
                   <UnitsFilter filter={filter} onChange={setFilter} layers={status?.model.layers ?? 1} signed={tab !== "activation"} />
                   <p className="table-note" aria-live="polite">
                     {count(shown.length, by === "layer" && tab === "attribution" ? "part" : "unit")}
-                    {tab === "activation" && active.data && active.data.found > rows.length ? ` of ${active.data.found.toLocaleString("en-GB")} active` : shown.length < rows.length ? ` of ${rows.length}` : ""}
+                    {tab === "activation" && activity && activity.found > rows.length ? ` of ${activity.found.toLocaleString("en-GB")} active` : shown.length < rows.length ? ` of ${rows.length}` : ""}
                     {tab === "activation" && (relative ? ", by each one's own typical strength" : ", raw activation: there is no atlas to scale by")}
                     {tab === "changed" && ", largest change first"}
                     {range && tab !== "changed" && `, tokens ${range[0]} to ${range[1] - 1}`}

@@ -125,6 +125,8 @@ async function answerBelow(parent: string, sampling: Sampling): Promise<string> 
     tree: add(state.tree, { id, parent, message: { role: "assistant", content: "" }, runs: { plain: null, steered: null } }),
     ...nothingChosen, viewing: "plain", shared: null,
   }));
+  // The address names a shared run; from here on the conversation is another.
+  if (location.hash.startsWith("#/run/")) location.hash = "#/";
   const text = textBelow(page.get().tree, parent);
   await Promise.all([stream(id, "plain", text, emptyRun(sampling, [], [])), steered(id, text, sampling)]);
   return id;

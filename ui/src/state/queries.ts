@@ -1,19 +1,32 @@
 // What the panels ask about the current run. One place, so that panels showing the same thing share one request;
 // a request whose answer nobody waits for any more is aborted by its signal.
-import { keepPreviousData, skipToken, useQuery } from "@tanstack/react-query";
-import { activations, compare, explain, score, status } from "../api/calls";
-import type { Edit, Metric, TextSpec } from "../api/types";
+import { hashKey, keepPreviousData, type QueryKey, skipToken, useQuery, type UseQueryResult } from "@tanstack/react-query";
+import { activations, compare, explain, jobs as fetchJobs, score, status } from "../api/calls";
+import type { ActivationsReply, CompareReply, Edit, ExplainReply, Job, Metric, SteerSpec, TextSpec, Token } from "../api/types";
 import { exactText } from "../logic/tokens";
 import { steerQuery } from "./answering";
 import { type Current, finished, type Run, type Target, useCurrent, usePage } from "./page";
-import type { SteerSpec, Token } from "../api/types";
+import { stoppable } from "./stopping";
 
 export function useStatus() {
   return useQuery({ queryKey: ["status"], queryFn: ({ signal }) => status(signal), staleTime: 5_000, refetchInterval: 15_000 });
 }
 
+const atWork = (job: Job): boolean => job.state === "running" || job.state === "waiting";
+
+/** Long work that goes on beside the page; watched closely only while there is some. */
+export function useJobs(): Job[] {
+  const jobs = useQuery({
+    queryKey: ["jobs"], queryFn: ({ signal }) => fetchJobs(signal), staleTime: 0,
+    refetchInterval: (query) => (query.state.data?.some(atWork) ? 1500 : 30_000),
+  });
+  return jobs.data?.filter(atWork) ?? [];
+}
+
 /** What every request about a run carries: its exact tokens, and the edits it truly ran with. */
 export const basis = (run: Run): { text: TextSpec; edits: Edit[] } => ({ text: exactText(run), edits: run.edits });
+/** How many tokens such a request is about. */
+export const lengthOf = (run: Run | null): number => (run ? run.prompt.length + run.generated.length : 0);
 /** A stopped run keeps its key but may have grown: the length belongs to the name. */
 export const nameOf = (run: Run) => [run.key, run.generated.length];
 
@@ -21,42 +34,33 @@ export function metricOf(target: Target, foil: Token | null): Metric {
   return { position: target.at - 1, target: target.token.id, foil: foil?.id ?? null };
 }
 
-export function useExplain() {
-  const { run } = useCurrent();
-  const target = usePage((s) => s.target), foil = usePage((s) => s.foil);
-  const range = usePage((s) => s.range), by = usePage((s) => s.by);
-  // A range that begins at or after the target can have no effect on it: it is meant for activations.
-  const positions = range && target && range[0] < target.at ? range : null;
-  return useQuery({
-    queryKey: ["explain", run && nameOf(run), target?.at, target?.token.id, foil?.id, positions, by],
-    queryFn: finished(run) && target
-      ? ({ signal }) => explain({ ...basis(run), metric: metricOf(target, foil), positions, by }, signal)
-      : skipToken,
-  });
+/** A query that may take long: it has a name, by which it can be stopped, and once stopped it waits to be asked for again. */
+export interface Asked<T> { query: UseQueryResult<T>; name: string }
+
+function useAsked<T>(key: QueryKey, ask: ((signal: AbortSignal) => Promise<T>) | null): Asked<T> {
+  const name = hashKey(key);
+  const query = useQuery({ queryKey: key, retryOnMount: false, queryFn: ask ? ({ signal }) => stoppable(name, signal, ask) : skipToken });
+  return { query, name };
 }
 
-/** Clusters are made of units, whatever the table shows. */
-export function useClusters() {
+function useExplainBy(by: "unit" | "head" | "layer"): Asked<ExplainReply> {
   const { run } = useCurrent();
   const target = usePage((s) => s.target), foil = usePage((s) => s.foil), range = usePage((s) => s.range);
+  // A range that begins at or after the target can have no effect on it: it is meant for activations.
   const positions = range && target && range[0] < target.at ? range : null;
-  return useQuery({
-    queryKey: ["explain", run && nameOf(run), target?.at, target?.token.id, foil?.id, positions, "unit"],
-    queryFn: finished(run) && target
-      ? ({ signal }) => explain({ ...basis(run), metric: metricOf(target, foil), positions, by: "unit" }, signal)
-      : skipToken,
-  });
+  return useAsked(["explain", run && nameOf(run), target?.at, target?.token.id, foil?.id, positions, by],
+    finished(run) && target ? (signal) => explain({ ...basis(run), metric: metricOf(target, foil), positions, by }, signal) : null);
 }
 
-export function useActivations(wanted: boolean) {
+export const useExplain = () => useExplainBy(usePage((s) => s.by));
+/** Clusters are made of units, whatever the table shows. */
+export const useClusters = () => useExplainBy("unit");
+
+export function useActivations(wanted: boolean): Asked<ActivationsReply> {
   const { run } = useCurrent();
   const range = usePage((s) => s.range);
-  return useQuery({
-    queryKey: ["activations", run && nameOf(run), range],
-    queryFn: wanted && finished(run)
-      ? ({ signal }) => activations({ ...basis(run), positions: range, top: 300 }, signal)
-      : skipToken,
-  });
+  return useAsked(["activations", run && nameOf(run), range],
+    wanted && finished(run) ? (signal) => activations({ ...basis(run), positions: range, top: 300 }, signal) : null);
 }
 
 export function useScore(run: Run | null, wanted: boolean) {
@@ -67,13 +71,9 @@ export function useScore(run: Run | null, wanted: boolean) {
 }
 
 /** The steered answer read twice, plain and with the edits. */
-export function useCompare({ steered }: Current, wanted = true) {
-  return useQuery({
-    queryKey: ["compare", steered && nameOf(steered)],
-    queryFn: wanted && finished(steered)
-      ? ({ signal }) => compare({ ...basis(steered), top: 100 }, signal)
-      : skipToken,
-  });
+export function useCompare({ steered }: Current, wanted = true): Asked<CompareReply> {
+  return useAsked(["compare", steered && nameOf(steered)],
+    wanted && finished(steered) ? (signal) => compare({ ...basis(steered), top: 100 }, signal) : null);
 }
 
 export function useSteer(specs: SteerSpec[]) {

@@ -1,4 +1,4 @@
-// Whoever uses this browser, so that one person has one vote. It names nobody.
+// Whoever uses this browser, so that one person has one vote. It names nobody: the server writes "person" before the name.
 export function voter(): { id: string; name: string } {
   let id = "";
   try {
@@ -10,5 +10,5 @@ export function voter(): { id: string; name: string } {
   } catch {
     id = "somebody";
   }
-  return { id, name: `person ${id.slice(0, 6)}` };
+  return { id, name: id.slice(0, 8) };
 }

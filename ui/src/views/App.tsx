@@ -3,6 +3,7 @@ import { Tooltip } from "radix-ui";
 import { useEffect, useState, useSyncExternalStore } from "react";
 import { readRoute } from "../logic/route";
 import { client } from "../state/client";
+import { keepConversation } from "../state/keeping";
 import { page } from "../state/page";
 import { useStatus } from "../state/queries";
 import { openRun } from "../state/sharing";
@@ -46,13 +47,16 @@ function Shell() {
   useEffect(() => { if (chat === false) page.set({ mode: "text" }); }, [chat]);
   const run = route.view === "run" ? route.id : null;
   useEffect(() => { if (run !== null) void openRun(run); }, [run]);
+  // After the shared run of the address, which goes before what was kept.
+  const model = status?.model.sha256;
+  useEffect(() => (model === undefined ? undefined : keepConversation(model)), [model]);
   useEffect(() => {
     document.title = route.view === "unit" ? `${route.unit} · Pellucid` : route.view === "lens" ? "Lens · Pellucid" : route.view === "stories" ? "Stories · Pellucid" : "Pellucid";
   }, [hash]); // eslint-disable-line react-hooks/exhaustive-deps
   return (
     <div className="app">
       <Header route={route} onHelp={() => setHelp(true)} guideToggle={(route.view === "workbench" || route.view === "run") && (layout === "wide" || layout === "three")} />
-      <ErrorBoundary key={hash}>
+      <ErrorBoundary key={route.view === "run" ? "workbench" : route.view === "unit" ? hash : route.view}>
         {route.view === "unit" ? <UnitPage unit={route.unit} /> : route.view === "lens" ? <LensView /> : route.view === "stories" ? <StoriesView /> : <Workbench layout={layout} />}
       </ErrorBoundary>
       <UnitDrawer />

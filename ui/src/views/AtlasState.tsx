@@ -1,22 +1,17 @@
-import { useQuery } from "@tanstack/react-query";
 import { Popover } from "radix-ui";
-import { cancelJob, jobs as fetchJobs } from "../api/calls";
+import { cancelJob } from "../api/calls";
 import type { Status } from "../api/types";
 import { IconButton } from "../components/IconButton";
 import { ShareBar } from "../components/Bar";
 import { percent } from "../logic/format";
 import { AtlasHelp } from "../panels/AtlasHelp";
 import { client } from "../state/client";
+import { useJobs } from "../state/queries";
 
 /** How far this model's units have been described, and work in progress. */
 export function AtlasState({ status }: { status: Status }) {
   const { atlas } = status;
-  const jobs = useQuery({
-    queryKey: ["jobs"], queryFn: ({ signal }) => fetchJobs(signal), staleTime: 0,
-    // Watched closely only while something runs.
-    refetchInterval: (query) => (query.state.data?.some((job) => job.state === "running" || job.state === "waiting") ? 1500 : 30_000),
-  });
-  const active = jobs.data?.filter((job) => job.state === "running" || job.state === "waiting") ?? [];
+  const active = useJobs();
   return (
     <Popover.Root>
       <Popover.Trigger className={`atlas-chip${atlas ? "" : " is-missing"}`} data-testid="atlas-state">
@@ -36,7 +31,7 @@ export function AtlasState({ status }: { status: Status }) {
           {active.map((job) => (
             <div key={job.id} className="job" data-testid={`job-${job.id}`}>
               <p>{job.kind}: {job.message || job.state}</p>
-              <div className="row"><ShareBar share={job.total > 0 ? job.done / job.total : 0} /><IconButton icon="stop" label="Stop this job" className="quiet tiny" onClick={() => void cancelJob(job.id).finally(() => client.invalidateQueries({ queryKey: ["jobs"] }))} /></div>
+              <div className="row"><ShareBar share={job.total > 0 ? job.done / job.total : 0} /><IconButton icon="stop" label="Stop this job" className="quiet tiny" data-testid={`job-stop-${job.id}`} onClick={() => void cancelJob(job.id).finally(() => client.invalidateQueries({ queryKey: ["jobs"] }))} /></div>
             </div>
           ))}
         </Popover.Content>

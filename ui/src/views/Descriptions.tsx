@@ -23,7 +23,7 @@ export function Descriptions({ unit, base, side }: { unit: string; base: string;
       {side.descriptions.length === 0 && <p className="faint">Nobody has described this side yet.</p>}
       <ul>
         {side.descriptions.map((one) => (
-          <li key={one.id} className={one.chosen ? "is-chosen" : ""}>
+          <li key={one.id} className={one.chosen ? "is-chosen" : ""} data-testid={`description-${one.id}`}>
             <p className={one.text ? "description-text" : "no-words"}>{one.text ?? `No description: ${one.reason ?? "no reason is recorded"}`}{one.chosen && <span className="tag">chosen</span>}{one.interesting === false && <span className="tag">not interesting</span>}</p>
             <p className="faint">
               by {one.explainer}
@@ -33,8 +33,8 @@ export function Descriptions({ unit, base, side }: { unit: string; base: string;
               {one.scores.filter((score) => !SHOWN.has(score.kind)).map((score) => <span key={score.kind}> · {score.kind} {two(score.value)}</span>)}
             </p>
             <span className="votes">
-              <IconButton icon="thumb" label="Agree" className="quiet tiny" onClick={() => vote.mutate({ id: one.id, up: true })} /><span className="num">{one.up}</span>
-              <IconButton icon="thumb" flip label="Disagree" className="quiet tiny" onClick={() => vote.mutate({ id: one.id, up: false })} /><span className="num">{one.down}</span>
+              <IconButton icon="thumb" label="Agree" className="quiet tiny" data-testid={`agree-${one.id}`} onClick={() => vote.mutate({ id: one.id, up: true })} /><span className="num" data-votes="up">{one.up}</span>
+              <IconButton icon="thumb" flip label="Disagree" className="quiet tiny" data-testid={`disagree-${one.id}`} onClick={() => vote.mutate({ id: one.id, up: false })} /><span className="num" data-votes="down">{one.down}</span>
             </span>
           </li>
         ))}

@@ -1,5 +1,5 @@
 import { useMutation } from "@tanstack/react-query";
-import { useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { score } from "../api/calls";
 import type { LensReply, Placed, SteerSpec } from "../api/types";
 import { ShareBar } from "../components/Bar";
@@ -20,6 +20,9 @@ export function LensCellCard({ reply, at, tokens, onClose }: { reply: LensReply;
   const [other, setOther] = useState("");
   const [added, setAdded] = useState<string | null>(null);
   const layer = layerOf(row.site);
+  // On a phone it opens below the grid.
+  const card = useRef<HTMLElement>(null);
+  useEffect(() => { card.current?.scrollIntoView({ block: "nearest" }); }, [at]);
   const put = (spec: SteerSpec | null) => { if (spec) { addSpec(spec); setAdded(spec.name); } };
   const patch = useMutation({
     // Reading the other prompt gives its token numbers; its last token is the donor.
@@ -27,7 +30,7 @@ export function LensCellCard({ reply, at, tokens, onClose }: { reply: LensReply;
     onSuccess: (read) => put(patchCell(row.site, position, read.prompt.map((token) => token.id), read.prompt.length - 1, what)),
   });
   return (
-    <aside className="lens-card" data-testid="lens-card" aria-label="The chosen cell">
+    <aside ref={card} className="lens-card" data-testid="lens-card" aria-label="The chosen cell">
       <header><h2>{layer === null ? row.site : `Layer ${layer}`} at {what}</h2><IconButton icon="close" label="Close" className="quiet tiny" onClick={onClose} /></header>
       <p className="faint">entropy <b className="num">{number(cell.entropy)}</b> nats · KL to the end <b className="num">{number(cell.kl)}</b></p>
       {cell.watched.map((token) => <p key={token.id}>{quoted(token.text)}: rank <b className="num">{shownRank(token.rank)}</b>, {percent(token.probability)}</p>)}

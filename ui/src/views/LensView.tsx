@@ -65,9 +65,11 @@ export function LensView() {
         </label>
         <label className="check-label"><input type="checkbox" checked={parts} onChange={(event) => setParts(event.target.checked)} /> between attention and MLP too</label>
         <span className="spacer" />
-        <IconButton icon="left" label="Earlier tokens" disabled={from === 0} onClick={() => setEnd(Math.max(columns, to - columns))} />
-        <span className="num faint">{from}–{to - 1} of {tokens.length}</span>
-        <IconButton icon="right" label="Later tokens" disabled={to >= tokens.length} onClick={() => setEnd(to + columns)} />
+        <span className="lens-pages">
+          <IconButton icon="left" label="Earlier tokens" disabled={from === 0} onClick={() => setEnd(Math.max(columns, to - columns))} />
+          <span className="num faint">{from}–{to - 1} of {tokens.length}</span>
+          <IconButton icon="right" label="Later tokens" disabled={to >= tokens.length} onClick={() => setEnd(to + columns)} />
+        </span>
       </div>
       {reply.isError ? <Failure error={reply.error} again={() => void reply.refetch()} />
         : !reply.data ? <Loading what="Reading every layer…" rows={12} /> : (

@@ -1,4 +1,5 @@
 import { Tabs } from "radix-ui";
+import { type Pane, Split } from "../components/Split";
 import { ChatPanel } from "../panels/ChatPanel";
 import { GuidePanel } from "../panels/GuidePanel";
 import { MattersPanel } from "../panels/MattersPanel";
@@ -14,22 +15,38 @@ const PANELS: { name: PanelName; title: string; show: () => React.ReactNode }[] 
   { name: "guide", title: "Guide", show: () => <GuidePanel /> },
 ];
 
+const CHAT: Pane = { title: "chat", least: 320, initial: "minmax(0, 1.2fr)", content: <ChatPanel /> };
+const UNITS: Pane = { title: "units", least: 320, initial: "minmax(0, 1.05fr)", content: <UnitsPanel /> };
+const GUIDE: Pane = { title: "guide", least: 200, initial: "280px", content: <GuidePanel /> };
+const CAUSES: Pane = {
+  title: "what matters and steering", least: 280, initial: "minmax(0, .95fr)",
+  content: (
+    <Split name="causes" across={false} panes={[
+      { title: "what matters", least: 120, initial: "minmax(0, 1.7fr)", content: <MattersPanel /> },
+      { title: "steering", least: 110, initial: "minmax(190px, 1fr)", content: <SteeringPanel /> },
+    ]} />
+  ),
+};
+const GUIDED_UNITS: Pane = {
+  ...UNITS, title: "guide and units",
+  content: (
+    <Split name="guided" across={false} panes={[
+      { ...GUIDE, least: 90, initial: "minmax(170px, .75fr)" }, { ...UNITS, least: 200, initial: "minmax(0, 1.25fr)" },
+    ]} />
+  ),
+};
+const WIDE = [{ ...CHAT, least: 400, initial: "minmax(430px, 1.3fr)" }, { ...CAUSES, initial: "minmax(330px, .85fr)" }, { ...UNITS, least: 360, initial: "minmax(430px, 1.1fr)" }];
+
 export function Workbench({ layout }: { layout: Layout }) {
   const guideOpen = usePage((s) => s.guideOpen);
   return (
-    <main className={`workbench ${layout}${guideOpen && layout !== "phone" && layout !== "two" ? " with-guide" : ""}`} data-layout={layout}>
+    <main className={`workbench ${layout}`} data-layout={layout}>
       <h1 className="visually-hidden">Pellucid workbench</h1>
       <ReplayBanner />
       {layout === "phone" ? <Tabbed panels={PANELS} />
         : layout === "two" ? <><ChatPanel /><Tabbed panels={PANELS.slice(1)} /></>
-          : (
-            <>
-              <ChatPanel />
-              <div className="column"><MattersPanel /><SteeringPanel /></div>
-              {layout === "three" && guideOpen ? <div className="column last"><GuidePanel /><UnitsPanel /></div> : <UnitsPanel />}
-              {layout === "wide" && guideOpen && <GuidePanel />}
-            </>
-          )}
+          : layout === "three" ? <Split name="three" across panes={[CHAT, CAUSES, guideOpen ? GUIDED_UNITS : UNITS]} />
+            : guideOpen ? <Split key="guided" name="wide-guide" across panes={[...WIDE, GUIDE]} /> : <Split key="wide" name="wide" across panes={WIDE} />}
     </main>
   );
 }
