@@ -41,7 +41,7 @@ impl LocalChat {
     pub fn new(model: Model, name: &str) -> Self {
         let hash = model.sha256();
         let storage = match model.storage() {
-            Storage::F32 => String::new(),
+            Storage::F32 | Storage::File => String::new(),
             other => format!(" {}", other.name()),
         };
         let name = format!("{name}{storage}@{}", &hash[..hash.len().min(12)]);

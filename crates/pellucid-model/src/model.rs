@@ -1,6 +1,7 @@
 //! A model: its architecture, weights and tokenizer, loaded once and never changed.
 
-use crate::load::{Checkpoint, Format, Progress};
+use crate::load::{Checkpoint, Format, Progress, TensorInfo};
+use crate::ops::blocks::BlockType;
 use crate::spec::Spec;
 use crate::tokens::{ChatTemplate, GgufVocab, Tokenizer};
 use crate::weights::{Weights, read};
@@ -18,6 +19,9 @@ pub enum Storage {
     Bf16,
     /// 2 bytes: rounded to f16.
     F16,
+    /// Block-quantised weights stay as they are in the file (about a byte each, or less) and are written out where they
+    /// are used; all else is f32. The values, and so the results, are those of [`Storage::F32`] to the bit.
+    File,
 }
 
 impl Storage {
@@ -27,12 +31,14 @@ impl Storage {
             Storage::F32 => "f32",
             Storage::Bf16 => "bf16",
             Storage::F16 => "f16",
+            Storage::File => "file",
         }
     }
 
-    fn dtype(self) -> DType {
+    /// What a tensor becomes that is not kept as it is.
+    pub(crate) fn dtype(self) -> DType {
         match self {
-            Storage::F32 => DType::F32,
+            Storage::F32 | Storage::File => DType::F32,
             Storage::Bf16 => DType::BF16,
             Storage::F16 => DType::F16,
         }
@@ -83,7 +89,7 @@ impl Model {
         check_memory(&checkpoint, storage)?;
         let tokenizer = tokenizer(&checkpoint)?;
         let mut blocks = |done, all| progress(Loading::Blocks(done, all));
-        let (spec, weights) = read(&checkpoint, design, storage.dtype(), &mut blocks)?;
+        let (spec, weights) = read(&checkpoint, design, storage, &mut blocks)?;
         if tokenizer.vocab_size() > spec.vocabulary {
             return Err(Error::Config {
                 what: format!(
@@ -157,14 +163,38 @@ impl Model {
         w.positions.is_none() && w.final_norm.bias.is_none() && linear(&w.head) && w.blocks.iter().all(block)
     }
 
+    /// Bytes that the weights of linear layers and embeddings take in memory; tied ones count once.
+    pub fn weight_bytes(&self) -> usize {
+        let w = &self.weights;
+        let mut all = vec![w.embed.bytes()];
+        all.extend(w.positions.iter().map(crate::ops::packed::Packed::bytes));
+        if !std::sync::Arc::ptr_eq(&w.embed, &w.head.weight) {
+            all.push(w.head.weight.bytes());
+        }
+        for b in &w.blocks {
+            let linears = [&b.q, &b.k, &b.v, &b.o, &b.pre, &b.down].into_iter().chain(&b.linear);
+            all.extend(linears.map(|l| l.weight.bytes()));
+        }
+        all.iter().sum()
+    }
+
     /// SHA-256 of the weight files.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
 }
 
+/// Bytes of a tensor that stays as it is in the file.
+fn kept(info: &TensorInfo) -> u64 {
+    let weights = info.elements() as u64;
+    BlockType::named(info.dtype.name()).map_or(weights * 4, |kind| kind.kept(weights))
+}
+
 fn check_memory(checkpoint: &Checkpoint, storage: Storage) -> Result<()> {
-    let needed = checkpoint.bytes_as(storage.dtype());
+    let needed = match storage {
+        Storage::File => checkpoint.tensors().iter().map(kept).sum(),
+        other => checkpoint.bytes_as(other.dtype()),
+    };
     match crate::load::available_memory() {
         Some(available) if needed > available => Err(Error::Memory {
             needed_mib: needed >> 20,

@@ -2,7 +2,9 @@
 //! that the block knows one layout only.
 
 use crate::arch::{Design, Layout, Names};
-use crate::load::Checkpoint;
+use crate::load::{Checkpoint, TensorInfo};
+use crate::model::Storage;
+use crate::ops::blocks::BlockType;
 use crate::ops::linear::Linear;
 use crate::ops::norm::Norm;
 use crate::ops::packed::Packed;
@@ -44,26 +46,57 @@ pub(crate) struct Weights {
     pub(crate) head: Linear,
 }
 
+/// A matrix as a file has it.
+enum Source<'a> {
+    Plain(Tensor),
+    /// Block-quantised, to be kept so.
+    Blocks {
+        kind: BlockType,
+        bytes: &'a [u8],
+        shape: [usize; 2],
+    },
+}
+
+impl Source<'_> {
+    fn outer(&self) -> Result<usize> {
+        match self {
+            Source::Plain(tensor) => Ok(tensor.dim(0)?),
+            Source::Blocks { shape, .. } => Ok(shape[0]),
+        }
+    }
+
+    /// Some rows, in this order.
+    fn packed(&self, rows: &[u32]) -> Result<Packed> {
+        match self {
+            Source::Plain(tensor) if rows.len() == tensor.dim(0)? && rows.is_sorted() => Packed::new(tensor),
+            Source::Plain(tensor) => {
+                Packed::new(&tensor.index_select(&Tensor::new(rows, tensor.device())?, 0)?)
+            }
+            Source::Blocks { kind, bytes, shape } => Packed::from_blocks(*kind, bytes, shape[1], rows)
+                .ok_or_else(|| Error::Config { what: format!("{kind:?} blocks do not fill {shape:?}") }),
+        }
+    }
+}
+
 /// A linear layer as a file has it.
-struct Dense {
-    weight: Tensor,
+struct Dense<'a> {
+    weight: Source<'a>,
     bias: Option<Vec<f32>>,
 }
 
-impl Dense {
+impl Dense<'_> {
     fn packed(&self) -> Result<Linear> {
-        Linear::new(&self.weight, self.bias.clone())
+        self.part(0, self.weight.outer()?)
     }
 
     /// Neighbouring rows.
     fn part(&self, from: usize, count: usize) -> Result<Linear> {
-        let bias = self.bias.as_ref().map(|b| b[from..from + count].to_vec());
-        Linear::new(&self.weight.narrow(0, from, count)?, bias)
+        self.reordered(&(from as u32..(from + count) as u32).collect::<Vec<_>>())
     }
 
     fn reordered(&self, order: &[u32]) -> Result<Linear> {
-        let weight = self.weight.index_select(&Tensor::new(order, self.weight.device())?, 0)?;
-        Linear::new(&weight, self.bias.as_ref().map(|b| order.iter().map(|&i| b[i as usize]).collect()))
+        let bias = self.bias.as_ref().map(|b| order.iter().map(|&i| b[i as usize]).collect());
+        Ok(Linear { weight: Arc::new(self.weight.packed(order)?), bias })
     }
 }
 
@@ -73,15 +106,15 @@ struct Reader<'a> {
     names: Names,
     layout: Layout,
     prefix: &'static str,
-    dtype: DType,
+    storage: Storage,
 }
 
-/// Reads all parameters, stored as `dtype`, and completes `spec` (vocabulary) from them. `progress` is told
+/// Reads all parameters, kept as `storage` says, and completes `spec` (vocabulary) from them. `progress` is told
 /// blocks read and blocks in all.
 pub(crate) fn read(
     checkpoint: &Checkpoint,
     design: Design,
-    dtype: DType,
+    storage: Storage,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<(Spec, Weights)> {
     let Design { mut spec, names, layout } = design;
@@ -90,21 +123,20 @@ pub(crate) fn read(
     let prefix = prefix.ok_or_else(|| Error::Config {
         what: format!("there is no tensor {:?} (with any known prefix)", embed_of(names.prefixes[0])),
     })?;
-    let reader = Reader { checkpoint, names, layout, prefix, dtype };
+    let reader = Reader { checkpoint, names, layout, prefix, storage };
     let embed_name = embed_of(prefix);
     let found = checkpoint.info(&embed_name).map(|i| i.shape.clone()).unwrap_or_default();
     spec.vocabulary = found.first().copied().unwrap_or(0);
     if spec.vocabulary == 0 {
         return Err(Error::Config { what: format!("the embedding {embed_name:?} has no rows") });
     }
-    let embed =
-        Arc::new(Packed::new(&reader.shaped(&embed_name, &[spec.vocabulary, spec.d_model], dtype)?)?);
+    let table = |name: &str, rows: usize| {
+        let source = reader.source(name, [rows, spec.d_model])?;
+        source.packed(&(0..rows as u32).collect::<Vec<_>>())
+    };
+    let embed = Arc::new(table(&embed_name, spec.vocabulary)?);
     let positions = match names.positions.filter(|_| spec.learned_positions) {
-        Some(name) => {
-            let table =
-                reader.shaped(&format!("{prefix}{name}.weight"), &[spec.context, spec.d_model], dtype)?;
-            Some(Packed::new(&table)?)
-        }
+        Some(name) => Some(table(&format!("{prefix}{name}.weight"), spec.context)?),
         None => None,
     };
     let mut blocks = Vec::new();
@@ -116,7 +148,7 @@ pub(crate) fn read(
     let head_name = format!("{}.weight", names.head);
     let head = if checkpoint.info(&head_name).is_some() {
         let bias = reader.bias(names.head, spec.vocabulary)?;
-        Linear::new(&reader.shaped(&head_name, &[spec.vocabulary, spec.d_model], dtype)?, bias)?
+        Linear { weight: Arc::new(table(&head_name, spec.vocabulary)?), bias }
     } else {
         Linear { weight: embed.clone(), bias: None }
     };
@@ -159,14 +191,24 @@ impl Reader<'_> {
     }
 
     /// The same, `(out, in)` whichever way round the file has it.
-    fn dense(&self, stem: &str, out: usize, inner: usize) -> Result<Dense> {
+    fn dense(&self, stem: &str, out: usize, inner: usize) -> Result<Dense<'_>> {
         let name = format!("{stem}.weight");
         let weight = if self.layout.transposed {
-            self.shaped(&name, &[inner, out], self.dtype)?.t()?.contiguous()?
+            Source::Plain(self.shaped(&name, &[inner, out], self.storage.dtype())?.t()?.contiguous()?)
         } else {
-            self.shaped(&name, &[out, inner], self.dtype)?
+            self.source(&name, [out, inner])?
         };
         Ok(Dense { weight, bias: self.bias(stem, out)? })
+    }
+
+    /// A matrix that must be there with exactly this shape.
+    fn source(&self, name: &str, shape: [usize; 2]) -> Result<Source<'_>> {
+        let kept = |info: &&TensorInfo| self.storage == Storage::File && info.shape == shape;
+        let kind = self.checkpoint.info(name).filter(kept).and_then(|i| BlockType::named(i.dtype.name()));
+        Ok(match kind {
+            Some(kind) => Source::Blocks { kind, bytes: self.checkpoint.raw(name)?, shape },
+            None => Source::Plain(self.shaped(name, &shape, self.storage.dtype())?),
+        })
     }
 
     fn block(&self, spec: &Spec, layer: usize) -> Result<BlockWeights> {

@@ -1,7 +1,7 @@
 //! Our side of `cargo xtask bench --peers`: the same cases, inputs and output line as the peers' scripts in
 //! `xtask/peers/` (`harness.py` states the contract).
 //!
-//!     bench CASE --model FILE --tokens tokens.json --runs N --threads T
+//!     bench CASE --model FILE --tokens tokens.json --runs N --threads T [--dtype f32|bf16|file]
 
 use anyhow::{Context, Result, bail};
 use pellucid::core::{Edit, Op, Point, Positions, Site, Target};
@@ -33,7 +33,13 @@ fn main() -> Result<()> {
     let threads = flag("--threads")?.parse()?;
     rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global()?;
     let tokens = read_tokens(flag("--tokens")?)?;
-    let load = || Model::open(path, Storage::F32, &mut |_| ());
+    let storage = match flag("--dtype").map_or("f32", |d| d.as_str()) {
+        "f32" => Storage::F32,
+        "bf16" => Storage::Bf16,
+        "file" => Storage::File,
+        other => bail!("--dtype {other}: expected f32, bf16 or file"),
+    };
+    let load = || Model::open(path, storage, &mut |_| ());
     let idle = memory("VmRSS");
     let (seconds, check) = if case == "load" {
         (sample(runs, || Ok(load()?))?.0, json!([]))

@@ -21,7 +21,8 @@ pub(crate) struct ModelArgs {
 /// How weights are kept in memory.
 #[derive(Args)]
 pub(crate) struct StorageArgs {
-    /// How weights are kept in memory; arithmetic is f32 in any case.
+    /// How weights are kept in memory; arithmetic is f32 in any case. `file` keeps block-quantised weights as they are:
+    /// the numbers of f32 in a quarter of the memory or less.
     #[arg(long, value_enum, default_value_t = Dtype::F32)]
     pub(crate) dtype: Dtype,
 }
@@ -31,6 +32,7 @@ pub(crate) enum Dtype {
     F32,
     Bf16,
     F16,
+    File,
 }
 
 impl From<Dtype> for Storage {
@@ -39,6 +41,7 @@ impl From<Dtype> for Storage {
             Dtype::F32 => Storage::F32,
             Dtype::Bf16 => Storage::Bf16,
             Dtype::F16 => Storage::F16,
+            Dtype::File => Storage::File,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! against finite differences. Nothing else in the workspace computes on slices.
 
 pub(crate) mod attention;
+pub(crate) mod blocks;
 pub(crate) mod kernel;
 pub(crate) mod linear;
 pub(crate) mod matmul;

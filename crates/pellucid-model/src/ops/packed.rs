@@ -2,6 +2,7 @@
 //! input. One order serves all three uses. Forward, a lane is multiplied by one input of each row; backward, the numbers of
 //! a lane multiply gradients of 32 rows; and a single row's product reads the weights once, from front to back.
 
+use super::blocks::{BlockType, Blocks};
 use super::kernel::{Block, LANES, Lane, ROWS, Tile, across, along, sheet};
 use super::{tensor, with_slice};
 use crate::Result;
@@ -23,6 +24,7 @@ enum Panels {
     F32(Vec<Lane<f32>>),
     Bf16(Vec<Lane<bf16>>),
     F16(Vec<Lane<f16>>),
+    Blocks(Blocks),
 }
 
 /// A type that weights are kept as.
@@ -72,6 +74,23 @@ impl Packed {
         Ok(Packed { outer, inner, panels })
     }
 
+    /// Packs block-quantised weights, `order.len()` outputs of `inner` inputs, as they are in a file; none if the bytes do
+    /// not hold them.
+    pub(crate) fn from_blocks(kind: BlockType, bytes: &[u8], inner: usize, order: &[u32]) -> Option<Self> {
+        let blocks = Blocks::pack(kind, bytes, inner, order)?;
+        Some(Packed { outer: order.len(), inner, panels: Panels::Blocks(blocks) })
+    }
+
+    /// Bytes held.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.panels {
+            Panels::F32(p) => size_of_val(p.as_slice()),
+            Panels::Bf16(p) => size_of_val(p.as_slice()),
+            Panels::F16(p) => size_of_val(p.as_slice()),
+            Panels::Blocks(p) => p.bytes(),
+        }
+    }
+
     /// Outputs.
     pub(crate) fn outer(&self) -> usize {
         self.outer
@@ -93,6 +112,7 @@ impl Packed {
                     Panels::F32(p) => p[from + at].0[lane],
                     Panels::Bf16(p) => p[from + at].0[lane].to_f32(),
                     Panels::F16(p) => p[from + at].0[lane].to_f32(),
+                    Panels::Blocks(p) => p.weight(panel, at, lane),
                 };
             }
         });
@@ -114,11 +134,12 @@ impl Packed {
 
     /// Lanes of a panel as f32: the weights themselves, or widened into `room`.
     fn lanes<'a>(&'a self, panel: usize, at: Range<usize>, room: &'a mut [Lane<f32>]) -> &'a [Lane<f32>] {
-        let here = panel * self.inner + at.start..panel * self.inner + at.end;
+        let here = || panel * self.inner + at.start..panel * self.inner + at.end;
         match &self.panels {
-            Panels::F32(all) => &all[here],
-            Panels::Bf16(all) => widened(&all[here], room),
-            Panels::F16(all) => widened(&all[here], room),
+            Panels::F32(all) => &all[here()],
+            Panels::Bf16(all) => widened(&all[here()], room),
+            Panels::F16(all) => widened(&all[here()], room),
+            Panels::Blocks(all) => all.lanes(panel, at, room),
         }
     }
 

@@ -1,9 +1,10 @@
-//! Inner loops, compiled twice: for any processor, and with AVX2 and fused multiply-add where the processor
-//! has them. The loops are plain Rust that the compiler vectorises; `unsafe` is only the call of the wider
+//! Inner loops, compiled three times: for any processor, with AVX2 and fused multiply-add, and with AVX-512, where the
+//! processor has them. The loops are plain Rust that the compiler vectorises; `unsafe` is only the call of the wider
 //! version, behind the check that the processor supports it.
 
 #![allow(unsafe_code)] // see the safety comment in `wide!`
 
+use super::kernel::Lane;
 use crate::spec::Activation;
 
 /// Defines `name(args)` that picks the widest compiled version of `body::<FUSED>(args)`.
@@ -13,9 +14,23 @@ macro_rules! wide {
         pub(crate) fn $name($($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
             {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+                fn with_avx512($($arg: $ty),*) $(-> $ret)? {
+                    $body::<true>($($arg),*)
+                }
                 #[target_feature(enable = "avx2,fma")]
                 fn with_avx2($($arg: $ty),*) $(-> $ret)? {
                     $body::<true>($($arg),*)
+                }
+                if is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("fma")
+                {
+                    // SAFETY: the function is safe Rust; its only requirement is that the processor has the
+                    // features it was compiled for, which the lines above have just asked.
+                    return unsafe { with_avx512($($arg),*) };
                 }
                 if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                     // SAFETY: the function is safe Rust; its only requirement is that the processor has the
@@ -206,6 +221,50 @@ fn dot_wide_body<const FUSED: bool>(a: &[f32], b: &[f32]) -> f64 {
     lanes.iter().sum::<f64>() + tail
 }
 
+/// `code · scale + shift`, in two roundings as ggml does; without a shift in one.
+#[inline(always)]
+fn affine(code: f32, scale: f32, shift: Option<f32>) -> f32 {
+    shift.map_or(code * scale, |shift| code * scale + shift)
+}
+
+#[inline(always)]
+fn nibbles_body<const FUSED: bool>(
+    codes: &[[u8; 16]],
+    scale: &Lane<f32>,
+    shift: Option<&Lane<f32>>,
+    out: &mut [Lane<f32>],
+) {
+    for (out, codes) in out.iter_mut().zip(codes) {
+        for i in 0..16 {
+            let (low, high) = (f32::from(codes[i] & 0xF), f32::from(codes[i] >> 4));
+            out.0[i] = affine(low, scale.0[i], shift.map(|s| s.0[i]));
+            out.0[i + 16] = affine(high, scale.0[i + 16], shift.map(|s| s.0[i + 16]));
+        }
+    }
+}
+
+#[inline(always)]
+fn bytes_body<const FUSED: bool>(
+    codes: &[[i8; 32]],
+    scale: &Lane<f32>,
+    shift: Option<&Lane<f32>>,
+    out: &mut [Lane<f32>],
+) {
+    for (out, codes) in out.iter_mut().zip(codes) {
+        for i in 0..32 {
+            out.0[i] = affine(f32::from(codes[i]), scale.0[i], shift.map(|s| s.0[i]));
+        }
+    }
+}
+
+wide!(
+    /// 4-bit codes of 32 outputs, low halves first, to weights.
+    nibbles = nibbles_body(codes: &[[u8; 16]], scale: &Lane<f32>, shift: Option<&Lane<f32>>, out: &mut [Lane<f32>])
+);
+wide!(
+    /// 8-bit codes of 32 outputs to weights.
+    bytes = bytes_body(codes: &[[i8; 32]], scale: &Lane<f32>, shift: Option<&Lane<f32>>, out: &mut [Lane<f32>])
+);
 wide!(
     /// `[Σ e^(x − max), Σ e^(x − max) · (x − max)]` in f64.
     mass = mass_body(x: &[f32], max: f32) -> [f64; 2]

@@ -1,0 +1,55 @@
+//! Weights kept as they are in a file, on the real models: the same numbers to the bit, in a fraction of the memory.
+
+#![allow(clippy::unwrap_used)]
+
+use pellucid_core::{Point, Site};
+use pellucid_model::load::{Checkpoint, cache_dir};
+use pellucid_model::{Batch, Logits, Model, Plan, Record, Row, Rules, Storage};
+use std::path::PathBuf;
+
+/// A real model, if it was fetched (`cargo xtask fetch`).
+fn real(name: &str) -> Option<PathBuf> {
+    let files = std::fs::read_dir(cache_dir().join("models").join(name)).ok()?;
+    let found = files.flatten().map(|e| e.path()).find(|p| p.extension().is_some_and(|e| e == "gguf"));
+    if found.is_none() {
+        eprintln!("skipped: {name} was not fetched");
+    }
+    found
+}
+
+/// Logits, one layer's neurons, and a gradient at the embeddings, as bits.
+fn bits(model: &Model) -> Vec<Vec<u32>> {
+    let site = Site::new(Point::MlpAct, 3);
+    let tokens: Vec<u32> = (0..40).map(|i| 300 + i * 37).collect();
+    let batch = Batch::one(Row::new(tokens.as_slice()));
+    let mut record = Record::new([site]);
+    let plan = Plan { logits: Logits::Last, start: None, stop_after: None };
+    let (output, trace) = model.trace(&batch, &plan, &mut record).unwrap();
+    let logits = output.logits.unwrap();
+    let g = (&logits * 1e-3).unwrap();
+    let back = model.backward(trace, &g, Rules::EXACT, &mut record).unwrap();
+    // one token as generation sees it: a product of one row
+    let mut cache = model.cache(1, 2).unwrap();
+    let first = Batch::one(Row::new(&tokens[..1]));
+    let one = model.run(&first, &plan, Some(&mut cache), &mut ()).unwrap().logits.unwrap();
+    let numbers = |t: &pellucid_model::Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    [&logits, &record.value(site).unwrap(), &back, &one]
+        .map(|t| numbers(t).into_iter().map(f32::to_bits).collect())
+        .to_vec()
+}
+
+#[test]
+fn kept_blocks_compute_what_weights_written_out_compute() {
+    for name in ["smollm2", "gemma3-270m"] {
+        let Some(path) = real(name) else { continue };
+        let open = |storage| Model::open(&path, storage, &mut |_| ()).unwrap();
+        let whole = open(Storage::F32);
+        let expected = (bits(&whole), whole.weight_bytes());
+        drop(whole);
+        let kept = open(Storage::File);
+        assert!(bits(&kept) == expected.0, "{name}: other numbers");
+        let file: u64 = Checkpoint::open(&path).unwrap().tensors().iter().map(|t| t.bytes).sum();
+        let (kept, file) = (kept.weight_bytes() as f64, file as f64);
+        assert!(kept <= 1.5 * file && kept * 2.5 < expected.1 as f64, "{name}: {kept} bytes of {file}");
+    }
+}
