@@ -1,12 +1,12 @@
 //! Do it and look: a group of units removed, beside random groups of the same number in the same layers.
 
-use crate::error::{Result, bad};
+use crate::error::{Result, bad, tensor};
 use crate::rows::RowEdits;
 use crate::wire::{self, Explained, Scored};
 use crate::{Loaded, Text};
-use pellucid_core::{Edit, Index, Op, Positions, Seed, Site, Target, UnitId};
+use pellucid_core::{Edit, Index, Op, Point, Positions, Seed, Site, Target, UnitId};
 use pellucid_interp::{Method, Metric, attribute};
-use pellucid_model::{Apply, Batch, Logits, Plan, sample};
+use pellucid_model::{Apply, Batch, Logits, Plan, Record, Tensor, sample};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use utoipa::ToSchema;
@@ -69,17 +69,16 @@ pub fn ablate(loaded: &Loaded, mut text: Text, edits: &[Edit], asked: &Ablating)
     let group = Group::new(&asked.units)?;
     let mut seed = Seed(asked.seed).for_purpose("random groups to ablate");
     let drawn: Vec<Group> = (0..asked.draws).map(|_| group.random(loaded, &mut seed)).collect();
-    let runs = [None, Some(&group)].into_iter().chain(drawn.iter().map(Some));
-    let mut outcomes = outcomes(loaded, &text, edits, runs, metric)?.into_iter();
-    let (Some(plain), Some(without)) = (outcomes.next(), outcomes.next()) else {
-        return bad("the run gave no logits");
-    };
+    let groups: Vec<&Group> = [&group].into_iter().chain(&drawn).collect();
+    let (plain, removed) = outcomes(loaded, &text, edits, &groups, metric)?;
+    let mut removed = removed.into_iter().map(|(outcome, _)| outcome);
+    let Some(without) = removed.next() else { return bad("the run gave no logits") };
     Ok(AblateReply {
         metric: Explained::new(loaded, metric, plain.0.value, &plain.1),
         predicted: predicted(loaded, &text, apply.as_ref(), &group, metric)?,
         plain: plain.0,
-        without: without.0,
-        random: outcomes.map(|o| o.0).collect(),
+        without,
+        random: removed.collect(),
     })
 }
 
@@ -131,38 +130,59 @@ impl Group {
     }
 }
 
-/// What runs say with a group each removed after the edits, and their logits: the rows of one batch.
-fn outcomes<'a>(
+/// A run's outcome, and its logits.
+type Ran = (Outcome, Vec<f32>);
+
+/// The run with the edits alone, and runs with a group each removed after them. All are the same up to the lowest layer
+/// that a group touches: that part runs once, and the rest as the rows of one batch.
+fn outcomes(
     loaded: &Loaded,
     text: &Text,
     edits: &[Edit],
-    groups: impl Iterator<Item = Option<&'a Group>>,
+    groups: &[&Group],
     metric: Metric,
-) -> Result<Vec<(Outcome, Vec<f32>)>> {
-    let vocabulary = loaded.model.spec().vocabulary;
+) -> Result<(Ran, Vec<Ran>)> {
+    let (model, vocabulary) = (&loaded.model, loaded.model.spec().vocabulary);
     if [Some(metric.target), metric.foil].into_iter().flatten().any(|t| t as usize >= vocabulary) {
         return bad(format!("the target or foil is outside the vocabulary of {vocabulary}"));
     }
-    let of = |group: Option<&Group>| {
-        let mut all = edits.to_vec();
-        all.extend(group.iter().flat_map(|g| g.edits()));
-        text.edits(loaded, &all)
-    };
-    let mut rows = RowEdits(groups.map(of).collect::<Result<_>>()?);
-    let (count, length) = (rows.0.len(), text.row.tokens.len());
-    let logits = Logits::At((0..count).map(|row| row * length + metric.position).collect());
-    let batch = Batch { rows: vec![text.row.clone(); count] };
-    let plan = Plan { logits, start: None, stop_after: None };
-    let logits = loaded.model.run(&batch, &plan, None, &mut rows)?.logits;
-    let logits: Vec<Vec<f32>> =
-        crate::error::tensor(logits.map(|l| l.to_vec2()).transpose())?.unwrap_or_default();
     let outcome = |logits: Vec<f32>| {
         let log_probs = sample::log_softmax(&logits);
         let probability = f64::from(log_probs[metric.target as usize]).exp();
         let top = Scored::likeliest(loaded, &log_probs, 5);
         (Outcome { value: metric.value(&logits), probability, top }, logits)
     };
-    Ok(logits.into_iter().map(outcome).collect())
+    let rows_of = |logits: Option<Tensor>| -> Result<Vec<Ran>> {
+        let rows = tensor(logits.map(|l| l.to_vec2()).transpose())?.unwrap_or_default();
+        Ok(rows.into_iter().map(outcome).collect())
+    };
+
+    let lowest = groups.iter().flat_map(|g| g.0.keys()).map(|site| site.layer).min().unwrap_or(0);
+    let shared = Site::new(Point::ResidPre, lowest as usize);
+    let (mut record, apply) = (Record::new([shared]), text.edits(loaded, edits)?);
+    let mut tap = wire::tap(apply.as_ref());
+    let plan = Plan { logits: Logits::At(vec![metric.position]), start: None, stop_after: None };
+    let whole = model.run(&Batch::one(text.row.clone()), &plan, None, &mut (&mut *tap, &mut record))?;
+    let Some(plain) = rows_of(whole.logits)?.pop() else { return bad("the run gave no logits") };
+
+    // what was edited below is in the shared value already; a tap at its own site would edit it twice
+    let embeddings = groups.iter().flat_map(|g| g.0.keys()).any(|site| site.point == Point::Embeddings);
+    let above = |edit: &&Edit| match edit.site.point {
+        _ if embeddings => true,
+        Point::Embeddings => false,
+        Point::ResidPre if edit.site.layer == lowest => false,
+        point => !point.per_layer() || edit.site.layer >= lowest,
+    };
+    let above: Vec<Edit> = edits.iter().filter(above).cloned().collect();
+    let of = |group: &&Group| text.edits(loaded, &[above.clone(), group.edits()].concat());
+    let mut rows = RowEdits(groups.iter().map(of).collect::<Result<_>>()?);
+    let (count, length) = (rows.0.len(), text.row.tokens.len());
+    let logits = Logits::At((0..count).map(|row| row * length + metric.position).collect());
+    let value = tensor(record.value(shared)?.repeat((count, 1)))?;
+    let start = (!embeddings).then_some((lowest as usize, value));
+    let plan = Plan { logits, start, stop_after: None };
+    let batch = Batch { rows: vec![text.row.clone(); count] };
+    Ok((plain, rows_of(model.run(&batch, &plan, None, &mut rows)?.logits)?))
 }
 
 fn predicted(

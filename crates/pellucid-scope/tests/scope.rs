@@ -168,6 +168,42 @@ fn a_removed_group_is_the_run_without_it() {
 }
 
 #[test]
+fn removing_a_group_after_edits_equals_one_list_of_edits_wherever_they_stand() {
+    let loaded = loaded();
+    let text = text(&loaded);
+    let aim = Aim { position: text.tokens.len() - 2, target: Some(7), foil: Some(9) };
+    let steered =
+        ["embeddings/2=+0.5", "mlp_act.0/3=2.5", "resid_pre.1/4=x2", "mlp_act.1/5=x3", "lm_head/7=+1"];
+    let groups: [(&[&str], &[&str]); 3] = [
+        (&["mlp_act.1/9", "z.1/h0"], &["mlp_act.1/9=0", "z.1/h0=zero"]),
+        (&["resid_pre.1/4"], &["resid_pre.1/4=0"]),
+        (&["embeddings/2", "mlp_act.1/1"], &["embeddings/2=0", "mlp_act.1/1=0"]),
+    ];
+    for (units, removed) in groups {
+        for before in [Vec::new(), edits(&steered)] {
+            let list = units.iter().map(|u| u.parse().unwrap()).collect();
+            let asked = Ablating { metric: aim, units: list, draws: 2, seed: 1 };
+            let reply = ablate(&loaded, text.clone(), &before, &asked).unwrap();
+            let direct = |list: &[Edit]| {
+                let mut tap = Apply::new(&loaded.model, list).unwrap();
+                let logits = loaded.model.forward(&Batch::one(text.row.clone()), &mut tap).unwrap();
+                let row = logits.to_vec2::<f32>().unwrap().swap_remove(aim.position);
+                f64::from(row[7]) - f64::from(row[9])
+            };
+            let all = [before.clone(), edits(removed)].concat();
+            let (plain, without) = (direct(&before), direct(&all));
+            assert!((reply.plain.value - plain).abs() < 1e-5, "{units:?}: {} {plain}", reply.plain.value);
+            assert!(
+                (reply.without.value - without).abs() < 1e-5,
+                "{units:?}: {} {without}",
+                reply.without.value
+            );
+            assert_ne!(plain, without);
+        }
+    }
+}
+
+#[test]
 fn activations_without_an_atlas_are_the_raw_ones() {
     let loaded = loaded();
     let text = text(&loaded);

@@ -21,6 +21,20 @@ pub(crate) const ROWS: usize = 12;
 #[repr(C, align(64))]
 pub(crate) struct Lane<T>(pub(crate) [T; LANES]);
 
+// SAFETY: 32 plain numbers and nothing else: for numbers of 2 or 4 bytes they fill the alignment without padding, and a
+// lane of zero bytes is a lane of zeros.
+unsafe impl bytemuck::Zeroable for Lane<f32> {}
+// SAFETY: as above.
+unsafe impl bytemuck::Pod for Lane<f32> {}
+// SAFETY: as above.
+unsafe impl bytemuck::Zeroable for Lane<half::bf16> {}
+// SAFETY: as above.
+unsafe impl bytemuck::Pod for Lane<half::bf16> {}
+// SAFETY: as above.
+unsafe impl bytemuck::Zeroable for Lane<half::f16> {}
+// SAFETY: as above.
+unsafe impl bytemuck::Pod for Lane<half::f16> {}
+
 impl Lane<f32> {
     pub(crate) const ZERO: Self = Lane([0.0; LANES]);
 }

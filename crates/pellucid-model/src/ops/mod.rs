@@ -12,6 +12,7 @@ pub(crate) mod matmul;
 pub(crate) mod mlp;
 pub(crate) mod norm;
 pub(crate) mod packed;
+pub(crate) mod pages;
 #[cfg(test)]
 mod plain;
 pub(crate) mod rotary;

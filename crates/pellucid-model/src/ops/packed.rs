@@ -4,52 +4,29 @@
 
 use super::blocks::{BlockType, Blocks};
 use super::kernel::{Block, LANES, Lane, ROWS, Tile, across, along, sheet};
-use super::{tensor, with_slice};
+use super::pages::Pages;
+use super::{simd, tensor, with_slice};
 use crate::Result;
 use candle_core::{CpuStorage, Storage, Tensor};
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// A matrix `(outer, inner)` in panels of 32 outputs: `(panels, inner, 32)`, the last panel filled up with zeros.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Packed {
     outer: usize,
     inner: usize,
     panels: Panels,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Panels {
-    F32(Vec<Lane<f32>>),
-    Bf16(Vec<Lane<bf16>>),
-    F16(Vec<Lane<f16>>),
+    F32(Pages<Lane<f32>>),
+    Bf16(Pages<Lane<bf16>>),
+    F16(Pages<Lane<f16>>),
     Blocks(Blocks),
-}
-
-/// A type that weights are kept as.
-trait Stored: Copy + Default + Send + Sync {
-    fn widen(lane: &Lane<Self>) -> Lane<f32>;
-}
-
-impl Stored for f32 {
-    fn widen(lane: &Lane<f32>) -> Lane<f32> {
-        *lane
-    }
-}
-
-impl Stored for bf16 {
-    fn widen(lane: &Lane<bf16>) -> Lane<f32> {
-        Lane(std::array::from_fn(|i| f32::from_bits(u32::from(lane.0[i].to_bits()) << 16)))
-    }
-}
-
-impl Stored for f16 {
-    fn widen(lane: &Lane<f16>) -> Lane<f32> {
-        let mut wide = Lane::ZERO;
-        half::slice::HalfFloatSliceExt::convert_to_f32_slice(lane.0.as_slice(), &mut wide.0);
-        wide
-    }
 }
 
 /// Inputs whose lanes are widened at a time: they stay in the nearest cache.
@@ -84,9 +61,9 @@ impl Packed {
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
         match &self.panels {
-            Panels::F32(p) => size_of_val(p.as_slice()),
-            Panels::Bf16(p) => size_of_val(p.as_slice()),
-            Panels::F16(p) => size_of_val(p.as_slice()),
+            Panels::F32(p) => p.bytes(),
+            Panels::Bf16(p) => p.bytes(),
+            Panels::F16(p) => p.bytes(),
             Panels::Blocks(p) => p.bytes(),
         }
     }
@@ -137,8 +114,10 @@ impl Packed {
         let here = || panel * self.inner + at.start..panel * self.inner + at.end;
         match &self.panels {
             Panels::F32(all) => &all[here()],
-            Panels::Bf16(all) => widened(&all[here()], room),
-            Panels::F16(all) => widened(&all[here()], room),
+            Panels::Bf16(all) => widened(&all[here()], room, simd::widen_bf16),
+            Panels::F16(all) => widened(&all[here()], room, |from, to| {
+                bytemuck::cast_slice::<_, f16>(from).convert_to_f32_slice(bytemuck::cast_slice_mut(to));
+            }),
             Panels::Blocks(all) => all.lanes(panel, at, room),
         }
     }
@@ -229,14 +208,21 @@ fn tiles(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>>
     range.step_by(step.max(1)).map(move |from| from..(from + step).min(end))
 }
 
-fn widened<'a, T: Stored>(lanes: &[Lane<T>], room: &'a mut [Lane<f32>]) -> &'a [Lane<f32>] {
+fn widened<'a, T>(
+    lanes: &[Lane<T>],
+    room: &'a mut [Lane<f32>],
+    widen: impl Fn(&[Lane<T>], &mut [Lane<f32>]),
+) -> &'a [Lane<f32>] {
     let room = &mut room[..lanes.len()];
-    room.iter_mut().zip(lanes).for_each(|(wide, lane)| *wide = T::widen(lane));
+    widen(lanes, room);
     room
 }
 
-fn pack<T: Stored>(w: &[T], outer: usize, inner: usize) -> Vec<Lane<T>> {
-    let mut out = vec![Lane([T::default(); LANES]); outer.div_ceil(LANES) * inner];
+fn pack<T: Copy + Send + Sync>(w: &[T], outer: usize, inner: usize) -> Pages<Lane<T>>
+where
+    Lane<T>: bytemuck::Pod + Send + Sync,
+{
+    let mut out = Pages::<Lane<T>>::zeroed(outer.div_ceil(LANES) * inner);
     out.par_chunks_mut(inner.max(1)).zip(w.par_chunks((LANES * inner).max(1))).for_each(|(panel, w)| {
         for (l, row) in w.chunks_exact(inner).enumerate() {
             panel.iter_mut().zip(row).for_each(|(lane, w)| lane.0[l] = *w);

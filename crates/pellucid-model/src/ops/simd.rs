@@ -221,10 +221,24 @@ fn dot_wide_body<const FUSED: bool>(a: &[f32], b: &[f32]) -> f64 {
     lanes.iter().sum::<f64>() + tail
 }
 
-/// `code · scale + shift`, in two roundings as ggml does; without a shift in one.
 #[inline(always)]
-fn affine(code: f32, scale: f32, shift: Option<f32>) -> f32 {
-    shift.map_or(code * scale, |shift| code * scale + shift)
+fn widen_bf16_body<const FUSED: bool>(from: &[Lane<half::bf16>], to: &mut [Lane<f32>]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        for i in 0..32 {
+            to.0[i] = f32::from_bits(u32::from(from.0[i].to_bits()) << 16);
+        }
+    }
+}
+
+/// The two roundings of ggml, product and sum, whether or not the processor could do them in one.
+#[inline(always)]
+fn shifted(out: &mut [Lane<f32>], shift: Option<&Lane<f32>>) {
+    let Some(shift) = shift else { return };
+    for out in out {
+        for i in 0..32 {
+            out.0[i] += shift.0[i];
+        }
+    }
 }
 
 #[inline(always)]
@@ -236,11 +250,11 @@ fn nibbles_body<const FUSED: bool>(
 ) {
     for (out, codes) in out.iter_mut().zip(codes) {
         for i in 0..16 {
-            let (low, high) = (f32::from(codes[i] & 0xF), f32::from(codes[i] >> 4));
-            out.0[i] = affine(low, scale.0[i], shift.map(|s| s.0[i]));
-            out.0[i + 16] = affine(high, scale.0[i + 16], shift.map(|s| s.0[i + 16]));
+            out.0[i] = f32::from(codes[i] & 0xF) * scale.0[i];
+            out.0[i + 16] = f32::from(codes[i] >> 4) * scale.0[i + 16];
         }
     }
+    shifted(out, shift);
 }
 
 #[inline(always)]
@@ -252,11 +266,16 @@ fn bytes_body<const FUSED: bool>(
 ) {
     for (out, codes) in out.iter_mut().zip(codes) {
         for i in 0..32 {
-            out.0[i] = affine(f32::from(codes[i]), scale.0[i], shift.map(|s| s.0[i]));
+            out.0[i] = f32::from(codes[i]) * scale.0[i];
         }
     }
+    shifted(out, shift);
 }
 
+wide!(
+    /// bf16 to f32.
+    widen_bf16 = widen_bf16_body(from: &[Lane<half::bf16>], to: &mut [Lane<f32>])
+);
 wide!(
     /// 4-bit codes of 32 outputs, low halves first, to weights.
     nibbles = nibbles_body(codes: &[[u8; 16]], scale: &Lane<f32>, shift: Option<&Lane<f32>>, out: &mut [Lane<f32>])
