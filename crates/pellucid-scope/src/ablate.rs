@@ -158,13 +158,6 @@ fn outcomes(
     };
 
     let lowest = groups.iter().flat_map(|g| g.0.keys()).map(|site| site.layer).min().unwrap_or(0);
-    let shared = Site::new(Point::ResidPre, lowest as usize);
-    let (mut record, apply) = (Record::new([shared]), text.edits(loaded, edits)?);
-    let mut tap = wire::tap(apply.as_ref());
-    let plan = Plan { logits: Logits::At(vec![metric.position]), start: None, stop_after: None };
-    let whole = model.run(&Batch::one(text.row.clone()), &plan, None, &mut (&mut *tap, &mut record))?;
-    let Some(plain) = rows_of(whole.logits)?.pop() else { return bad("the run gave no logits") };
-
     // what was edited below is in the shared value already; a tap at its own site would edit it twice
     let embeddings = groups.iter().flat_map(|g| g.0.keys()).any(|site| site.point == Point::Embeddings);
     let above = |edit: &&Edit| match edit.site.point {
@@ -176,6 +169,13 @@ fn outcomes(
     let above: Vec<Edit> = edits.iter().filter(above).cloned().collect();
     let of = |group: &&Group| text.edits(loaded, &[above.clone(), group.edits()].concat());
     let mut rows = RowEdits(groups.iter().map(of).collect::<Result<_>>()?);
+    let shared = Site::new(Point::ResidPre, lowest as usize);
+    let (mut record, apply) = (Record::new([shared]), text.edits(loaded, edits)?);
+    let mut tap = wire::tap(apply.as_ref());
+    let plan = Plan { logits: Logits::At(vec![metric.position]), start: None, stop_after: None };
+    let whole = model.run(&Batch::one(text.row.clone()), &plan, None, &mut (&mut *tap, &mut record))?;
+    let Some(plain) = rows_of(whole.logits)?.pop() else { return bad("the run gave no logits") };
+
     let (count, length) = (rows.0.len(), text.row.tokens.len());
     let logits = Logits::At((0..count).map(|row| row * length + metric.position).collect());
     let value = tensor(record.value(shared)?.repeat((count, 1)))?;

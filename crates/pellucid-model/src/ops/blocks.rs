@@ -297,8 +297,8 @@ impl Blocks {
         while here < at.end {
             let group = here / self.group;
             let end = at.end.min((group + 1) * self.group);
-            let (scale, shift) =
-                (&self.scales[panel * groups + group], self.shifts.get(panel * groups + group));
+            let scale = &self.scales[panel * groups + group];
+            let shift = self.shifts.get(panel * groups + group).unwrap_or(&Lane::ZERO);
             let to = &mut room[here - at.start..end - at.start];
             match &self.codes {
                 Codes::Nibbles(all) => simd::nibbles(&all[from + here..from + end], scale, shift, to),

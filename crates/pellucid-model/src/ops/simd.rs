@@ -230,46 +230,34 @@ fn widen_bf16_body<const FUSED: bool>(from: &[Lane<half::bf16>], to: &mut [Lane<
     }
 }
 
-/// The two roundings of ggml, product and sum, whether or not the processor could do them in one.
-#[inline(always)]
-fn shifted(out: &mut [Lane<f32>], shift: Option<&Lane<f32>>) {
-    let Some(shift) = shift else { return };
-    for out in out {
-        for i in 0..32 {
-            out.0[i] += shift.0[i];
-        }
-    }
-}
-
+/// `code · scale + shift`, in the two roundings of ggml whether or not the processor could do them in one.
 #[inline(always)]
 fn nibbles_body<const FUSED: bool>(
     codes: &[[u8; 16]],
     scale: &Lane<f32>,
-    shift: Option<&Lane<f32>>,
+    shift: &Lane<f32>,
     out: &mut [Lane<f32>],
 ) {
     for (out, codes) in out.iter_mut().zip(codes) {
-        for i in 0..16 {
-            out.0[i] = f32::from(codes[i] & 0xF) * scale.0[i];
-            out.0[i + 16] = f32::from(codes[i] >> 4) * scale.0[i + 16];
+        for (i, code) in codes.iter().enumerate() {
+            out.0[i] = f32::from(code & 0xF) * scale.0[i] + shift.0[i];
+            out.0[i + 16] = f32::from(code >> 4) * scale.0[i + 16] + shift.0[i + 16];
         }
     }
-    shifted(out, shift);
 }
 
 #[inline(always)]
 fn bytes_body<const FUSED: bool>(
     codes: &[[i8; 32]],
     scale: &Lane<f32>,
-    shift: Option<&Lane<f32>>,
+    shift: &Lane<f32>,
     out: &mut [Lane<f32>],
 ) {
     for (out, codes) in out.iter_mut().zip(codes) {
-        for i in 0..32 {
-            out.0[i] = f32::from(codes[i]) * scale.0[i];
+        for (i, code) in codes.iter().enumerate() {
+            out.0[i] = f32::from(*code) * scale.0[i] + shift.0[i];
         }
     }
-    shifted(out, shift);
 }
 
 wide!(
@@ -278,11 +266,11 @@ wide!(
 );
 wide!(
     /// 4-bit codes of 32 outputs, low halves first, to weights.
-    nibbles = nibbles_body(codes: &[[u8; 16]], scale: &Lane<f32>, shift: Option<&Lane<f32>>, out: &mut [Lane<f32>])
+    nibbles = nibbles_body(codes: &[[u8; 16]], scale: &Lane<f32>, shift: &Lane<f32>, out: &mut [Lane<f32>])
 );
 wide!(
     /// 8-bit codes of 32 outputs to weights.
-    bytes = bytes_body(codes: &[[i8; 32]], scale: &Lane<f32>, shift: Option<&Lane<f32>>, out: &mut [Lane<f32>])
+    bytes = bytes_body(codes: &[[i8; 32]], scale: &Lane<f32>, shift: &Lane<f32>, out: &mut [Lane<f32>])
 );
 wide!(
     /// `[Σ e^(x − max), Σ e^(x − max) · (x − max)]` in f64.
