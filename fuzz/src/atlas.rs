@@ -128,7 +128,8 @@ fn make(path: &std::path::Path) {
     };
     let unit = UnitHarvest {
         statistics: Statistics { count: 5000, mean: 0.1, variance: 0.5, max: 4.0, min: -2.0 },
-        sketches: [0, 1].map(|at| Sketch { bins: (0..5).map(|bin| (900 + bin + at, 10 + u32::from(bin))).collect() }),
+        sketches: [0, 1]
+            .map(|at| Sketch { bins: (0..5).map(|bin| (900 + bin + at, 10 + u32::from(bin))).collect() }),
         exemplars: vec![
             exemplar(Kind::Top, Some(Polarity::Positive)),
             exemplar(Kind::Band(1), Some(Polarity::Positive)),
@@ -148,7 +149,9 @@ fn make(path: &std::path::Path) {
     };
     let text = Written::Text { text: word("months and days"), short: Some(word("months")) };
     let id = atlas.add_description(&description(0, text, true)).expect("a description");
-    atlas.add_description(&description(1, Written::None { reason: word("never active") }, false)).expect("a reason");
+    atlas
+        .add_description(&description(1, Written::None { reason: word("never active") }, false))
+        .expect("a reason");
     let score = Score { split: Some(Split::Test), n: Some(12), ..Score::plain(ScoreKind::Simulation, 0.5) };
     atlas.add_score(id, &score).expect("a score");
     atlas.put_embedding("minilm", id, &[0.5, 0.5, 0.5, 0.5]).expect("a vector");

@@ -95,7 +95,8 @@ fn server() -> &'static Local {
     static MADE: OnceLock<(Local, PathBuf)> = OnceLock::new();
     static ASKED: AtomicUsize = AtomicUsize::new(0);
     let (server, runs) = MADE.get_or_init(|| {
-        let model = Model::open(&super::fixtures().join("llama"), Storage::F32, &mut |_| ()).expect("a fixture");
+        let model =
+            Model::open(&super::fixtures().join("llama"), Storage::F32, &mut |_| ()).expect("a fixture");
         let template = ChatTemplate::new(TEMPLATE, "<|bos|>", "<|eos|>").expect("a template");
         let folder = std::env::temp_dir().join(format!("pellucid-fuzz-http-{}", std::process::id()));
         let runs = folder.join("runs");

@@ -4,7 +4,8 @@ use pellucid_model::tokens::{Encoding, GgufVocab, Tokenizer};
 use std::sync::OnceLock;
 
 /// Texts for a tokenizer that came out of the bytes.
-const TEXTS: [&str; 4] = ["", "Hello world, it's 2024!", " a\u{301}é漢字🙂\n\t▁x", "<s>[INST] a</s><|im_end|>"];
+const TEXTS: [&str; 4] =
+    ["", "Hello world, it's 2024!", " a\u{301}é漢字🙂\n\t▁x", "<s>[INST] a</s><|im_end|>"];
 
 /// The first byte chooses: a `tokenizer.json`; a GGUF vocabulary in lines; a text for byte-level BPE; a text for
 /// SentencePiece.
@@ -47,7 +48,8 @@ fn sentence_piece() -> &'static Tokenizer {
         let mut lines = String::from("llama - 1 2 0\n2 0 <unk>\n3 0 <s>\n3 0 </s>\n");
         (0..256).for_each(|byte| lines.push_str(&format!("6 0 <0x{byte:02X}>\n")));
         lines.push_str("3 0 <start_of_turn>\n4 0 <tool>\n");
-        for (rank, piece) in ["▁", "▁t", "he", "▁the", "e", "h", "t", "é", "▁▁", "漢"].iter().enumerate() {
+        for (rank, piece) in ["▁", "▁t", "he", "▁the", "e", "h", "t", "é", "▁▁", "漢"].iter().enumerate()
+        {
             lines.push_str(&format!("1 -{rank} {piece}\n"));
         }
         Tokenizer::from_gguf(vocabulary(&lines)).expect("a vocabulary")
@@ -60,7 +62,9 @@ fn vocabulary(text: &str) -> GgufVocab {
     let mut lines = text.split('\n');
     let first: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
     let id = |at: usize| first.get(at).and_then(|part| part.parse().ok());
-    let flag = |bit: u32| id(5).and_then(|flags: u32| (flags >> bit & 1 == 1).then_some(flags >> (bit + 1) & 1 == 1));
+    let flag = |bit: u32| {
+        id(5).and_then(|flags: u32| (flags >> bit & 1 == 1).then_some(flags >> (bit + 1) & 1 == 1))
+    };
     let (mut tokens, mut scores, mut types, mut merges) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for line in lines.take(5000).filter(|line| !line.is_empty()) {
         match line.strip_prefix("merge ") {
@@ -94,7 +98,8 @@ fn vocabulary(text: &str) -> GgufVocab {
 fn strange(tokenizer: &Tokenizer, text: &str) {
     let _ = (tokenizer.vocab_size(), tokenizer.bos(), tokenizer.eos(), tokenizer.hash());
     let _ = tokenizer.single_token(text);
-    for encoding in [tokenizer.encode(text, true), tokenizer.encode_plain(text, false)].into_iter().flatten() {
+    for encoding in [tokenizer.encode(text, true), tokenizer.encode_plain(text, false)].into_iter().flatten()
+    {
         consistent(tokenizer, text, &encoding);
     }
 }
@@ -105,7 +110,10 @@ fn consistent(tokenizer: &Tokenizer, text: &str, encoding: &Encoding) {
     for (id, token) in encoding.ids.iter().zip(&encoding.tokens) {
         assert_eq!(*id, token.id);
         assert!(token.span.start <= token.span.end && token.span.end <= text.len(), "{token:?} of {text:?}");
-        assert!(token.char_span.start <= token.char_span.end && token.char_span.end <= characters, "{token:?}");
+        assert!(
+            token.char_span.start <= token.char_span.end && token.char_span.end <= characters,
+            "{token:?}"
+        );
     }
     let whole = tokenizer.decode(&encoding.ids).expect("ids that were given");
     tokenizer.decode_with_special(&encoding.ids).expect("ids that were given");
