@@ -23,8 +23,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// Every target by its name.
-pub const ALL: [(&str, fn(&[u8])); 8] = [
+/// A target's name, and what it does with its bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const ALL: [Target; 8] = [
     ("gguf", gguf),
     ("safetensors", safetensors),
     ("checkpoint", checkpoint),
