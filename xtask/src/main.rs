@@ -11,6 +11,7 @@ mod corpus;
 mod demo;
 mod docs;
 mod fixtures;
+mod fuzz;
 mod live;
 mod paths;
 mod picture;
@@ -29,6 +30,8 @@ cargo xtask COMMAND
                     build the page into ui/dist; check it; write its types from the server's OpenAPI document
   corpus            assemble the default corpus in the cache (needs pip and npm)
   test [live]       everything that must hold: format, lints, docs, tests, the page in a browser (live: that alone)
+  fuzz [TARGET…] [--seconds 60]
+                    hostile bytes to what reads files, templates, edits and requests (needs a nightly compiler)
   fixtures [NAME…]  write the tiny reference models again, and the references of the real ones (needs Python)
   docs parity | attribution | check | points | demo
                     run it and write docs/NAME.md (the demo: docs/demo.svg)
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         "demo" => demo::run(rest),
         "test" => test::run(rest),
         "fixtures" => fixtures::run(rest),
+        "fuzz" => fuzz::run(rest),
         "docs" => docs::run(rest),
         "bench" => bench::run(rest),
         "corpus" => corpus::run(rest),

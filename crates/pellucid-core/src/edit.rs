@@ -4,7 +4,8 @@
 //! never changes the model; it applies edits to the tensors that pass by.
 
 use crate::{NameError, Shape, Site, UnitId, unit::Index};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::str::FromStr;
 
 /// Who wrote a token.
@@ -95,35 +96,40 @@ pub enum Op {
     /// Put these mean values there; `of` says what the mean was taken over.
     Mean {
         /// The means, one for each coordinate of the target.
+        #[serde(deserialize_with = "finite")]
         values: Vec<f32>,
         /// What the mean was taken over, for the reader.
         of: String,
     },
     /// Put these values there.
-    Set(Vec<f32>),
+    Set(#[serde(deserialize_with = "finite")] Vec<f32>),
     /// Multiply by this.
-    Scale(f32),
+    Scale(#[serde(deserialize_with = "finite")] f32),
     /// Add this vector.
-    Add(Vec<f32>),
+    Add(#[serde(deserialize_with = "finite")] Vec<f32>),
     /// Keep the value between these bounds; an absent bound does not bind.
     Clamp {
         /// Lower bound.
+        #[serde(default, deserialize_with = "finite")]
         min: Option<f32>,
         /// Upper bound.
+        #[serde(default, deserialize_with = "finite")]
         max: Option<f32>,
     },
     /// Take out the component along `direction`: `x − ((x − centre)·d̂) d̂`, where d̂ has length 1. Without a
     /// centre this is the raw projection; with one, the affine: the component becomes the centre's.
     ProjectOut {
         /// The direction; its length does not matter.
+        #[serde(deserialize_with = "finite")]
         direction: Vec<f32>,
         /// Mean activation, for the affine form.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "finite")]
         centre: Option<Vec<f32>>,
     },
     /// Put another run's values there: row `i` goes to the `i`-th position that the edit covers.
     Patch {
         /// One row of values for each covered position.
+        #[serde(deserialize_with = "finite")]
         rows: Vec<Vec<f32>>,
     },
     /// As [`Op::Patch`], with the values still to be taken from a plain run of the model on `tokens`, at the
@@ -134,6 +140,37 @@ pub enum Op {
         /// Positions in that run.
         from: Positions,
     },
+}
+
+/// Numbers of an edit. JSON may state one that is infinite in 32 bits, which JSON could not state again.
+trait Numbers {
+    fn are_finite(&self) -> bool;
+}
+
+impl Numbers for f32 {
+    fn are_finite(&self) -> bool {
+        self.is_finite()
+    }
+}
+
+impl<T: Numbers> Numbers for Option<T> {
+    fn are_finite(&self) -> bool {
+        self.iter().all(Numbers::are_finite)
+    }
+}
+
+impl<T: Numbers> Numbers for Vec<T> {
+    fn are_finite(&self) -> bool {
+        self.iter().all(Numbers::are_finite)
+    }
+}
+
+fn finite<'de, D: Deserializer<'de>, T: Deserialize<'de> + Numbers>(from: D) -> Result<T, D::Error> {
+    let read = T::deserialize(from)?;
+    match read.are_finite() {
+        true => Ok(read),
+        false => Err(D::Error::custom("expected a number that 32 bits can hold, found a larger one")),
+    }
 }
 
 /// One change to a run.

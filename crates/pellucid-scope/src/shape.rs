@@ -187,4 +187,23 @@ mod tests {
             }
         }
     }
+    #[test]
+    fn a_number_that_32_bits_cannot_hold_is_refused() {
+        for op in [
+            r#"{"set":[1e39]}"#,
+            r#"{"scale":-1e39}"#,
+            r#"{"add":[0,1e39]}"#,
+            r#"{"clamp":{"min":null,"max":1e39}}"#,
+            r#"{"project_out":{"direction":[1],"centre":[1e39]}}"#,
+            r#"{"mean":{"values":[1e39],"of":"x"}}"#,
+            r#"{"patch":{"rows":[[1],[1e39]]}}"#,
+        ] {
+            let edit = |op: &str| serde_json::from_str::<Edit>(&format!(r#"{{"site":"z.1","op":{op}}}"#));
+            let why = edit(op).unwrap_err().to_string();
+            assert!(why.contains("32 bits"), "{op}: {why}");
+            assert!(edit(&op.replace("1e39", "1e38")).is_ok(), "{op}");
+        }
+        let open = serde_json::from_str::<Edit>(r#"{"site":"z.1","op":{"clamp":{"min":1}}}"#).unwrap();
+        assert_eq!(open.op, Op::Clamp { min: Some(1.0), max: None });
+    }
 }

@@ -8,6 +8,7 @@ mod api;
 mod app;
 mod error;
 mod guard;
+mod local;
 mod openai;
 mod openapi;
 mod page;
@@ -18,5 +19,6 @@ mod work;
 
 pub use app::{App, Build, Limits, Setup};
 pub use error::ServeError;
+pub use local::Local;
 pub use openapi::document as openapi;
 pub use serve::{Serving, serve};

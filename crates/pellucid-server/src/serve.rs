@@ -22,7 +22,7 @@ pub struct Serving {
     pub address: SocketAddr,
 }
 
-fn router(app: Arc<App>) -> Router {
+pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .nest("/api", api::router())
         .nest("/v1", openai::router())

@@ -387,6 +387,10 @@ fn a_run_is_kept_and_replays_to_the_same_tokens() {
     run["model"]["sha256"] = json!("0000");
     let other = server.post("/api/runs/replay", json!({ "run": run }));
     assert!(other.status == 400 && other.body.contains("another model"), "{}", other.body);
+    // what could not be read again is not kept
+    run["sampling"]["temperature"] = json!(1e39);
+    let infinite = server.post("/api/runs", json!({ "run": run }));
+    assert!(infinite.status == 400 && infinite.body.contains("32 bits"), "{}", infinite.body);
 }
 
 #[test]

@@ -96,6 +96,10 @@ pub(crate) async fn keep(
         check(app, &asked.run)?;
         let failed = |e: std::io::Error| ApiError::internal(format!("the run could not be kept: {e}"));
         let bytes = serde_json::to_vec_pretty(&asked.run).map_err(|e| ApiError::internal(e.to_string()))?;
+        // JSON may state a number that is infinite in 32 bits, and cannot state it again
+        if serde_json::from_slice::<RunFile>(&bytes).is_err() {
+            return Err(ApiError::bad("the run holds a number that 32 bits cannot hold"));
+        }
         let hash = Sha256::digest(&bytes);
         let mut id: String = hash.iter().map(|b| format!("{b:02x}")).collect();
         id.truncate(DIGITS);

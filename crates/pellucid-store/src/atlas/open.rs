@@ -131,12 +131,14 @@ impl Atlas {
             Connection::open_with_flags(path, flags)?
         };
         db.busy_timeout(PATIENCE)?;
+        // a damaged page is noticed when it is read, not when a row on it is
+        db.execute_batch("PRAGMA cell_size_check = ON")?;
         match schema::look(&db)? {
             Found::Atlas(found) if found < schema::known() => {
                 let (known, path) = (schema::known(), PathBuf::new());
                 return Err(AtlasError::Older { found, known, path });
             }
-            Found::Atlas(_) => {}
+            Found::Atlas(found) => schema::check(&db, found)?,
             Found::Nothing => return Err(empty()),
         }
         Ok(Atlas::new(db, path, None))
@@ -153,6 +155,7 @@ impl Atlas {
             let mut db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | FLAGS)?;
             db.busy_timeout(PATIENCE)?;
             let Found::Atlas(version) = schema::look(&db)? else { return Err(empty()) };
+            schema::check(&db, version)?;
             ready(&db)?;
             schema::migrate(&mut db, version, path)?;
             Ok(db)

@@ -9,6 +9,7 @@
 
 use super::{AtlasError, units};
 use rusqlite::Connection;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// "Pell" in ASCII: what SQLite calls the file's application.
@@ -144,10 +145,39 @@ pub(super) fn look(db: &Connection) -> Result<Found, AtlasError> {
     }
 }
 
+/// Refuses a file whose tables, indices, views and triggers are not, word for word, those of its schema: a view or a trigger
+/// of a stranger's would run when a table is asked for, and need not end.
+///
+/// # Errors
+/// If there is another one, or one is missing.
+pub(super) fn check(db: &Connection, version: i64) -> Result<(), AtlasError> {
+    let mut made = Connection::open_in_memory()?;
+    migrate_to(&mut made, 0, usize::try_from(version).unwrap_or(0), Path::new(""))?;
+    let (found, expected) = (objects(db)?, objects(&made)?);
+    let strange = found.symmetric_difference(&expected).next();
+    strange.map_or(Ok(()), |(kind, name, _)| {
+        let fault = "it is not what this program makes; build the atlas again";
+        Err(AtlasError::corrupt("schema", format!("{kind} {name}"), fault))
+    })
+}
+
+/// Kind, name and words of everything in a file, without the tables that SQLite makes for its own statistics.
+fn objects(db: &Connection) -> Result<BTreeSet<(String, String, String)>, AtlasError> {
+    let mut step = db.prepare(
+        "SELECT type, name, ifnull(sql, '') FROM sqlite_master \
+         WHERE NOT (type = 'table' AND name IN ('sqlite_stat1', 'sqlite_stat4'))",
+    )?;
+    let rows = step.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Brings a file from `version` up to date.
 pub(super) fn migrate(db: &mut Connection, version: i64, file: &Path) -> Result<(), AtlasError> {
-    let done = usize::try_from(version).unwrap_or(0);
-    for (at, migration) in MIGRATIONS.iter().enumerate().skip(done) {
+    migrate_to(db, usize::try_from(version).unwrap_or(0), MIGRATIONS.len(), file)
+}
+
+fn migrate_to(db: &mut Connection, from: usize, to: usize, file: &Path) -> Result<(), AtlasError> {
+    for (at, migration) in MIGRATIONS.iter().enumerate().take(to).skip(from) {
         let step = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate);
         let step = step.map_err(|error| AtlasError::from(error).at(file))?;
         step.execute_batch(migration.sql)?;
@@ -189,6 +219,33 @@ mod tests {
         let weak = Sketch { bins: vec![(bins::bin(1.0), 400)] };
         let blobs = [strong, weak].map(|s| blob::sketch_to(&s).unwrap());
         db.execute("INSERT INTO sketches VALUES (4294967296, ?1, ?2)", params![blobs[0], blobs[1]]).unwrap();
+    }
+
+    #[test]
+    fn a_file_with_a_table_view_or_trigger_of_a_strangers_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.atlas");
+        let endless = "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT id FROM n";
+        for stranger in [
+            format!("DROP TABLE units; CREATE VIEW units AS {endless}"),
+            format!("CREATE TRIGGER t AFTER INSERT ON votes BEGIN INSERT INTO tokens (id) {endless}; END"),
+            "CREATE TABLE more (id INTEGER)".to_owned(),
+            "DROP INDEX chosen_descriptions".to_owned(),
+        ] {
+            // an older one is refused as such before it is looked into
+            for first in [true, false] {
+                let _ = std::fs::remove_file(&path);
+                first_schema(&path);
+                if !first {
+                    drop(Atlas::open_write(&path).unwrap());
+                    drop(Atlas::open_read(&path).unwrap());
+                }
+                Connection::open(&path).unwrap().execute_batch(&stranger).unwrap();
+                let writing = Atlas::open_write(&path);
+                assert!(matches!(writing, Err(AtlasError::Corrupt { .. })), "{first} {stranger}");
+                assert!(Atlas::open_read(&path).is_err(), "{first} {stranger}");
+            }
+        }
     }
 
     #[test]

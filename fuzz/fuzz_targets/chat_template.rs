@@ -1,0 +1,6 @@
+//! Any template over any messages.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: pellucid_fuzz::quiet(), |bytes: &[u8]| pellucid_fuzz::run(pellucid_fuzz::chat_template, bytes));
