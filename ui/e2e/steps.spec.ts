@@ -1,7 +1,7 @@
 // What a new user does, step by step, each timed from the click to what it shows. Answers' own generation is not counted.
 // The times go to the output and to artefacts/steps.json; the limit leaves room for a machine that does other work.
 import { writeFileSync } from "node:fs";
-import { ask, expect, test, word, type Page } from "./page";
+import { ask, expect, test, word } from "./page";
 
 const LIMIT_S = Number(process.env.PELLUCID_STEP_LIMIT_S ?? "4");
 const LONG =
@@ -52,10 +52,10 @@ test("each step of a first visit is quick", async ({ page }) => {
     await page.getByTestId("unit-row-0").click();
     await visible("unit-page");
   });
-  await finish(page, tokens, times);
+  finish(tokens, times);
 });
 
-async function finish(page: Page, tokens: number, times: Record<string, number>): Promise<void> {
+function finish(tokens: number, times: Record<string, number>): void {
   writeFileSync("artefacts/steps.json", JSON.stringify({ tokens, seconds: times }, null, 2));
   console.log(`${tokens} tokens on the page`, times);
   const slow = Object.entries(times).filter(([, seconds]) => seconds > LIMIT_S);
