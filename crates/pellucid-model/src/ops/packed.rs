@@ -122,9 +122,12 @@ impl Packed {
         }
     }
 
-    /// How many inputs to take at a time.
-    fn chunk(&self) -> usize {
-        if matches!(self.panels, Panels::F32(_)) { self.inner.max(1) } else { WIDENED }
+    /// How many inputs to take at a time, and room for as many lanes where they must be widened.
+    fn chunk(&self) -> (usize, Vec<Lane<f32>>) {
+        match self.panels {
+            Panels::F32(_) => (self.inner.max(1), Vec::new()),
+            _ => (WIDENED, vec![Lane::ZERO; WIDENED]),
+        }
     }
 
     /// `x Wᵀ` for `(rows, inner)` numbers: `(rows, outer)`.
@@ -143,12 +146,12 @@ impl Packed {
     }
 
     fn multiply_block(&self, x: &[[f32; ROWS]], block: &mut Block<'_>) {
-        let mut room = vec![Lane::ZERO; if self.chunk() == self.inner { 0 } else { WIDENED }];
+        let (chunk, mut room) = self.chunk();
         let group: Vec<Range<usize>> = tiles(block.rows.clone(), ROWS).collect();
         let mut sums = vec![[Lane::ZERO; ROWS]; group.len()];
         for columns in tiles(block.columns.clone(), LANES) {
             sums.fill([Lane::ZERO; ROWS]);
-            for at in tiles(0..self.inner, self.chunk()) {
+            for at in tiles(0..self.inner, chunk) {
                 let lanes = self.lanes(columns.start / LANES, at.clone(), &mut room);
                 for (rows, sums) in group.iter().zip(&mut sums) {
                     let from = rows.start / ROWS * self.inner;

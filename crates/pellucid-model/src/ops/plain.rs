@@ -127,14 +127,18 @@ fn relp_shares_a_gated_product_without_loss() -> Result<()> {
 
 #[test]
 fn linear_equals_its_definition_at_every_number_of_rows_and_storage() -> Result<()> {
-    let weight = random((70, 48));
     let bias: Vec<f32> = random(70).to_vec1()?;
-    for dtype in [DType::F32, DType::BF16, DType::F16] {
+    // 128 inputs are what is widened at a time
+    let cases = [48, 128, 300]
+        .into_iter()
+        .flat_map(|inner| [DType::F32, DType::BF16, DType::F16].map(|d| (inner, d)));
+    for (inner, dtype) in cases {
+        let weight = random((70, inner));
         let stored = weight.to_dtype(dtype)?;
         let layer = Linear::new(&stored, Some(bias.clone()))?;
         let w = stored.to_dtype(DType::F32)?;
         for rows in [1, 2, 5, 12, 33, 200] {
-            let x = random((rows, 48));
+            let x = random((rows, inner));
             let plain = x.matmul(&w.t()?)?.broadcast_add(&Tensor::new(bias.as_slice(), &Device::Cpu)?)?;
             same(&linear(&x, &layer)?, &plain);
             let g = random((rows, 70));
