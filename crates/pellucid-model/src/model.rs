@@ -1,10 +1,11 @@
 //! A model: its architecture, weights and tokenizer, loaded once and never changed.
 
 use crate::load::{Checkpoint, Format, Progress, TensorInfo};
+use crate::ops::Precision;
 use crate::ops::blocks::BlockType;
 use crate::spec::Spec;
 use crate::tokens::{ChatTemplate, GgufVocab, Tokenizer};
-use crate::weights::{Weights, read};
+use crate::weights::{BlockWeights, Weights, read};
 use crate::{Error, Result, arch};
 use candle_core::DType;
 use std::path::{Path, PathBuf};
@@ -52,6 +53,7 @@ pub struct Model {
     pub(crate) weights: Weights,
     tokenizer: Tokenizer,
     storage: Storage,
+    precision: Precision,
     format: Format,
     path: PathBuf,
     parameters: u64,
@@ -104,6 +106,7 @@ impl Model {
             weights,
             tokenizer,
             storage,
+            precision: Precision::Exact,
             format: checkpoint.format(),
             path: path.to_owned(),
             parameters: checkpoint.parameter_count(),
@@ -126,6 +129,19 @@ impl Model {
     pub fn with_chat_template(mut self, template: ChatTemplate) -> Self {
         self.tokenizer = self.tokenizer.with_chat_template(template);
         self
+    }
+
+    /// The model with its blocks' linear layers computed so; [`Precision::Exact`] as it is loaded.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self.weights.blocks.iter_mut().flat_map(BlockWeights::linears).for_each(|l| l.precision = precision);
+        self
+    }
+
+    /// How the blocks' linear layers are computed.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// How weights are kept.
@@ -153,7 +169,7 @@ impl Model {
     pub fn is_homogeneous(&self) -> bool {
         let linear = |l: &crate::ops::linear::Linear| l.bias.is_none();
         let norm = |n: &Option<crate::ops::norm::Norm>| n.as_ref().is_none_or(|n| n.bias.is_none());
-        let block = |b: &crate::weights::BlockWeights| {
+        let block = |b: &BlockWeights| {
             // biases on queries and keys only move attention probabilities, which are held
             [&b.v, &b.o, &b.pre, &b.down].into_iter().all(linear)
                 && b.linear.as_ref().is_none_or(linear)

@@ -33,6 +33,14 @@ pub(crate) struct BlockWeights {
     pub(crate) mlp_post_norm: Option<Norm>,
 }
 
+impl BlockWeights {
+    /// Every linear layer.
+    pub(crate) fn linears(&mut self) -> impl Iterator<Item = &mut Linear> {
+        let always = [&mut self.q, &mut self.k, &mut self.v, &mut self.o, &mut self.pre, &mut self.down];
+        always.into_iter().chain(&mut self.linear)
+    }
+}
+
 /// All parameters of a model.
 #[derive(Debug)]
 pub(crate) struct Weights {
@@ -96,7 +104,7 @@ impl Dense<'_> {
 
     fn reordered(&self, order: &[u32]) -> Result<Linear> {
         let bias = self.bias.as_ref().map(|b| order.iter().map(|&i| b[i as usize]).collect());
-        Ok(Linear { weight: Arc::new(self.weight.packed(order)?), bias })
+        Ok(Linear::packed(Arc::new(self.weight.packed(order)?), bias))
     }
 }
 
@@ -148,9 +156,9 @@ pub(crate) fn read(
     let head_name = format!("{}.weight", names.head);
     let head = if checkpoint.info(&head_name).is_some() {
         let bias = reader.bias(names.head, spec.vocabulary)?;
-        Linear { weight: Arc::new(table(&head_name, spec.vocabulary)?), bias }
+        Linear::packed(Arc::new(table(&head_name, spec.vocabulary)?), bias)
     } else {
-        Linear { weight: embed.clone(), bias: None }
+        Linear::packed(embed.clone(), None)
     };
     Ok((spec, Weights { embed, positions, blocks, final_norm, head }))
 }

@@ -1,12 +1,12 @@
 //! Our side of `cargo xtask bench --peers`: the same cases, inputs and output line as the peers' scripts in
 //! `xtask/peers/` (`harness.py` states the contract).
 //!
-//!     bench CASE --model FILE --tokens tokens.json --runs N --threads T [--dtype f32|bf16|file]
+//!     bench CASE --model FILE --tokens tokens.json --runs N --threads T [--dtype f32|bf16|file] [--precision exact|fast]
 
 use anyhow::{Context, Result, bail};
 use pellucid::core::{Edit, Op, Point, Positions, Site, Target};
 use pellucid::interp::{By, Method, Metric, attribute};
-use pellucid::model::{Apply, Batch, Generating, Model, Plan, Record, Row, Storage};
+use pellucid::model::{Apply, Batch, Generating, Model, Plan, Precision, Record, Row, Storage};
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -39,10 +39,15 @@ fn main() -> Result<()> {
         "file" => Storage::File,
         other => bail!("--dtype {other}: expected f32, bf16 or file"),
     };
-    let load = || Model::open(path, storage, &mut |_| ());
+    let precision = match flag("--precision").map_or("exact", |p| p.as_str()) {
+        "exact" => Precision::Exact,
+        "fast" => Precision::Fast,
+        other => bail!("--precision {other}: expected exact or fast"),
+    };
+    let load = || Ok::<_, anyhow::Error>(Model::open(path, storage, &mut |_| ())?.with_precision(precision));
     let idle = memory("VmRSS");
     let (seconds, check) = if case == "load" {
-        (sample(runs, || Ok(load()?))?.0, json!([]))
+        (sample(runs, load)?.0, json!([]))
     } else {
         run_case(case, &load()?, &tokens, runs)?
     };

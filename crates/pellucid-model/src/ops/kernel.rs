@@ -27,9 +27,9 @@ unsafe impl bytemuck::Zeroable for Lane<f32> {}
 // SAFETY: as above.
 unsafe impl bytemuck::Pod for Lane<f32> {}
 // SAFETY: as above.
-unsafe impl bytemuck::Zeroable for Lane<half::bf16> {}
+unsafe impl bytemuck::Zeroable for Pairs {}
 // SAFETY: as above.
-unsafe impl bytemuck::Pod for Lane<half::bf16> {}
+unsafe impl bytemuck::Pod for Pairs {}
 // SAFETY: as above.
 unsafe impl bytemuck::Zeroable for Lane<half::f16> {}
 // SAFETY: as above.
@@ -37,6 +37,13 @@ unsafe impl bytemuck::Pod for Lane<half::f16> {}
 
 impl Lane<f32> {
     pub(crate) const ZERO: Self = Lane([0.0; LANES]);
+}
+
+/// Two neighbouring inputs' weights of 32 outputs, in bf16: the first in the low half of each number.
+pub(crate) type Pairs = Lane<u32>;
+
+impl Pairs {
+    pub(crate) const NONE: Self = Lane([0; LANES]);
 }
 
 /// Sums of a tile; a product of fewer rows leaves the last ones alone.
@@ -95,6 +102,44 @@ pub(crate) fn across(p: &[Lane<f32>], g: &[Lane<f32>; LANES], sums: &mut Tile) {
     by_rows!(p.len(), across_plain, p, g, sums);
 }
 
+/// Whether [`along_pairs`] is quicker than [`along`] here: the processor has a dot product of bf16 pairs that runs at twice
+/// the rate of f32's multiply-add. AMD's do; Intel's run it at half that rate (both measured with register-only loops).
+pub(crate) fn pairs_are_quick() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return x86::is_amd() && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// [`along`] for operands in bf16, two inputs a step: `sums[r][l] += Σ_k a[k][r]₀ · b[k][l]₀ + a[k][r]₁ · b[k][l]₁`.
+/// Products of bf16 are exact in f32; how the processor rounds the two additions of a step is its own affair, and numbers
+/// too small for f32's normal range may count as 0.
+pub(crate) fn along_pairs(rows: usize, a: &[[u32; ROWS]], b: &[Pairs], sums: &mut Tile) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16") {
+        // SAFETY: safe Rust whose only requirement is the features that the line above has just asked for.
+        return unsafe { by_rows!(rows, pairs_avx512, a, b, sums) };
+    }
+    by_rows!(rows, pairs_plain, a, b, sums);
+}
+
+/// The two numbers of a pair.
+pub(crate) fn split(pair: u32) -> [f32; 2] {
+    [f32::from_bits(pair << 16), f32::from_bits(pair & 0xFFFF_0000)]
+}
+
+fn pairs_plain<const R: usize>(a: &[[u32; ROWS]], b: &[Pairs], sums: &mut Tile) {
+    for (a, b) in a.iter().zip(b) {
+        for (sums, a) in sums.iter_mut().zip(a).take(R) {
+            let [first, second] = split(*a);
+            sums.0.iter_mut().zip(&b.0).for_each(|(s, b)| {
+                let [b, c] = split(*b);
+                *s += first * b + second * c;
+            });
+        }
+    }
+}
+
 fn along_plain<const R: usize>(a: &[[f32; ROWS]], b: &[Lane<f32>], sums: &mut Tile) {
     for (a, b) in a.iter().zip(b) {
         for (sums, a) in sums.iter_mut().zip(a).take(R) {
@@ -112,15 +157,44 @@ fn across_plain<const R: usize>(p: &[Lane<f32>], g: &[Lane<f32>; LANES], sums: &
 }
 
 #[cfg(target_arch = "x86_64")]
-use x86::{across_avx2, across_avx512, along_avx2, along_avx512};
+use x86::{across_avx2, across_avx512, along_avx2, along_avx512, pairs_avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{LANES, Lane, ROWS, Tile};
+    use super::{LANES, Lane, Pairs, ROWS, Tile};
     use std::arch::x86_64::{
-        __m256, __m512, _mm256_fmadd_ps, _mm256_load_ps, _mm256_set1_ps, _mm256_store_ps, _mm512_fmadd_ps,
-        _mm512_load_ps, _mm512_set1_ps, _mm512_store_ps,
+        __cpuid, __m256, __m512, __m512bh, _mm256_fmadd_ps, _mm256_load_ps, _mm256_set1_ps, _mm256_store_ps,
+        _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_load_ps, _mm512_load_si512, _mm512_set1_epi32,
+        _mm512_set1_ps, _mm512_store_ps,
     };
+
+    /// Whether AMD made the processor ("AuthenticAMD" in the registers that CPUID's leaf 0 fills).
+    pub(super) fn is_amd() -> bool {
+        let id = __cpuid(0);
+        [id.ebx, id.edx, id.ecx].map(u32::to_le_bytes).concat() == b"AuthenticAMD"
+    }
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub(super) fn pairs_avx512<const R: usize>(a: &[[u32; ROWS]], b: &[Pairs], sums: &mut Tile) {
+        let mut held: [_; R] = std::array::from_fn(|r| load(&sums[r]));
+        for (a, b) in a.iter().zip(b) {
+            let at = b.0.as_ptr();
+            // SAFETY: a lane is 32 numbers at a multiple of 64 bytes; any bits are pairs of bf16.
+            let [low, high]: [__m512bh; 2] = unsafe {
+                [_mm512_load_si512(at.cast()), _mm512_load_si512(at.add(16).cast())]
+                    .map(|x| std::mem::transmute(x))
+            };
+            for (r, sums) in held.iter_mut().enumerate() {
+                // SAFETY: as above.
+                let x: __m512bh = unsafe { std::mem::transmute(_mm512_set1_epi32(a[r] as i32)) };
+                sums[0] = _mm512_dpbf16_ps(sums[0], x, low);
+                sums[1] = _mm512_dpbf16_ps(sums[1], x, high);
+            }
+        }
+        for (to, held) in sums.iter_mut().zip(held) {
+            store(to, held);
+        }
+    }
 
     /// A lane in two registers.
     #[inline]
@@ -364,6 +438,41 @@ mod tests {
                             forward[r] == begin[r] && back[r] == begin[r],
                             "row {r} of {rows} was touched"
                         );
+                    }
+                }
+            }
+        }
+    }
+
+    /// Two numbers as a pair, each rounded to the nearest bf16.
+    fn pair(first: f32, second: f32) -> u32 {
+        let bits = |x: f32| u32::from(half::bf16::from_f32(x).to_bits());
+        bits(first) | bits(second) << 16
+    }
+
+    /// Both versions against sums in f64 of the same bf16 numbers.
+    #[test]
+    fn tiles_of_pairs_equal_their_definition() {
+        let k = 41;
+        let both = |i: usize, step: f32| pair((i as f32 * step).sin(), (i as f32 * step + 0.5).cos());
+        let a: Vec<[u32; ROWS]> = (0..k).map(|i| std::array::from_fn(|r| both(i * ROWS + r, 0.7))).collect();
+        let b: Vec<Pairs> = (0..k).map(|i| Lane(std::array::from_fn(|l| both(i * LANES + l, 0.3)))).collect();
+        for rows in 1..=ROWS {
+            let begin: Tile = std::array::from_fn(|r| Lane([r as f32; LANES]));
+            let (mut plain, mut found) = (begin, begin);
+            by_rows!(rows, pairs_plain, &a, &b, &mut plain);
+            along_pairs(rows, &a, &b, &mut found);
+            for r in 0..ROWS {
+                for l in 0..LANES {
+                    let term = |k: usize| {
+                        let (a, b) = (split(a[k][r]).map(f64::from), split(b[k].0[l]).map(f64::from));
+                        a[0] * b[0] + a[1] * b[1]
+                    };
+                    let sum: f64 = if r < rows { (0..k).map(term).sum() } else { 0.0 };
+                    let want = r as f64 + sum;
+                    for tile in [&plain, &found] {
+                        let error = (f64::from(tile[r].0[l]) - want).abs();
+                        assert!(error < 2e-5, "{rows} rows, {r}/{l}: off by {error}");
                     }
                 }
             }

@@ -1,9 +1,10 @@
 //! Linear layers with frozen weights: `x Wᵀ + b`, and the gradient with respect to `x` alone.
 //!
-//! Weights are stored as f32, bf16 or f16; the arithmetic is f32 whatever they are stored as.
+//! Weights are stored as f32, bf16, f16 or as in the file; the arithmetic is f32 whatever they are stored as, unless
+//! [`Precision::Fast`] is asked for.
 
 use super::packed::{Packed, product, product_back};
-use super::tensor;
+use super::{Precision, tensor};
 use crate::Result;
 use candle_core::Tensor;
 use rayon::prelude::*;
@@ -16,12 +17,19 @@ pub(crate) struct Linear {
     pub(crate) weight: Arc<Packed>,
     /// `(out)`.
     pub(crate) bias: Option<Vec<f32>>,
+    /// Of the forward product; gradients are exact in any case.
+    pub(crate) precision: Precision,
 }
 
 impl Linear {
     /// From `(out, in)` weights.
     pub(crate) fn new(weight: &Tensor, bias: Option<Vec<f32>>) -> Result<Self> {
-        Ok(Linear { weight: Arc::new(Packed::new(weight)?), bias })
+        Ok(Linear::packed(Arc::new(Packed::new(weight)?), bias))
+    }
+
+    /// From weights that are packed already.
+    pub(crate) fn packed(weight: Arc<Packed>, bias: Option<Vec<f32>>) -> Self {
+        Linear { weight, bias, precision: Precision::Exact }
     }
 
     /// Some of the outputs alone.
@@ -33,14 +41,14 @@ impl Linear {
 
     /// The layer without its shift.
     pub(crate) fn unbiased(&self) -> Self {
-        Linear { weight: self.weight.clone(), bias: None }
+        Linear { bias: None, ..self.clone() }
     }
 }
 
 /// `(tokens, in)` to `(tokens, out)`.
 pub(crate) fn linear(x: &Tensor, layer: &Linear) -> Result<Tensor> {
     let (rows, outer) = (x.dim(0)?, layer.weight.outer());
-    let mut y = product(x, &layer.weight)?;
+    let mut y = product(x, &layer.weight, layer.precision)?;
     if let Some(bias) = &layer.bias {
         y.par_chunks_mut(outer).for_each(|row| row.iter_mut().zip(bias).for_each(|(o, b)| *o += b));
     }

@@ -22,6 +22,32 @@ use crate::Result;
 use candle_core::{CpuStorage, Device, Shape, Storage, Tensor};
 use rayon::prelude::*;
 
+/// How linear layers of the blocks compute their outputs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// In f32: the definition.
+    #[default]
+    Exact,
+    /// Inputs and weights rounded to bf16, sums in f32, where the processor does that quicker ([`fast_is_quicker`]);
+    /// elsewhere as [`Precision::Exact`]. Attention, norms, the unembedding and every gradient stay f32.
+    Fast,
+}
+
+impl Precision {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::Exact => "exact",
+            Precision::Fast => "fast",
+        }
+    }
+}
+
+/// Whether [`Precision::Fast`] differs from [`Precision::Exact`] on this processor.
+pub fn fast_is_quicker() -> bool {
+    kernel::pairs_are_quick()
+}
+
 /// How a backward pass treats the parts that are not linear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {

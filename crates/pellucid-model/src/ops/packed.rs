@@ -2,14 +2,17 @@
 //! input. One order serves all three uses. Forward, a lane is multiplied by one input of each row; backward, the numbers of
 //! a lane multiply gradients of 32 rows; and a single row's product reads the weights once, from front to back.
 
+use super::Precision;
 use super::blocks::{BlockType, Blocks};
-use super::kernel::{Block, LANES, Lane, ROWS, Tile, across, along, sheet};
+use super::kernel::{
+    Block, LANES, Lane, Pairs, ROWS, Tile, across, along, along_pairs, pairs_are_quick, sheet, split,
+};
 use super::pages::Pages;
 use super::{simd, tensor, with_slice};
 use crate::Result;
 use candle_core::{CpuStorage, Storage, Tensor};
+use half::f16;
 use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -24,7 +27,8 @@ pub(crate) struct Packed {
 #[derive(Debug)]
 enum Panels {
     F32(Pages<Lane<f32>>),
-    Bf16(Pages<Lane<bf16>>),
+    /// `(panels, ⌈inner / 2⌉, 32)`.
+    Bf16(Pages<Pairs>),
     F16(Pages<Lane<f16>>),
     Blocks(Blocks),
 }
@@ -44,7 +48,7 @@ impl Packed {
         let here = layout.start_offset()..layout.start_offset() + outer * inner;
         let panels = match &*storage {
             Storage::Cpu(CpuStorage::F32(w)) => Panels::F32(pack(&w[here], outer, inner)),
-            Storage::Cpu(CpuStorage::BF16(w)) => Panels::Bf16(pack(&w[here], outer, inner)),
+            Storage::Cpu(CpuStorage::BF16(w)) => Panels::Bf16(pack_pairs(&w[here], outer, inner)),
             Storage::Cpu(CpuStorage::F16(w)) => Panels::F16(pack(&w[here], outer, inner)),
             _ => return Err(candle_core::Error::msg("expected f32, bf16 or f16 weights on the CPU").into()),
         };
@@ -87,7 +91,7 @@ impl Packed {
             for (at, value) in row.iter_mut().enumerate() {
                 *value = match &self.panels {
                     Panels::F32(p) => p[from + at].0[lane],
-                    Panels::Bf16(p) => p[from + at].0[lane].to_f32(),
+                    Panels::Bf16(p) => split(p[panel * self.pairs() + at / 2].0[lane])[at % 2],
                     Panels::F16(p) => p[from + at].0[lane].to_f32(),
                     Panels::Blocks(p) => p.weight(panel, at, lane),
                 };
@@ -109,12 +113,30 @@ impl Packed {
         out
     }
 
+    /// Pairs of inputs in a panel.
+    fn pairs(&self) -> usize {
+        self.inner.div_ceil(2)
+    }
+
     /// Lanes of a panel as f32: the weights themselves, or widened into `room`.
     fn lanes<'a>(&'a self, panel: usize, at: Range<usize>, room: &'a mut [Lane<f32>]) -> &'a [Lane<f32>] {
         let here = || panel * self.inner + at.start..panel * self.inner + at.end;
         match &self.panels {
             Panels::F32(all) => &all[here()],
-            Panels::Bf16(all) => widened(&all[here()], room, simd::widen_bf16),
+            Panels::Bf16(all) if at.start % 2 == 0 => {
+                let from = panel * self.pairs();
+                let room = &mut room[..at.len()];
+                simd::widen_pairs(&all[from + at.start / 2..from + at.end.div_ceil(2)], room);
+                room
+            }
+            // a stretch that begins in the middle of a pair: only single inputs are asked for so
+            Panels::Bf16(all) => {
+                let room = &mut room[..at.len()];
+                for (to, at) in room.iter_mut().zip(at) {
+                    to.0 = all[panel * self.pairs() + at / 2].0.map(|pair| split(pair)[at % 2]);
+                }
+                room
+            }
             Panels::F16(all) => widened(&all[here()], room, |from, to| {
                 bytemuck::cast_slice::<_, f16>(from).convert_to_f32_slice(bytemuck::cast_slice_mut(to));
             }),
@@ -164,6 +186,54 @@ impl Packed {
                 }
             }
         }
+    }
+
+    /// [`Packed::multiply`] with both operands rounded to bf16 and sums in f32 (`Precision::Fast`).
+    pub(crate) fn multiply_fast(&self, x: &[f32]) -> Vec<f32> {
+        let rows = x.len() / self.inner.max(1);
+        let packed = pair_rows(x, rows, self.inner);
+        let step = [GROUP * ROWS, self.share(rows.div_ceil(GROUP * ROWS))];
+        sheet(rows, self.outer, step, |block| self.fast_block(&packed, block))
+    }
+
+    fn fast_block(&self, x: &[[u32; ROWS]], block: &mut Block<'_>) {
+        let kept = matches!(self.panels, Panels::Bf16(_));
+        let chunk = if kept { self.inner.max(1) } else { WIDENED };
+        let mut room = (vec![Lane::ZERO; WIDENED], vec![Pairs::NONE; WIDENED / 2]);
+        let group: Vec<Range<usize>> = tiles(block.rows.clone(), ROWS).collect();
+        let mut sums = vec![[Lane::ZERO; ROWS]; group.len()];
+        for columns in tiles(block.columns.clone(), LANES) {
+            sums.fill([Lane::ZERO; ROWS]);
+            for at in tiles(0..self.inner, chunk) {
+                let pairs = at.start / 2..at.end.div_ceil(2);
+                let lanes = self.narrow(columns.start / LANES, at, &mut room);
+                for (rows, sums) in group.iter().zip(&mut sums) {
+                    let from = rows.start / ROWS * self.pairs();
+                    along_pairs(rows.len(), &x[from + pairs.start..from + pairs.end], lanes, sums);
+                }
+            }
+            for (rows, sums) in group.iter().zip(&sums) {
+                for (row, sums) in rows.clone().zip(sums) {
+                    block.put(row, columns.start, &sums.0[..columns.len()]);
+                }
+            }
+        }
+    }
+
+    /// Lanes of a panel as pairs of bf16, from an even input on: the weights themselves, or rounded into the second room.
+    fn narrow<'a>(
+        &'a self,
+        panel: usize,
+        at: Range<usize>,
+        (wide, room): &'a mut (Vec<Lane<f32>>, Vec<Pairs>),
+    ) -> &'a [Pairs] {
+        if let Panels::Bf16(all) = &self.panels {
+            let from = panel * self.pairs();
+            return &all[from + at.start / 2..from + at.end.div_ceil(2)];
+        }
+        let room = &mut room[..at.len().div_ceil(2)];
+        simd::narrow_pairs(self.lanes(panel, at, wide), room);
+        room
     }
 
     /// `g W` for `(rows, outer)` numbers: `(rows, inner)`.
@@ -234,6 +304,32 @@ where
     out
 }
 
+fn pack_pairs(w: &[half::bf16], outer: usize, inner: usize) -> Pages<Pairs> {
+    let pairs = inner.div_ceil(2);
+    let mut out = Pages::<Pairs>::zeroed(outer.div_ceil(LANES) * pairs);
+    out.par_chunks_mut(pairs.max(1)).zip(w.par_chunks((LANES * inner).max(1))).for_each(|(panel, w)| {
+        for (l, row) in w.chunks_exact(inner).enumerate() {
+            for (lane, w) in panel.iter_mut().zip(row.chunks(2)) {
+                let second = w.get(1).map_or(0, |w| u32::from(w.to_bits()) << 16);
+                lane.0[l] = u32::from(w[0].to_bits()) | second;
+            }
+        }
+    });
+    out
+}
+
+/// Rows in blocks of twelve, rounded to bf16, two numbers of each row beside the other rows': `(blocks, ⌈inner / 2⌉, 12)`.
+fn pair_rows(x: &[f32], rows: usize, inner: usize) -> Vec<[u32; ROWS]> {
+    let pairs = inner.div_ceil(2);
+    let mut out = vec![[0u32; ROWS]; rows.div_ceil(ROWS) * pairs];
+    let (packed, blocks) = (out.par_chunks_mut(pairs.max(1)), x.par_chunks((ROWS * inner).max(1)));
+    packed.zip(blocks).with_min_len(4).for_each(|(packed, x)| {
+        let rows: Vec<&[f32]> = x.chunks_exact(inner).collect();
+        simd::pair_rows(&rows, packed);
+    });
+    out
+}
+
 /// Rows in blocks of twelve, one number of each row beside the other: `(blocks, inner, 12)`.
 fn pack_rows(x: &[f32], rows: usize, inner: usize) -> Vec<[f32; ROWS]> {
     let mut out = vec![[0f32; ROWS]; rows.div_ceil(ROWS) * inner];
@@ -261,9 +357,12 @@ fn pack_columns(g: &[f32], rows: usize, outer: usize) -> Vec<Lane<f32>> {
 }
 
 /// `x Wᵀ`, `(rows, inner)` to `(rows, outer)`.
-pub(crate) fn product(x: &Tensor, w: &Packed) -> Result<Vec<f32>> {
+pub(crate) fn product(x: &Tensor, w: &Packed, precision: Precision) -> Result<Vec<f32>> {
     check(x.dims2()?.1, w.inner())?;
-    with_slice(x, |x| w.multiply(x))
+    with_slice(x, |x| match precision {
+        Precision::Fast if pairs_are_quick() => w.multiply_fast(x),
+        _ => w.multiply(x),
+    })
 }
 
 /// `g W`, `(rows, outer)` to `(rows, inner)`.
@@ -278,4 +377,34 @@ fn check(found: usize, expected: usize) -> Result<()> {
         return Ok(());
     }
     Err(candle_core::Error::msg(format!("a product of {found} columns with weights of {expected}")).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    fn numbers(count: usize, step: f32) -> Vec<f32> {
+        (0..count).map(|i| (i as f32 * step).sin()).collect()
+    }
+
+    /// The fast product is the exact one of operands rounded to bf16, whatever the weights are kept as.
+    #[test]
+    fn the_fast_product_is_that_of_rounded_operands() -> Result<()> {
+        let rounded = |x: &[f32]| x.iter().map(|x| half::bf16::from_f32(*x).to_f32()).collect::<Vec<_>>();
+        for (rows, inner, outer) in [(1, 1, 1), (5, 7, 33), (13, 131, 40), (200, 300, 96)] {
+            let (x, w) = (numbers(rows * inner, 0.37), rounded(&numbers(outer * inner, 0.53)));
+            let w = Tensor::from_vec(w, (outer, inner), &Device::Cpu)?;
+            let want = Packed::new(&w)?.multiply(&rounded(&x));
+            for kept in [candle_core::DType::F32, candle_core::DType::BF16] {
+                let packed = Packed::new(&w.to_dtype(kept)?)?;
+                let found = packed.multiply_fast(&x);
+                assert!(packed.rows(&[outer as u32 - 1]) == w.get(outer - 1)?.to_vec1::<f32>()?);
+                for (found, want) in found.iter().zip(&want) {
+                    assert!((found - want).abs() < 1e-4, "{rows}×{inner}×{outer} {kept:?}: {found} {want}");
+                }
+            }
+        }
+        Ok(())
+    }
 }

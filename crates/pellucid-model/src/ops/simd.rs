@@ -222,10 +222,41 @@ fn dot_wide_body<const FUSED: bool>(a: &[f32], b: &[f32]) -> f64 {
 }
 
 #[inline(always)]
-fn widen_bf16_body<const FUSED: bool>(from: &[Lane<half::bf16>], to: &mut [Lane<f32>]) {
-    for (to, from) in to.iter_mut().zip(from) {
-        for i in 0..32 {
-            to.0[i] = f32::from_bits(u32::from(from.0[i].to_bits()) << 16);
+fn widen_pairs_body<const FUSED: bool>(from: &[Lane<u32>], to: &mut [Lane<f32>]) {
+    for (to, from) in to.chunks_mut(2).zip(from) {
+        for (half, to) in to.iter_mut().enumerate() {
+            let kept = if half == 0 { 16 } else { 0 };
+            to.0.iter_mut()
+                .zip(&from.0)
+                .for_each(|(to, pair)| *to = f32::from_bits((pair << kept) & 0xFFFF_0000));
+        }
+    }
+}
+
+/// The upper half of an f32's bits after rounding to the nearest bf16, ties to even; what is no number stays none.
+#[inline(always)]
+fn bf16_bits(x: f32) -> u32 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7FFF + ((bits >> 16) & 1)) >> 16;
+    if x.is_nan() { (bits >> 16) | 0x40 } else { rounded }
+}
+
+#[inline(always)]
+fn narrow_pairs_body<const FUSED: bool>(from: &[Lane<f32>], to: &mut [Lane<u32>]) {
+    for (to, from) in to.iter_mut().zip(from.chunks(2)) {
+        to.0.iter_mut().zip(&from[0].0).for_each(|(to, x)| *to = bf16_bits(*x));
+        if let Some(second) = from.get(1) {
+            to.0.iter_mut().zip(&second.0).for_each(|(to, x)| *to |= bf16_bits(*x) << 16);
+        }
+    }
+}
+
+/// Neighbouring numbers of up to twelve rows as pairs: `(inner / 2, 12)` from rows of `inner`.
+#[inline(always)]
+fn pair_rows_body<const FUSED: bool>(rows: &[&[f32]], to: &mut [[u32; 12]]) {
+    for (r, row) in rows.iter().enumerate() {
+        for (to, pair) in to.iter_mut().zip(row.chunks(2)) {
+            to[r] = bf16_bits(pair[0]) | pair.get(1).map_or(0, |x| bf16_bits(*x) << 16);
         }
     }
 }
@@ -261,8 +292,16 @@ fn bytes_body<const FUSED: bool>(
 }
 
 wide!(
-    /// bf16 to f32.
-    widen_bf16 = widen_bf16_body(from: &[Lane<half::bf16>], to: &mut [Lane<f32>])
+    /// Pairs of bf16 to f32: a lane for each input.
+    widen_pairs = widen_pairs_body(from: &[Lane<u32>], to: &mut [Lane<f32>])
+);
+wide!(
+    /// Lanes of f32 to pairs of bf16, half as many.
+    narrow_pairs = narrow_pairs_body(from: &[Lane<f32>], to: &mut [Lane<u32>])
+);
+wide!(
+    /// Up to twelve rows to `(pairs, 12)`.
+    pair_rows = pair_rows_body(rows: &[&[f32]], to: &mut [[u32; 12]])
 );
 wide!(
     /// 4-bit codes of 32 outputs, low halves first, to weights.
@@ -317,6 +356,16 @@ mod tests {
             exp_shifted(&mut y, 0.0);
             let want = f64::from(x).exp();
             assert!((f64::from(y[0]) - want).abs() <= 4e-7 * want, "e^{x}: {} {want}", y[0]);
+        }
+    }
+
+    #[test]
+    fn rounding_to_bf16_is_that_of_the_half_crate() {
+        let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN_POSITIVE, 1e-42, -0.0, 0.0];
+        let more = (0..20_000u32).map(|i| f32::from_bits(i.wrapping_mul(214_013).wrapping_add(0x3F7F_8000)));
+        for x in odd.into_iter().chain(more) {
+            let (found, want) = (bf16_bits(x), half::bf16::from_f32(x));
+            assert!(found == u32::from(want.to_bits()) || x.is_nan() && want.is_nan(), "{x}: {found:x}");
         }
     }
 
