@@ -12,8 +12,10 @@ mod block;
 mod cache;
 mod chat;
 pub mod check;
+mod device;
 pub mod embed;
 mod error;
+pub mod fidelity;
 mod generate;
 mod heap;
 pub mod load;
@@ -37,6 +39,7 @@ pub use candle_core::Tensor;
 pub use chat::LocalChat;
 /// The device that tensors live on.
 pub const CPU: candle_core::Device = candle_core::Device::Cpu;
+pub use device::Device;
 pub use error::{Error, Result};
 pub use generate::{Ended, Generating, Generation, Step};
 pub use heap::keep_freed_memory;

@@ -134,9 +134,14 @@ impl Model {
     /// The model with its blocks' linear layers computed so; [`Precision::Exact`] as it is loaded.
     #[must_use]
     pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.set_precision(precision);
+        self
+    }
+
+    /// As [`Model::with_precision`], for who owns the model and shares it with nobody yet.
+    pub fn set_precision(&mut self, precision: Precision) {
         self.precision = precision;
         self.weights.blocks.iter_mut().flat_map(BlockWeights::linears).for_each(|l| l.precision = precision);
-        self
     }
 
     /// How the blocks' linear layers are computed.

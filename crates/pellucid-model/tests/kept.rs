@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use pellucid_core::{Point, Site};
+use pellucid_model::fidelity::Reading;
 use pellucid_model::load::{Checkpoint, cache_dir};
-use pellucid_model::{Batch, Logits, Model, Plan, Record, Row, Rules, Storage};
+use pellucid_model::{Batch, Logits, Model, Plan, Precision, Record, Row, Rules, Storage, fast_is_quicker};
 use std::path::PathBuf;
 
 /// A real model, if it was fetched (`cargo xtask fetch`).
@@ -51,5 +52,30 @@ fn kept_blocks_compute_what_weights_written_out_compute() {
         let file: u64 = Checkpoint::open(&path).unwrap().tensors().iter().map(|t| t.bytes).sum();
         let (kept, file) = (kept.weight_bytes() as f64, file as f64);
         assert!(kept <= 1.5 * file && kept * 2.5 < expected.1 as f64, "{name}: {kept} bytes of {file}");
+    }
+}
+
+/// Whatever weights are kept as, the fast precision is near the exact one and a batch's row is the row alone.
+#[test]
+fn the_fast_precision_is_near_the_exact_one() {
+    for name in ["smollm2", "gemma3-270m"] {
+        let Some(path) = real(name) else { continue };
+        let mut model = Model::open(&path, Storage::F32, &mut |_| ()).unwrap();
+        let text = "The lighthouse keeper wrote down the weather every evening, and in the morning he read it aloud.";
+        let tokens = model.tokenizer().encode(text, true).unwrap().ids;
+        let exact = Reading::of(&model, &tokens).unwrap();
+        let same = exact.distance(&exact);
+        assert!(same.kl == 0.0 && same.same_neurons == 1.0 && same.neuron_error == 0.0, "{name}: {same:?}");
+        model.set_precision(Precision::Fast);
+        let far = exact.distance(&Reading::of(&model, &tokens).unwrap());
+        assert!(far.kl < 0.02 && far.same_neurons > 0.9 && far.neuron_error < 0.05, "{name}: {far:?}");
+        assert_eq!(far.kl > 0.0, fast_is_quicker(), "{name}: {far:?}");
+        let batch = Batch::new(vec![tokens.clone(), tokens[..9].to_vec()]);
+        let both =
+            model.run(&batch, &Plan::LAST, None, &mut ()).unwrap().logits.unwrap().to_vec2::<f32>().unwrap();
+        let alone = Batch::one(Row::new(tokens.as_slice()));
+        let alone =
+            model.run(&alone, &Plan::LAST, None, &mut ()).unwrap().logits.unwrap().to_vec2::<f32>().unwrap();
+        assert!(both[0] == alone[0], "{name}: a row depends on what else is in the batch");
     }
 }

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use pellucid::model::load::Progress;
 use pellucid::model::tokens::ChatTemplate;
-use pellucid::model::{Loading, Model, Storage};
+use pellucid::model::{Loading, Model, Precision, Storage};
 use std::path::{Path, PathBuf};
 
 /// Which model, and how its weights are kept.
@@ -18,13 +18,47 @@ pub(crate) struct ModelArgs {
     pub(crate) storage: StorageArgs,
 }
 
-/// How weights are kept in memory.
-#[derive(Args)]
+/// How weights are kept in memory and multiplied.
+#[derive(Args, Clone, Copy)]
 pub(crate) struct StorageArgs {
-    /// How weights are kept in memory; arithmetic is f32 in any case. `file` keeps block-quantised weights as they are:
+    /// How weights are kept in memory, whatever the arithmetic. `file` keeps block-quantised weights as they are:
     /// the numbers of f32 in a quarter of the memory or less.
     #[arg(long, value_enum, default_value_t = Dtype::F32)]
     pub(crate) dtype: Dtype,
+    /// How linear layers are computed: `exact` in f32, `fast` with inputs and weights rounded to bf16 where this processor
+    /// does that quicker. Exact unless said otherwise, but sweeps (`atlas build`) are fast; `pellucid check` states the
+    /// error.
+    #[arg(long, value_enum)]
+    pub(crate) precision: Option<Fidelity>,
+}
+
+/// How linear layers are computed.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Fidelity {
+    Exact,
+    Fast,
+}
+
+impl From<Fidelity> for Precision {
+    fn from(fidelity: Fidelity) -> Self {
+        match fidelity {
+            Fidelity::Exact => Precision::Exact,
+            Fidelity::Fast => Precision::Fast,
+        }
+    }
+}
+
+impl StorageArgs {
+    /// The same where a sweep is made: fast unless said otherwise.
+    pub(crate) fn for_sweep(self) -> Self {
+        StorageArgs { precision: self.precision.or(Some(Fidelity::Fast)), ..self }
+    }
+}
+
+impl From<Dtype> for StorageArgs {
+    fn from(dtype: Dtype) -> Self {
+        StorageArgs { dtype, precision: None }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -50,16 +84,18 @@ pub(crate) use pellucid::scope::Loaded;
 
 impl ModelArgs {
     pub(crate) fn load(&self) -> Result<Loaded> {
-        load(&self.model, self.storage.dtype)
+        load(&self.model, self.storage)
     }
 }
 
 /// Loads a model; progress goes to stderr.
-pub(crate) fn load(name: &str, dtype: Dtype) -> Result<Loaded> {
+pub(crate) fn load(name: &str, how: impl Into<StorageArgs>) -> Result<Loaded> {
+    let how = how.into();
     let mut shown = Shown::default();
-    let model = Model::load(name, dtype.into(), &mut |progress| shown.loading(progress))?;
+    let model = Model::load(name, how.dtype.into(), &mut |progress| shown.loading(progress))?;
     shown.done();
-    Ok(Loaded::new(name, model))
+    let precision = how.precision.map_or(Precision::Exact, Into::into);
+    Ok(Loaded::new(name, model.with_precision(precision)))
 }
 
 /// The bar of a fetch or a load.

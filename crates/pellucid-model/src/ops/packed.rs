@@ -123,7 +123,7 @@ impl Packed {
         let here = || panel * self.inner + at.start..panel * self.inner + at.end;
         match &self.panels {
             Panels::F32(all) => &all[here()],
-            Panels::Bf16(all) if at.start % 2 == 0 => {
+            Panels::Bf16(all) if at.start.is_multiple_of(2) => {
                 let from = panel * self.pairs();
                 let room = &mut room[..at.len()];
                 simd::widen_pairs(&all[from + at.start / 2..from + at.end.div_ceil(2)], room);

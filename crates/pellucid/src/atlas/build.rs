@@ -12,6 +12,7 @@ use indicatif::HumanBytes;
 use pellucid::core::{Point, Seed, Site};
 use pellucid::interp::{Swept, sweep, sweep_sites};
 use pellucid::model::load::available_memory;
+use pellucid::model::{Precision as Arithmetic, fast_is_quicker};
 use pellucid::store::atlas::{Atlas, AtlasError, Precision, Provenance};
 use pellucid::store::collect::Keep;
 use pellucid::store::corpus::{Corpus, Cut, Options, Recipe, Slice, Source};
@@ -216,7 +217,7 @@ fn corpus(loaded: &Loaded, plan: &Plan) -> Result<Corpus> {
 }
 
 fn provenance(loaded: &Loaded, plan: &Plan, corpus: &Corpus, keep: &Keep) -> Provenance {
-    let settings = serde_json::json!({
+    let mut settings = serde_json::json!({
         "window": plan.window,
         "overlap": plan.overlap,
         "tokens": plan.tokens,
@@ -224,6 +225,10 @@ fn provenance(loaded: &Loaded, plan: &Plan, corpus: &Corpus, keep: &Keep) -> Pro
         "weights": loaded.model.storage().name(),
         "keep": format!("{keep:?}"),
     });
+    // the one thing that the processor has a say in
+    if loaded.model.precision() == Arithmetic::Fast && fast_is_quicker() {
+        settings["arithmetic"] = "bf16".into();
+    }
     Provenance {
         model_hash: loaded.model.sha256().to_owned(),
         model_name: loaded.name.clone(),

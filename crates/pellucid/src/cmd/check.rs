@@ -7,6 +7,8 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use indicatif::ProgressBar;
 use pellucid::model::check::{Finding, check};
+use pellucid::model::fidelity::{LARGEST, Reading};
+use pellucid::model::{Precision, fast_is_quicker};
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -32,6 +34,19 @@ struct Report {
     tokens: Vec<Token>,
     holds: bool,
     claims: Vec<Claim>,
+    /// What `--precision fast` changes on these tokens; none where it is the same as `exact`.
+    fast: Option<Fast>,
+}
+
+/// How far the fast precision is from the exact one.
+#[derive(Serialize)]
+struct Fast {
+    kl: f64,
+    worst_kl: f64,
+    same_word: f64,
+    same_neurons: f64,
+    worst_layer: f64,
+    neuron_error: f64,
 }
 
 #[derive(Serialize)]
@@ -45,14 +60,18 @@ struct Claim {
 
 impl Arguments {
     pub(crate) fn run(&self, out: &mut Out) -> Result<ExitCode> {
-        let loaded = load(&self.model, self.storage.dtype)?;
+        let mut loaded = load(&self.model, self.storage)?;
+        // the claims are about the definition, whatever was asked for
+        loaded.model.set_precision(Precision::Exact);
         let tokens = match &self.text {
             Some(text) => loaded.model.tokenizer().encode(text, true)?.ids,
             None => default_tokens(&loaded),
         };
         ensure!(!tokens.is_empty(), "the text to check on has no tokens");
         let findings = findings(&loaded, &tokens)?;
+        let fast = fast(&mut loaded, &tokens)?;
         let report = Report {
+            fast,
             tokens: tokens.iter().map(|&id| loaded.token(id)).collect(),
             holds: findings.iter().all(Finding::holds),
             claims: findings.into_iter().map(claim).collect(),
@@ -62,6 +81,26 @@ impl Arguments {
         }
         Ok(if report.holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// Runs the tokens in both precisions; the model is left exact.
+fn fast(loaded: &mut Loaded, tokens: &[u32]) -> Result<Option<Fast>> {
+    if !fast_is_quicker() {
+        return Ok(None);
+    }
+    let exact = Reading::of(&loaded.model, tokens)?;
+    loaded.model.set_precision(Precision::Fast);
+    let found = Reading::of(&loaded.model, tokens);
+    loaded.model.set_precision(Precision::Exact);
+    let d = exact.distance(&found?);
+    Ok(Some(Fast {
+        kl: d.kl,
+        worst_kl: d.worst_kl,
+        same_word: d.same_word,
+        same_neurons: d.same_neurons,
+        worst_layer: d.worst_layer,
+        neuron_error: d.neuron_error,
+    }))
 }
 
 /// Measures every claim, saying on stderr which.
@@ -100,6 +139,14 @@ fn show(report: &Report, out: &mut Out) -> Result<()> {
         table.row(vec![mark.to_owned(), c.claim.clone(), error, tolerance, c.at.clone()]);
     }
     out.table(table)?;
+    match &report.fast {
+        None => out.line("--precision fast computes the same as exact on this processor")?,
+        Some(f) => out.line(format!(
+            "--precision fast: KL of the next token {:.1e} nats (worst {:.1e}), the same word first at {:.0} % of tokens; \
+             {:.1} % of each layer's {LARGEST} largest neurons are the same ({:.1} % in the worst layer), neurons off by {:.2} %",
+            f.kl, f.worst_kl, 100.0 * f.same_word, 100.0 * f.same_neurons, 100.0 * f.worst_layer, 100.0 * f.neuron_error
+        ))?,
+    }
     let failed = report.claims.iter().filter(|c| !c.holds).count();
     out.line(match failed {
         0 => format!("{GOOD}all {} claims hold{GOOD:#}", report.claims.len()),

@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     pub(crate) fn run(&self, out: &mut Out) -> Result<()> {
-        let loaded = load(&self.model.model, self.model.storage.dtype)?;
+        let loaded = load(&self.model.model, self.model.storage)?;
         ensure!(
             !self.wanted.trim().is_empty(),
             "there is nothing to look for; write what the units should be about"

@@ -5,6 +5,7 @@ use crate::models::{Loaded, StorageArgs, load};
 use crate::show::{Out, Table, quoted};
 use anyhow::Result;
 use clap::Args;
+use pellucid::model::Device;
 use pellucid::model::load::{Checkpoint, Format};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -12,7 +13,11 @@ use std::collections::BTreeMap;
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// A built-in name, a path or a hub id.
-    model: String,
+    #[arg(required_unless_present = "device")]
+    model: Option<String>,
+    /// What this machine computes with, instead of a model.
+    #[arg(long, conflicts_with = "model")]
+    device: bool,
     #[command(flatten)]
     storage: StorageArgs,
 }
@@ -40,15 +45,48 @@ struct Report {
     eos: Vec<Token>,
 }
 
+/// What the machine computes with, on the wire.
+#[derive(Serialize)]
+struct DeviceReport<'a> {
+    architecture: &'static str,
+    features: &'a [&'static str],
+    threads: usize,
+    exact: &'static str,
+    fast: &'static str,
+}
+
 impl Arguments {
     pub(crate) fn run(&self, out: &mut Out) -> Result<()> {
-        let loaded = load(&self.model, self.storage.dtype)?;
+        let Some(model) = &self.model else { return device(out) };
+        let loaded = load(model, self.storage)?;
         let report = report(&loaded)?;
         if !out.json("info", Some(&loaded), &report)? {
             show(&loaded, &report, out)?;
         }
         Ok(())
     }
+}
+
+fn device(out: &mut Out) -> Result<()> {
+    let device = Device::here();
+    let report = DeviceReport {
+        architecture: device.architecture,
+        features: &device.features,
+        threads: device.threads,
+        exact: device.exact,
+        fast: device.fast,
+    };
+    if out.json("device", None, &report)? {
+        return Ok(());
+    }
+    let mut table = Table::new(&["", ""]);
+    let mut line = |what: &str, value: String| table.row(vec![what.to_owned(), value]);
+    line("processor", device.architecture.to_owned());
+    line("features in use", device.features.join(", "));
+    line("threads", device.threads.to_string());
+    line("--precision exact", device.exact.to_owned());
+    line("--precision fast", device.fast.to_owned());
+    out.table(table)
 }
 
 fn report(loaded: &Loaded) -> Result<Report> {

@@ -38,7 +38,7 @@ struct Entry {
 
 impl Arguments {
     pub(crate) fn run(&self, out: &mut Out) -> Result<()> {
-        let loaded = load(&self.model, self.storage.dtype)?;
+        let loaded = load(&self.model, self.storage)?;
         let spec = loaded.model.spec();
         let report = Report {
             layers: spec.n_layers,

@@ -54,7 +54,7 @@ pub(super) struct MergeArgs {
 
 impl ExportArgs {
     pub(super) fn run(&self, out: &mut Out) -> Result<()> {
-        let loaded = load(&self.of.model.model, self.of.model.storage.dtype)?;
+        let loaded = load(&self.of.model.model, self.of.model.storage)?;
         let atlas = open(&loaded, self.of.atlas.as_deref())?;
         ensure!(!self.out.exists(), "{} exists already; name another file", self.out.display());
         let file = File::create(&self.out).with_context(|| format!("cannot write {}", self.out.display()))?;

@@ -11,7 +11,7 @@ use crate::atlas::build::{Built, Plan, all_neurons, build};
 use crate::atlas::describe::Described;
 use crate::atlas::{default_path, encoder};
 use crate::default_corpus;
-use crate::models::{Loaded, ModelArgs, load};
+use crate::models::{Loaded, ModelArgs, StorageArgs, load};
 use crate::show::Out;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
@@ -104,7 +104,11 @@ struct BuildArgs {
 
 impl OfArgs {
     fn load(&self) -> Result<(Loaded, PathBuf)> {
-        let loaded = load(&self.model.model, self.model.storage.dtype)?;
+        self.loaded(self.model.storage)
+    }
+
+    fn loaded(&self, storage: StorageArgs) -> Result<(Loaded, PathBuf)> {
+        let loaded = load(&self.model.model, storage)?;
         let path = self.atlas.clone().unwrap_or_else(|| default_path(&loaded));
         Ok((loaded, path))
     }
@@ -175,7 +179,7 @@ impl BuildArgs {
                     .with_context(|| format!("--tokens {n}: expected a number or `all`"))?,
             ),
         };
-        let (loaded, path) = self.of.load()?;
+        let (loaded, path) = self.of.loaded(self.of.model.storage.for_sweep())?;
         let plan = Plan {
             sources: self.sources()?,
             reading: Options { field: self.field.clone(), ..Options::default() },

@@ -96,7 +96,7 @@ impl ShowArgs {
         let UnitId::Site { site, index: Index::Coordinate(index), polarity } = self.unit.clone() else {
             bail!("{}: expected one unit of a site, such as mlp_act.3/1054", self.unit);
         };
-        let loaded = load(&self.of.model.model, self.of.model.storage.dtype)?;
+        let loaded = load(&self.of.model.model, self.of.model.storage)?;
         let atlas = open(&loaded, self.of.atlas.as_deref())?;
         let unit = atlas.unit(site, index)?;
         let unit = unit.with_context(|| format!("{site}/{index} is not in {}", atlas.path().display()))?;

@@ -27,7 +27,7 @@ struct Stats {
 }
 
 pub(super) fn stats(of: &OfArgs, out: &mut Out) -> Result<()> {
-    let loaded = load(&of.model.model, of.model.storage.dtype)?;
+    let loaded = load(&of.model.model, of.model.storage)?;
     let atlas = open(&loaded, of.atlas.as_deref())?;
     let summary = atlas.summary()?;
     let (mut scores, mut nulls, mut above, mut interesting) = (Vec::new(), Vec::new(), 0usize, 0u64);
