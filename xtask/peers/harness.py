@@ -33,6 +33,7 @@ def arguments():
     parser.add_argument("--runs", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--attention", default="sdpa", choices=["eager", "sdpa"])
+    parser.add_argument("--dtype", default="f32", choices=["f32", "bf16"])
     return parser.parse_args()
 
 

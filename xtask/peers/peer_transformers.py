@@ -18,8 +18,9 @@ torch.set_grad_enabled(False)
 
 def load(options):
     path = Path(options.model)
+    dtype = torch.bfloat16 if options.dtype == "bf16" else torch.float32
     model = AutoModelForCausalLM.from_pretrained(
-        str(path.parent), gguf_file=path.name, dtype=torch.float32, attn_implementation=options.attention
+        str(path.parent), gguf_file=path.name, dtype=dtype, attn_implementation=options.attention
     )
     return model.eval().requires_grad_(False)
 
@@ -36,7 +37,7 @@ def last_logits(model, rows):
 
 def forward(model, tokens):
     rows = torch.tensor(tokens["rows"])
-    return lambda: last_logits(model, rows), lambda logits: logits[:, tokens["watched"]].flatten().tolist()
+    return lambda: last_logits(model, rows), lambda logits: logits[:, tokens["watched"]].float().flatten().tolist()
 
 
 def capture(model, tokens):
@@ -82,7 +83,7 @@ def attribute(model, tokens):
 
 def decode(model, tokens):
     prompt = torch.tensor([tokens["prompt"]])
-    units = torch.ones(model.config.intermediate_size)
+    units = torch.ones(model.config.intermediate_size, dtype=model.dtype)
     units[harness.EDIT_UNIT] = 0.0
 
     def run():

@@ -35,7 +35,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         fetch(&["smollm2"])?;
     }
     let gguf = paths::gguf("smollm2")?;
-    let mut peers = vec![Peer::ours(ours(&options)?, &gguf)];
+    let exact = Peer::ours(ours(&options)?, &gguf);
+    let fast = exact.fast();
+    let mut peers = vec![exact, fast];
     let mut notes = Vec::new();
     if options.peers {
         peer::others(&gguf, &options, &mut peers, &mut notes)?;

@@ -19,6 +19,8 @@ use crate::shell::{program, step};
 /// A program that fulfils the contract of `peers/harness.py`.
 pub(super) struct Peer {
     pub(super) name: String,
+    /// Computes in bf16: compared with ours in the fast precision, and to bf16's tolerance.
+    pub(super) rounds: bool,
     program: PathBuf,
     /// Before the case: a script, for an interpreter.
     script: Option<PathBuf>,
@@ -41,13 +43,39 @@ pub(super) struct Sample {
 
 impl Peer {
     pub(super) fn ours(program: PathBuf, model: &Path) -> Self {
-        Self { name: "pellucid".into(), program, script: None, model: model.into(), extra: Vec::new() }
+        Self {
+            name: "pellucid".into(),
+            rounds: false,
+            program,
+            script: None,
+            model: model.into(),
+            extra: Vec::new(),
+        }
+    }
+
+    /// The same in bf16.
+    fn rounded(&self, name: &str, extra: &[&str]) -> Self {
+        let more = extra.iter().map(ToString::to_string);
+        Self {
+            name: name.into(),
+            rounds: true,
+            program: self.program.clone(),
+            script: self.script.clone(),
+            model: self.model.clone(),
+            extra: self.extra.iter().cloned().chain(more).collect(),
+        }
+    }
+
+    /// Ours as it is fastest: weights in bf16, the fast precision.
+    pub(super) fn fast(&self) -> Self {
+        self.rounded("pellucid fast", &["--dtype", "bf16", "--precision", "fast"])
     }
 
     fn script(name: &str, python: &Path, file: &str, model: &Path, extra: &[&str]) -> Self {
         let extra = extra.iter().map(ToString::to_string).collect();
         Self {
             name: name.into(),
+            rounds: false,
             program: python.into(),
             script: Some(folder().join(file)),
             model: model.into(),
@@ -129,7 +157,9 @@ pub(super) fn others(
     let requirements =
         fs::read_to_string(folder().join("requirements.txt")).context("reading the peers' requirements")?;
     let python = python::environment("peers", &requirements)?;
-    peers.push(transformers(&python, gguf, options, notes)?);
+    let exact = transformers(&python, gguf, options, notes)?;
+    let rounded = exact.rounded("transformers bf16", &["--dtype", "bf16"]);
+    peers.extend([exact, rounded]);
 
     let weights = paths::cache()?.join("bench").join("smollm2-f32");
     if !weights.exists() {

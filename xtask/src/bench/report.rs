@@ -44,7 +44,8 @@ pub(super) fn page(
     verdicts: &[Verdict],
     notes: &[String],
 ) -> String {
-    let table = Table { peers, samples, cases: &options.cases };
+    let (rounded, exact): (Vec<&Peer>, Vec<&Peer>) = peers.iter().partition(|peer| peer.rounds);
+    let table = Table { peers: &peers.iter().collect::<Vec<_>>(), samples, cases: &options.cases };
     let mut page = head(machine, options);
     let versions: Vec<String> =
         table.versions().iter().map(|(name, version)| format!("{name} {version}")).collect();
@@ -56,7 +57,10 @@ pub(super) fn page(
         page,
         "## Time\n\nMedian seconds, with the fastest and the slowest run. The ratio is the peer's median divided by ours: above 1, ours is\nfaster. Its range is from the peer's fastest beside our slowest to its slowest beside our fastest.\n"
     );
-    page += &table.times();
+    page += "### In f32\n\n";
+    page += &Table { peers: &exact, ..table }.times();
+    page += "\n### In bf16\n\nOurs with `--dtype bf16 --precision fast`; attention, norms and gradients are f32 there.\n\n";
+    page += &Table { peers: &rounded, ..table }.times();
     let _ = writeln!(
         page,
         "\n## Peak memory\n\nThe process's high-water mark, as a multiple of the weights in f32 (538,060,032 bytes); \"idle\" is after the imports.\n`capture` keeps what was asked for, 30 × 2048 × 1536 f32: 0.70 × by itself.\n"
@@ -71,7 +75,7 @@ pub(super) fn page(
 
 fn head(machine: &Machine, options: &Options) -> String {
     let mut text = String::from(
-        "# Benchmarks\n\nWritten by `cargo xtask bench --peers`; do not edit. SmolLM2-135M-Instruct (Q4_1 GGUF) in f32.\n\n",
+        "# Benchmarks\n\nWritten by `cargo xtask bench --peers`; do not edit. SmolLM2-135M-Instruct (Q4_1 GGUF).\n\n",
     );
     let Machine { cpu, features, cores, threads, system } = machine;
     let _ = writeln!(
@@ -91,8 +95,9 @@ fn head(machine: &Machine, options: &Options) -> String {
 }
 
 /// All samples, with the orders in which to show them.
+#[derive(Clone, Copy)]
 struct Table<'a> {
-    peers: &'a [Peer],
+    peers: &'a [&'a Peer],
     samples: &'a Samples,
     cases: &'a [&'static str],
 }
@@ -135,7 +140,7 @@ impl Table<'_> {
             if most > 0.0 { format!("{:.2} ×", most / WEIGHTS) } else { "–".to_owned() }
         };
         let mut row = vec!["idle".to_owned()];
-        row.extend(self.peers.iter().map(idle));
+        row.extend(self.peers.iter().map(|peer| idle(peer)));
         text + &line(&row)
     }
 
