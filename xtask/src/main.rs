@@ -6,6 +6,8 @@
 use std::env;
 use std::process::ExitCode;
 
+#[cfg(test)]
+mod audit;
 mod bench;
 mod corpus;
 mod demo;

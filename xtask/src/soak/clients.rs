@@ -95,7 +95,7 @@ pub(super) fn live(number: usize, address: &str, shared: &Shared) {
             Ok(status) => status,
             Err(_) if shared.dying.load(Ordering::SeqCst) => {
                 shared.tally().cut += 1;
-                continue;
+                return;
             }
             Err(problem) => {
                 shared.tally().faults.push(format!("{}: {problem}", one.name));
