@@ -200,7 +200,8 @@ fn chats(question: &str, text: &Value, edits: &Value, turn: usize) -> Vec<Use> {
 fn looks(turn: usize, unit: &str) -> Vec<Use> {
     let words = ["months", "names of cities", "numbers", "the sea"];
     let find = |by_words: bool| json!({ "query": words[turn / 3 % words.len()], "k": 10, "words": by_words });
-    let vote = json!({ "id": 1 + turn % 200, "voter": format!("voter {}", turn % 3), "up": turn % 2 == 0 });
+    let vote =
+        json!({ "id": 1 + turn % 200, "voter": format!("voter {}", turn % 3), "up": turn.is_multiple_of(2) });
     let words_of = json!({ "unit": format!("{unit}+"), "text": format!("said in turn {turn}"), "author": "a client of the soak" });
     let what = json!({ "concept": { "text": "months", "k": 3 } });
     let steer = json!({ "specs": [{ "name": "a", "what": what, "change": { "strength": 2.0 } }] });
