@@ -21,7 +21,7 @@ const LAYERS: [usize; 8] = [3, 8, 14, 18, 22, 25, 27, 28];
 
 /// A program's run that ends with us.
 pub(crate) struct Server {
-    child: Child,
+    pub(crate) child: Child,
     pub(crate) url: String,
 }
 
@@ -35,7 +35,11 @@ impl Drop for Server {
 
 /// Serves a model on a free port, and waits until it listens.
 pub(crate) fn serve(arguments: &[&str]) -> Result<Server> {
-    let mut command = pellucid()?;
+    serve_with(pellucid()?, arguments)
+}
+
+/// The same with a program that is built already.
+pub(crate) fn serve_with(mut command: Command, arguments: &[&str]) -> Result<Server> {
     command.args(["serve", "--port", "0"]).args(arguments).stdout(Stdio::piped());
     let mut child = command.spawn().context("starting the server")?;
     let stdout = child.stdout.take().context("the server has no output")?;

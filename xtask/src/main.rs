@@ -6,6 +6,8 @@
 use std::env;
 use std::process::ExitCode;
 
+#[cfg(test)]
+mod audit;
 mod bench;
 mod corpus;
 mod demo;
@@ -17,6 +19,7 @@ mod paths;
 mod picture;
 mod python;
 mod shell;
+mod soak;
 mod test;
 #[cfg(test)]
 mod tidy;
@@ -32,6 +35,8 @@ cargo xtask COMMAND
   test [live]       everything that must hold: format, lints, docs, tests, the page in a browser (live: that alone)
   fuzz [TARGET…] [--seconds 60]
                     hostile bytes to what reads files, templates, edits and requests (needs a nightly compiler)
+  soak [--minutes 60]
+                    mixed use of the server while an atlas is built: memory flat, `kill -9` in it, atlases whole (Linux)
   fixtures [NAME…]  write the tiny reference models again, and the references of the real ones (needs Python)
   docs parity | attribution | check | points | demo
                     run it and write docs/NAME.md (the demo: docs/demo.svg)
@@ -62,6 +67,7 @@ fn main() -> ExitCode {
         "fixtures" => fixtures::run(rest),
         "fuzz" => fuzz::run(rest),
         "docs" => docs::run(rest),
+        "soak" => soak::run(rest),
         "bench" => bench::run(rest),
         "corpus" => corpus::run(rest),
         "ui" => ui::run(rest),

@@ -52,7 +52,7 @@ fn interpreter(folder: &Path) -> PathBuf {
 }
 
 /// A Python that can make environments.
-fn system_python() -> Result<Command> {
+pub(crate) fn system_python() -> Result<Command> {
     let chosen = env::var_os("PELLUCID_PYTHON").filter(|value| !value.is_empty()).map(PathBuf::from);
     let candidates = chosen.map_or_else(|| vec!["python3".into(), "python".into()], |one| vec![one]);
     for candidate in &candidates {
