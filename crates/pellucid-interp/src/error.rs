@@ -6,6 +6,17 @@ pub enum Error {
     /// The runtime refused.
     #[error(transparent)]
     Model(#[from] pellucid_model::Error),
+    /// A line of a behaviour's file is wrong.
+    #[error("line {line}: {why}")]
+    Line {
+        /// Which, from 1.
+        line: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The model does not show what was to be explained.
+    #[error("{0}; nothing is explained that is not there (--anyway goes on)")]
+    NotShown(String),
     /// A request that cannot be met.
     #[error("{0}")]
     Request(String),

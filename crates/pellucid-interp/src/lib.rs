@@ -2,10 +2,13 @@
 //!
 //! [`attribute`] predicts, from one forward and one backward pass, what each unit does to a [`Metric`];
 //! [`ablate_each`] does it and looks. [`lens`] reads inner values with the model's own unembedding.
+//! [`behaviour`] holds what a model is asked to do, and the gate that every method passes first.
 
 mod ablate;
 mod attribute;
+pub mod behaviour;
 mod error;
+mod interval;
 mod lens;
 mod metric;
 mod rank;
@@ -14,6 +17,7 @@ mod sweep;
 pub use ablate::{Ablation, Replacement, ablate_each, random_units};
 pub use attribute::{By, Completeness, Effects, Method, UnitEffect, attribute};
 pub use error::{Error, Result};
+pub use interval::{Interval, wilson};
 pub use lens::{LensRow, LensToken, lens, lens_grid};
 pub use metric::Metric;
 pub use rank::{Correlation, rank_correlation};

@@ -39,7 +39,7 @@ impl Error {
         match self {
             Error::Request(_) | Error::Absent(_) => true,
             Error::Model(e) | Error::Interp(pellucid_interp::Error::Model(e)) => of_model(e),
-            Error::Interp(pellucid_interp::Error::Request(_)) => true,
+            Error::Interp(_) => true,
             Error::Atlas(_) | Error::Cluster(_) | Error::Encoder(_) => false,
         }
     }

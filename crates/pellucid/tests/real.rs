@@ -116,3 +116,10 @@ fn a_model_in_this_process_describes_and_judges() {
     let counted = ["scores", "unjudged"].map(|n| scored[n].as_u64().unwrap()).iter().sum::<u64>();
     assert_eq!(counted + 2 * scored["undescribed"].as_u64().unwrap(), 2, "{scored}");
 }
+
+#[test]
+fn smollm2_agrees_in_number() {
+    let result = json(&["behaviour", "agreement", "--model", "smollm2", "--items", "32"]);
+    assert_eq!(result["gate"]["shown"], true, "{result}");
+    assert!(result["gate"]["accuracy"]["low"].as_f64().expect("a number") > 0.75, "{result}");
+}

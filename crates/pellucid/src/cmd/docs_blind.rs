@@ -14,7 +14,7 @@ use pellucid::describe::evidence::ACTIVE;
 use pellucid::describe::llm::highlighted;
 use pellucid::describe::measure::{Bootstrap, Weighting, score};
 use pellucid::describe::{Evidence, Example, Lexicon, Simulator, explain_with};
-use pellucid::interp::Promoted;
+use pellucid::interp::{Promoted, wilson};
 use pellucid::store::Kind;
 use pellucid::store::atlas::{Atlas, Written};
 use serde::{Deserialize, Serialize};
@@ -329,19 +329,6 @@ fn preferred(items: &[KeyItem], picks: &[Pick]) -> Preferred {
     let (low, high) = wilson(right, right + wrong);
     let share = if right + wrong == 0 { 0.5 } else { right as f64 / (right + wrong) as f64 };
     Preferred { right, wrong, unsure, share, low, high }
-}
-
-/// The 95% interval of a share (Wilson 1927); everything where nothing was counted.
-fn wilson(hits: usize, of: usize) -> (f64, f64) {
-    const Z: f64 = 1.959_963_984_540_054;
-    if of == 0 {
-        return (0.0, 1.0);
-    }
-    let (n, p) = (of as f64, hits as f64 / of as f64);
-    let middle = p + Z * Z / (2.0 * n);
-    let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-    let whole = 1.0 + Z * Z / n;
-    (((middle - half) / whole).max(0.0), ((middle + half) / whole).min(1.0))
 }
 
 #[cfg(test)]

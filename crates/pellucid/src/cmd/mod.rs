@@ -2,6 +2,7 @@
 
 mod atlas;
 mod attribute;
+mod behaviour;
 mod check;
 mod corpus;
 mod demo;
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Attribute(attribute::Arguments),
     /// What the model would say if it stopped at each layer (logit lens).
     Lens(lens::Arguments),
+    /// Does the model do this at all? Accuracy and log-odds on a behaviour's items, with intervals.
+    Behaviour(behaviour::Arguments),
     /// What can be looked at in a model, with the names other tools use.
     Points(points::Arguments),
     /// What a model file holds.
@@ -72,6 +75,7 @@ impl Command {
             Command::Run(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Attribute(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Lens(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::Behaviour(a) => a.run(out),
             Command::Points(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Info(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Atlas(a) => a.run(out).map(|()| ExitCode::SUCCESS),
