@@ -9,8 +9,12 @@ mod error;
 mod metrics;
 mod product;
 mod sparse;
+mod train;
 
 pub use dictionary::{Activation, Dictionary, Normalisation, Shape};
 pub use error::{Error, Result};
 pub use metrics::{Density, Fidelity};
 pub use sparse::{Frame, Sparse};
+pub use train::{
+    Adam, Auxiliary, Config, ErrorScale, Recipe, Step, Trainer, automatic_rate, geometric_median,
+};
