@@ -239,4 +239,4 @@ impl Dictionary {
 
 #[cfg(test)]
 #[path = "encode_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -86,18 +86,6 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// A pickle that wants something else than tensors and plain containers.
-    #[error(
-        "the pickle asks for `{global}`, which is not a tensor or a plain container; nothing was executed. \
-         Convert the file to safetensors with the library that wrote it. In {path}",
-        path = .path.display()
-    )]
-    Pickle {
-        /// What it wanted to import.
-        global: String,
-        /// The file.
-        path: PathBuf,
-    },
     /// The operating system refused.
     #[error("cannot {action}: {source}. {path}", path = .path.display())]
     File {

@@ -6,6 +6,7 @@
 mod dictionary;
 mod encode;
 mod error;
+mod files;
 mod metrics;
 mod product;
 mod sparse;
@@ -13,6 +14,7 @@ mod train;
 
 pub use dictionary::{Activation, Dictionary, Normalisation, Shape};
 pub use error::{Error, Result};
+pub use files::{read_saelens, read_sparsify, write_saelens, write_sparsify};
 pub use metrics::{Density, Fidelity};
 pub use sparse::{Frame, Sparse};
 pub use train::{
