@@ -122,7 +122,7 @@ impl Dictionary {
             expect_finite(what, values)?;
         }
         if let Some(skip) = &self.skip {
-            expect_length("the skip connection", d_out.checked_mul(d_in).unwrap_or(usize::MAX), skip.len())?;
+            expect_length("the skip connection", d_out.saturating_mul(d_in), skip.len())?;
             expect_finite("the skip connection", skip)?;
         }
         self.check_activation()?;
