@@ -24,7 +24,8 @@ impl Trainer {
         let norm = 0.2 * self.living_norm(&dead);
         let mut seed = Seed(self.config.seed).for_purpose(&format!("resample {}", self.step));
         for latent in &dead {
-            let at = sums.partition_point(|sum| *sum <= seed.uniform() * total).min(sums.len() - 1);
+            let drawn = seed.uniform() * total;
+            let at = sums.partition_point(|sum| *sum <= drawn).min(sums.len() - 1);
             let mut direction = sample[at * shape.d_in..][..shape.d_in].to_vec();
             if self.config.subtract_bias {
                 add_scaled(&mut direction, -1.0, &self.at.bias);
