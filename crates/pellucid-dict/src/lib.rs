@@ -1,0 +1,22 @@
+//! Sparse autoencoders and transcoders: what they compute, the files they are kept in, how they are trained and judged.
+//! This crate knows no model: activations arrive as rows of numbers. Nothing here keeps a dense tokens × latents array.
+
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod dictionary;
+mod encode;
+mod error;
+mod files;
+mod metrics;
+mod product;
+mod sparse;
+mod train;
+
+pub use dictionary::{Activation, Dictionary, Normalisation, Shape};
+pub use error::{Error, Result};
+pub use files::{read_saelens, read_sparsify, write_saelens, write_sparsify};
+pub use metrics::{Density, Fidelity};
+pub use sparse::{Frame, Sparse};
+pub use train::{
+    Adam, Auxiliary, Config, ErrorScale, Recipe, Step, Trainer, automatic_rate, geometric_median,
+};

@@ -1,0 +1,113 @@
+//! A training run in a file: safetensors with the configuration in its header. A run that is loaded goes on to the same bytes.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use crate::error::{Error, Result, expect_finite, expect_length};
+use crate::train::config::Config;
+use crate::train::trainer::{Parameters, Trainer};
+
+const FORMAT: &str = "training checkpoint";
+
+impl Trainer {
+    /// Writes all of the run's state. The file is complete or the old one: it is written beside and renamed.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let mut tensors: Vec<(String, Dtype, Vec<u8>)> = Vec::new();
+        for (name, part) in [("at", &self.at), ("first", &self.first), ("second", &self.second)] {
+            for (field, values) in fields(part) {
+                let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                tensors.push((format!("{name}.{field}"), Dtype::F32, bytes));
+            }
+        }
+        let idle = self.idle.iter().flat_map(|v| v.to_le_bytes()).collect();
+        tensors.push(("idle".to_owned(), Dtype::U64, idle));
+        tensors.push(("step".to_owned(), Dtype::U64, self.step.to_le_bytes().to_vec()));
+        tensors.push(("threshold".to_owned(), Dtype::F32, self.threshold.to_le_bytes().to_vec()));
+        let malformed = |why: String| Error::Malformed { format: FORMAT, why, path: path.to_owned() };
+        let config = serde_json::to_string(&self.config).map_err(|e| malformed(e.to_string()))?;
+        let mut views = Vec::new();
+        for (name, kind, bytes) in &tensors {
+            let length = bytes.len() * 8 / kind.bitsize();
+            let view = TensorView::new(*kind, vec![length], bytes).map_err(|e| malformed(e.to_string()))?;
+            views.push((name.as_str(), view));
+        }
+        let header = HashMap::from([("config".to_owned(), config)]);
+        let bytes = safetensors::serialize(views, Some(header)).map_err(|e| malformed(e.to_string()))?;
+        let beside = path.with_extension("part");
+        let fault = |action, source| Error::File { action, path: path.to_owned(), source };
+        fs::write(&beside, bytes).map_err(|e| fault("write", e))?;
+        fs::rename(&beside, path).map_err(|e| fault("put in place", e))
+    }
+
+    /// Reads a run back.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes =
+            fs::read(path).map_err(|source| Error::File { action: "read", path: path.to_owned(), source })?;
+        let malformed = |why: String| Error::Malformed { format: FORMAT, why, path: path.to_owned() };
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| malformed(e.to_string()))?;
+        let config = header.metadata().as_ref().and_then(|all| all.get("config"));
+        let config = config.ok_or_else(|| malformed("its header has no `config`".to_owned()))?;
+        let config: Config = serde_json::from_str(config).map_err(|e| malformed(e.to_string()))?;
+        config.check()?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|e| malformed(e.to_string()))?;
+        let tensor = |name: &str, kind: Dtype| {
+            let tensor = file.tensor(name).map_err(|e| malformed(e.to_string()))?;
+            match tensor.dtype() == kind {
+                true => Ok(tensor.data().to_vec()),
+                false => {
+                    Err(malformed(format!("tensor `{name}` is {:?} and must be {kind:?}", tensor.dtype())))
+                }
+            }
+        };
+        let floats = |name: &str| -> Result<Vec<f32>> { Ok(narrow(&tensor(name, Dtype::F32)?)) };
+        let part = |name: &str| -> Result<Parameters> {
+            Ok(Parameters {
+                encoder: floats(&format!("{name}.encoder"))?,
+                encoder_bias: floats(&format!("{name}.encoder_bias"))?,
+                decoder: floats(&format!("{name}.decoder"))?,
+                bias: floats(&format!("{name}.bias"))?,
+            })
+        };
+        let (at, first, second) = (part("at")?, part("first")?, part("second")?);
+        let (idle, step) = (wide(&tensor("idle", Dtype::U64)?), wide(&tensor("step", Dtype::U64)?));
+        let threshold = floats("threshold")?;
+        expect_length("the checkpoint's step", 1, step.len())?;
+        expect_length("the checkpoint's threshold", 1, threshold.len())?;
+        let trainer = Trainer { config, at, first, second, step: step[0], idle, threshold: threshold[0] };
+        trainer.check()?;
+        Ok(trainer)
+    }
+
+    fn check(&self) -> Result<()> {
+        let shape = self.config.shape;
+        let lengths = [shape.latents * shape.d_in, shape.latents, shape.latents * shape.d_out, shape.d_out];
+        for part in [&self.at, &self.first, &self.second] {
+            for ((name, values), length) in fields(part).into_iter().zip(lengths) {
+                expect_length(&format!("the checkpoint's {name}"), length, values.len())?;
+                expect_finite(&format!("the checkpoint's {name}"), values)?;
+            }
+        }
+        expect_length("the checkpoint's idle", shape.latents, self.idle.len())
+    }
+}
+
+fn fields(part: &Parameters) -> [(&'static str, &Vec<f32>); 4] {
+    [
+        ("encoder", &part.encoder),
+        ("encoder_bias", &part.encoder_bias),
+        ("decoder", &part.decoder),
+        ("bias", &part.bias),
+    ]
+}
+
+fn narrow(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+fn wide(bytes: &[u8]) -> Vec<u64> {
+    let eight = |b: &[u8]| b.iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+    bytes.chunks_exact(8).map(eight).collect()
+}

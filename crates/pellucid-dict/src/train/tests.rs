@@ -1,0 +1,334 @@
+//! The trainer against its definition in f64, and its promises: resuming, threads, learning.
+
+use pellucid_core::Seed;
+
+use super::pass::{self, Pass};
+use super::trainer::Parameters;
+use super::update::Gradient;
+use super::*;
+use crate::dictionary::{Activation, Shape};
+
+const SHAPE: Shape = Shape { d_in: 6, latents: 20, d_out: 6 };
+
+fn config(recipe: Recipe) -> Config {
+    Config {
+        shape: SHAPE,
+        recipe,
+        error: ErrorScale::Variance,
+        auxiliary: Some(Auxiliary { k: 3, coefficient: 1.0 / 32.0 }),
+        dead_after: 1000,
+        subtract_bias: true,
+        unit_norm: true,
+        learning_rate: 1e-3,
+        warm_up: 3,
+        decay_from: 15,
+        steps: 20,
+        adam: Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
+        seed: 5,
+    }
+}
+
+fn recipes() -> Vec<Recipe> {
+    vec![
+        Recipe::TopK { k: 4 },
+        Recipe::BatchTopK { k: 4, threshold_decay: 0.9 },
+        Recipe::Matryoshka { k: 4, threshold_decay: 0.9, prefixes: vec![5, 11, 20] },
+        Recipe::ReLU { l1: 0.2 },
+    ]
+}
+
+fn rows(n: usize, d: usize, seed: u64) -> Vec<f32> {
+    let mut seed = Seed(seed);
+    (0..n * d).map(|_| (0.5 + seed.normal()) as f32).collect()
+}
+
+/// Everything in f64 by the formulas, with the selected latents, the dead latents' target and all scales held as in `pass`.
+struct Plain<'a> {
+    config: &'a Config,
+    pass: &'a Pass,
+    y: &'a [f32],
+    unit: f64,
+    residual: Vec<f64>,
+    residual_variance: f64,
+}
+
+impl Plain<'_> {
+    fn loss(&self, p: &[Vec<f64>], x: &[f32]) -> f64 {
+        let Shape { d_in, d_out, .. } = self.config.shape;
+        let [encoder, encoder_bias, decoder, bias] = p else { unreachable!() };
+        let mut loss = 0.0;
+        let ends = self.config.prefixes();
+        for row in 0..x.len() / d_in {
+            let value = |latent: usize| {
+                let shift = |j: usize| if self.config.subtract_bias { bias[j] } else { 0.0 };
+                let product: f64 = (0..d_in)
+                    .map(|j| encoder[latent * d_in + j] * (f64::from(x[row * d_in + j]) - shift(j)))
+                    .sum();
+                product + encoder_bias[latent]
+            };
+            for end in &ends {
+                for j in 0..d_out {
+                    let kept = self.pass.main.rows[row].iter().filter(|e| (e.latent as usize) < *end);
+                    let sum: f64 =
+                        kept.map(|e| value(e.latent as usize) * decoder[e.latent as usize * d_out + j]).sum();
+                    let error = sum + bias[j] - f64::from(self.y[row * d_out + j]);
+                    loss += error * error / self.unit / ends.len() as f64;
+                }
+            }
+            if let Recipe::ReLU { l1 } = self.config.recipe {
+                let sum: f64 = self.pass.main.rows[row].iter().map(|e| value(e.latent as usize)).sum();
+                loss += f64::from(l1) * sum / (x.len() / d_in) as f64;
+            }
+            if let (Some(term), Some(setting)) = (&self.pass.auxiliary, self.config.auxiliary) {
+                for j in 0..d_out {
+                    let said: f64 = term.rows[row]
+                        .iter()
+                        .map(|e| value(e.latent as usize) * decoder[e.latent as usize * d_out + j])
+                        .sum();
+                    let error = said - self.residual[row * d_out + j];
+                    loss += f64::from(setting.coefficient) * error * error / self.residual_variance;
+                }
+            }
+        }
+        loss
+    }
+}
+
+fn centred(y: &[f64], width: usize) -> f64 {
+    let rows = (y.len() / width) as f64;
+    let mean = |j: usize| y.iter().skip(j).step_by(width).sum::<f64>() / rows;
+    (0..width).map(|j| y.iter().skip(j).step_by(width).map(|v| (v - mean(j)).powi(2)).sum::<f64>()).sum()
+}
+
+fn all(p: &Parameters) -> Vec<Vec<f64>> {
+    [&p.encoder, &p.encoder_bias, &p.decoder, &p.bias]
+        .map(|part| part.iter().map(|v| f64::from(*v)).collect())
+        .to_vec()
+}
+
+fn gathered(gradient: &Gradient<'_>, shape: Shape) -> Vec<Vec<f32>> {
+    let mut encoder = vec![0f32; shape.latents * shape.d_in];
+    let mut decoder = vec![0f32; shape.latents * shape.d_out];
+    let rows = encoder.chunks_exact_mut(shape.d_in).zip(decoder.chunks_exact_mut(shape.d_out));
+    rows.enumerate().for_each(|(i, (e, d))| gradient.latent(i, e, d));
+    vec![encoder, gradient.encoder_bias.clone(), decoder, gradient.bias.clone()]
+}
+
+/// Checks every entry of a recipe's gradient; 17 rows, three latents dead.
+fn check_gradient(config: &Config, x: &[f32], targets: Option<&[f32]>) {
+    let y = targets.unwrap_or(x);
+    let mut trainer = Trainer::new(config.clone(), &rows(8, config.shape.d_out, 3)).unwrap();
+    let mut seed = Seed(8);
+    trainer.at.encoder_bias.iter_mut().for_each(|b| *b = 0.1 * seed.normal() as f32);
+    trainer.at.decoder.iter_mut().for_each(|b| *b += 0.1 * seed.normal() as f32);
+    let pass = pass::run(config, &trainer.at, x, y, &[2, 7, 13, 19], 0.0);
+    let gradient = Gradient::of(config, &trainer.at, &pass);
+    let found = gathered(&gradient, config.shape);
+    let d_out = config.shape.d_out;
+    let wide: Vec<f64> = y.iter().map(|v| f64::from(*v)).collect();
+    let unit = match config.error {
+        ErrorScale::Variance => centred(&wide, d_out),
+        ErrorScale::Rows => (y.len() / d_out) as f64,
+        ErrorScale::Elements => y.len() as f64,
+    };
+    // e = y − x̂, from the slopes' definition: the last group's slope is 2 (x̂ − y) / (unit · prefixes)
+    let factor = 2.0 / (unit * config.prefixes().len() as f64);
+    let last = pass.main.slopes.last().unwrap();
+    let residual: Vec<f64> = last.iter().map(|s| -f64::from(*s) / factor).collect();
+    let residual_variance = centred(&residual, d_out);
+    let plain = Plain { config, pass: &pass, y, unit, residual, residual_variance };
+    let at = all(&trainer.at);
+    let loss = plain.loss(&at, x);
+    assert!((loss - pass.loss).abs() < 1e-5 * loss, "{loss} and {}", pass.loss);
+    assert!(pass.auxiliary_loss > 0.0);
+    for part in 0..at.len() {
+        for i in 0..at[part].len() {
+            let moved = |by: f64| {
+                let mut moved = at.clone();
+                moved[part][i] += by;
+                plain.loss(&moved, x)
+            };
+            let want = (moved(1e-4) - moved(-1e-4)) / 2e-4;
+            let error = (want - f64::from(found[part][i])).abs();
+            assert!(error < 1e-5 + 1e-4 * want.abs(), "part {part} at {i}: {want} and {}", found[part][i]);
+        }
+    }
+}
+
+#[test]
+fn gradients_are_those_of_finite_differences() {
+    for recipe in recipes() {
+        for error in [ErrorScale::Variance, ErrorScale::Rows, ErrorScale::Elements] {
+            check_gradient(&Config { error, ..config(recipe.clone()) }, &rows(17, 6, 1), None);
+        }
+    }
+}
+
+#[test]
+fn a_transcoder_has_its_own_gradient() {
+    let shape = Shape { d_out: 4, ..SHAPE };
+    let config = Config { shape, subtract_bias: false, ..config(Recipe::TopK { k: 4 }) };
+    check_gradient(&config, &rows(17, 6, 1), Some(&rows(17, 4, 2)));
+}
+
+#[test]
+fn a_batch_keeps_the_largest_whatever_was_hinted() {
+    let config = config(Recipe::BatchTopK { k: 3, threshold_decay: 0.9 });
+    let trainer = Trainer::new(config.clone(), &rows(8, 6, 3)).unwrap();
+    let x = rows(200, 6, 4);
+    let active = |hint: f32| -> Vec<Vec<(u32, f32)>> {
+        let pass = pass::run(&config, &trainer.at, &x, &x, &[], hint);
+        pass.main.rows.iter().map(|row| row.iter().map(|e| (e.latent, e.value)).collect()).collect()
+    };
+    let plain = active(0.0);
+    assert_eq!(plain.iter().map(Vec::len).sum::<usize>(), 600);
+    assert!(plain == active(0.3) && plain == active(100.0));
+    let relu = Config { recipe: Recipe::ReLU { l1: 0.0 }, ..config.clone() };
+    let pass = pass::run(&relu, &trainer.at, &x, &x, &[], 0.0);
+    let mut all: Vec<f32> = pass.main.rows.iter().flatten().map(|e| e.value).collect();
+    all.sort_by(|a, b| b.total_cmp(a));
+    let mut kept: Vec<f32> = plain.iter().flatten().map(|e| e.1).collect();
+    kept.sort_by(|a, b| b.total_cmp(a));
+    assert_eq!(kept, all[..600]);
+}
+
+fn train(trainer: &mut Trainer, steps: std::ops::Range<u64>) {
+    for step in steps {
+        trainer.step(&rows(300, 6, 100 + step), None).unwrap();
+    }
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on_to_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    for recipe in recipes() {
+        let config = Config { dead_after: 900, ..config(recipe) };
+        let mut whole = Trainer::new(config.clone(), &rows(50, 6, 3)).unwrap();
+        let mut half = whole.clone();
+        train(&mut whole, 0..20);
+        train(&mut half, 0..10);
+        let path = folder.path().join("run.safetensors");
+        half.save(&path).unwrap();
+        let mut loaded = Trainer::load(&path).unwrap();
+        assert!(loaded == half);
+        train(&mut loaded, 10..20);
+        assert!(loaded == whole);
+        let other = folder.path().join("other.safetensors");
+        loaded.save(&path).unwrap();
+        whole.save(&other).unwrap();
+        assert!(std::fs::read(&path).unwrap() == std::fs::read(&other).unwrap());
+    }
+    let path = folder.path().join("run.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    for length in [0, 7, 100, bytes.len() - 1] {
+        std::fs::write(&path, &bytes[..length]).unwrap();
+        let error = Trainer::load(&path).unwrap_err().to_string();
+        assert!(error.contains("not a readable training checkpoint"), "{error}");
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let config = Config { dead_after: 900, ..config(Recipe::TopK { k: 4 }) };
+            let mut trainer = Trainer::new(config, &rows(50, 6, 3)).unwrap();
+            train(&mut trainer, 0..8);
+            trainer
+        })
+    };
+    let one = run(1);
+    assert!(one == run(2) && one == run(5));
+}
+
+/// Sums of few out of 12 known directions.
+fn sparse_rows(n: usize, d: usize, seed: u64) -> Vec<f32> {
+    let truth = init::directions(12, d, Seed(77));
+    let mut seed = Seed(seed);
+    let mut out = vec![0f32; n * d];
+    for row in out.chunks_exact_mut(d) {
+        for latent in seed.choose(12, 2) {
+            crate::product::add_scaled(row, 0.5 + seed.uniform() as f32, &truth[latent * d..][..d]);
+        }
+        row.iter_mut().for_each(|v| *v += 3.0);
+    }
+    out
+}
+
+#[test]
+fn known_directions_are_found() {
+    let shape = Shape { d_in: 16, latents: 24, d_out: 16 };
+    let config =
+        Config { shape, learning_rate: 1e-2, steps: 400, decay_from: 300, ..config(Recipe::TopK { k: 2 }) };
+    let mut trainer = Trainer::new(config, &sparse_rows(100, 16, 1)).unwrap();
+    let mut last = None;
+    for step in 0..400 {
+        last = Some(trainer.step(&sparse_rows(256, 16, 2 + step), None).unwrap());
+    }
+    let last = last.unwrap();
+    assert!(last.unexplained < 0.05 && last.l0 <= 2.0, "{last:?}");
+    let dictionary = trainer.dictionary();
+    dictionary.check().unwrap();
+    let truth = init::directions(12, 16, Seed(77));
+    let found = truth
+        .chunks_exact(16)
+        .filter(|t| (0..24).any(|i| crate::product::dot(t, dictionary.feature(i)) > 0.95));
+    assert!(found.count() >= 10);
+    assert!(
+        (0..24)
+            .all(|i| (crate::product::dot(dictionary.feature(i), dictionary.feature(i)) - 1.0).abs() < 1e-5)
+    );
+}
+
+#[test]
+fn resampled_latents_begin_at_badly_explained_inputs() {
+    let config = Config { dead_after: 300, ..config(Recipe::ReLU { l1: 0.1 }) };
+    let mut trainer = Trainer::new(config, &rows(50, 6, 3)).unwrap();
+    trainer.at.encoder_bias[4] = -1e3;
+    train(&mut trainer, 0..1);
+    assert_eq!(trainer.dead(), [4]);
+    let mut sample = rows(1, 6, 1).repeat(9);
+    sample[18..24].copy_from_slice(&[0.0, 50.0, 0.0, 0.0, 0.0, 0.0]);
+    assert_eq!(trainer.resample(&sample).unwrap(), 1);
+    assert!(trainer.at.feature(4)[1] > 0.99 && trainer.dead().is_empty());
+    let row = &trainer.at.encoder[24..30];
+    let norm = crate::product::dot(row, row).sqrt();
+    assert!((norm - 0.2).abs() < 0.02, "{norm}");
+}
+
+#[test]
+fn schedules_and_medians_are_as_stated() {
+    let config = config(Recipe::TopK { k: 4 });
+    let rates: Vec<f32> = [0, 1, 2, 3, 15, 16, 19].map(|step| config.rate(step) / 1e-3).to_vec();
+    let want = [1.0 / 3.0, 2.0 / 3.0, 1.0, 1.0, 1.0, 0.8, 0.2];
+    assert!(rates.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-5), "{rates:?}");
+    assert!((automatic_rate(16_384) - 2e-4).abs() < 1e-10 && (automatic_rate(4096) - 4e-4).abs() < 1e-10);
+    let median = geometric_median(&[0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.5, 1e6], 2).unwrap();
+    assert!(median.iter().all(|v| (0.0..=1.5).contains(v)), "{median:?}");
+    assert_eq!(geometric_median(&[], 2), None);
+}
+
+#[test]
+fn bad_settings_and_rows_are_refused() {
+    let refused = |change: &dyn Fn(&mut Config)| {
+        let mut config = config(Recipe::TopK { k: 4 });
+        change(&mut config);
+        Trainer::new(config, &rows(8, 6, 3)).is_err()
+    };
+    assert!(refused(&|c| c.recipe = Recipe::TopK { k: 21 }));
+    assert!(refused(&|c| c.learning_rate = f32::NAN));
+    assert!(refused(&|c| c.decay_from = 21));
+    assert!(refused(&|c| c.shape.d_out = 5));
+    let prefixes = |p: &[usize]| Recipe::Matryoshka { k: 4, threshold_decay: 0.9, prefixes: p.to_vec() };
+    assert!(refused(&|c| c.recipe = prefixes(&[5, 5, 20])));
+    assert!(refused(&|c| c.recipe = prefixes(&[5, 11])));
+    assert!(refused(&|c| c.recipe = prefixes(&[])));
+    let mut trainer = Trainer::new(config(Recipe::TopK { k: 4 }), &rows(8, 6, 3)).unwrap();
+    let before = trainer.clone();
+    assert!(trainer.step(&[f32::INFINITY; 6], None).is_err());
+    assert!(trainer.step(&[1.0; 7], None).is_err());
+    assert!(trainer.step(&[], None).is_err());
+    assert!(trainer == before);
+    assert!(matches!(trainer.dictionary().activation, Activation::TopK { k: 4 }));
+}
