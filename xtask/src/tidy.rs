@@ -15,7 +15,7 @@ const IMPORTS: [(&str, &[&str]); 10] = [
     ("pellucid-model", &["pellucid-core"]),
     ("pellucid-store", &["pellucid-core"]),
     ("pellucid-dict", &["pellucid-core"]),
-    ("pellucid-interp", &["pellucid-core", "pellucid-model", "pellucid-store"]),
+    ("pellucid-interp", &["pellucid-core", "pellucid-model", "pellucid-store", "pellucid-dict"]),
     ("pellucid-describe", &["pellucid-core", "pellucid-store"]),
     (
         "pellucid-scope",
@@ -49,6 +49,7 @@ const IMPORTS: [(&str, &[&str]); 10] = [
             "pellucid-core",
             "pellucid-model",
             "pellucid-store",
+            "pellucid-dict",
             "pellucid-interp",
             "pellucid-describe",
             "pellucid-scope",

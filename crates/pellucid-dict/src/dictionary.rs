@@ -178,6 +178,18 @@ impl Dictionary {
         &self.decoder[latent * self.shape.d_out..][..self.shape.d_out]
     }
 
+    /// The same function with a scale of its rows worked into its weights: SAELens and others keep dictionaries so.
+    #[must_use]
+    pub fn folded(mut self) -> Self {
+        let Normalisation::Scale { input, output } = self.normalisation else { return self };
+        self.encoder.iter_mut().for_each(|v| *v *= input);
+        self.shift.iter_mut().for_each(|v| *v /= input);
+        self.decoder.iter_mut().chain(&mut self.decoder_bias).for_each(|v| *v /= output);
+        self.skip.iter_mut().flatten().for_each(|v| *v *= input / output);
+        self.normalisation = Normalisation::None;
+        self
+    }
+
     /// The number of bytes its numbers take as f32.
     pub fn bytes(&self) -> usize {
         let Shape { d_in, latents, d_out } = self.shape;

@@ -2,15 +2,19 @@
 //!
 //! [`attribute`] predicts, from one forward and one backward pass, what each unit does to a [`Metric`];
 //! [`ablate_each`] does it and looks. [`lens`] reads inner values with the model's own unembedding.
-//! [`behaviour`] holds what a model is asked to do, and the gate that every method passes first.
+//! [`behaviour`] holds what a model is asked to do, and the gate that every method passes first;
+//! [`neuron`] explains it by single neurons and groups of them, beside controls. [`dictionary`] gives a
+//! sparse autoencoder its rows, and says what the model loses with it.
 
 mod ablate;
 mod attribute;
 pub mod behaviour;
+pub mod dictionary;
 mod error;
 mod interval;
 mod lens;
 mod metric;
+pub mod neuron;
 mod rank;
 mod sweep;
 

@@ -76,7 +76,7 @@ pub fn sweep(
 }
 
 /// The first windows that together have at least `tokens` tokens; the same ones wherever a sweep was stopped before.
-fn next_batch(windows: &[Window], tokens: usize) -> &[Window] {
+pub(crate) fn next_batch(windows: &[Window], tokens: usize) -> &[Window] {
     let mut sum = 0;
     let count = windows.iter().take_while(|w| {
         let more = sum < tokens.max(1);

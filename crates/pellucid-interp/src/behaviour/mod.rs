@@ -13,7 +13,9 @@ mod words;
 pub use gate::Gate;
 pub use items::{Behaviour, Item};
 
+pub(crate) use gate::accuracy;
 pub use odds::{Prepared, Ready};
+pub(crate) use odds::{batch_odds, batches};
 
 /// The built-in behaviours, with what each asks.
 pub const BUILT_IN: [(&str, &str); 4] = [

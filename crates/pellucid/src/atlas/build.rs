@@ -190,6 +190,29 @@ fn already(loaded: &Loaded, path: &Path, provenance: &Provenance) -> Result<Buil
     })
 }
 
+/// A corpus for something else than an atlas: all of these sources, without overlap.
+pub(crate) fn corpus_of(
+    loaded: &Loaded,
+    sources: &[String],
+    window: usize,
+    tokens: u64,
+    seed: u64,
+) -> Result<Corpus> {
+    let plan = Plan {
+        sources: sources.to_vec(),
+        reading: Options::default(),
+        tokens: Some(tokens),
+        window,
+        overlap: 0,
+        sites: Vec::new(),
+        slice: Slice::ALL,
+        seed,
+        atlas: PathBuf::new(),
+        checkpoint: Duration::ZERO,
+    };
+    corpus(loaded, &plan)
+}
+
 fn corpus(loaded: &Loaded, plan: &Plan) -> Result<Corpus> {
     let tokenizer = loaded.model.tokenizer();
     // a text begins as the model expects it to

@@ -49,6 +49,14 @@ impl BehaviourArgs {
         let ready = behaviour.prepare(&loaded.model, self.items).with_context(|| self.behaviour.clone())?;
         Ok((loaded, ready))
     }
+
+    /// As [`BehaviourArgs::ready`], stopping with the gate's sentence where the behaviour is not shown.
+    pub(crate) fn gated(&self, anyway: bool) -> Result<(Loaded, Ready, Gate)> {
+        let (loaded, ready) = self.ready()?;
+        let gate = Gate::measure(&loaded.model, &ready)?;
+        gate.pass(anyway)?;
+        Ok((loaded, ready, gate))
+    }
 }
 
 /// A built-in behaviour (with some to spare for what the tokenizer does not fit), or a file's.

@@ -1,11 +1,13 @@
 //! The commands, one file each.
 
+mod ablate;
 mod atlas;
 mod attribute;
 mod behaviour;
 mod check;
 mod corpus;
 mod demo;
+mod dict;
 mod docs;
 mod docs_atlas;
 mod docs_attribution;
@@ -39,6 +41,10 @@ pub(crate) enum Command {
     Lens(lens::Arguments),
     /// Does the model do this at all? Accuracy and log-odds on a behaviour's items, with intervals.
     Behaviour(behaviour::Arguments),
+    /// Every neuron's predicted effect on a behaviour, and what removing the foremost truly does.
+    Ablate(ablate::Arguments),
+    /// Sparse autoencoders of a site: train one on text, judge one.
+    Dict(dict::Arguments),
     /// What can be looked at in a model, with the names other tools use.
     Points(points::Arguments),
     /// What a model file holds.
@@ -76,6 +82,8 @@ impl Command {
             Command::Attribute(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Lens(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Behaviour(a) => a.run(out),
+            Command::Ablate(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::Dict(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Points(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Info(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Atlas(a) => a.run(out).map(|()| ExitCode::SUCCESS),
