@@ -76,7 +76,7 @@ fn a_killed_training_goes_on_to_the_same_dictionary() {
 
     let of = ["--model", &place.model, "--corpus", &place.corpus, "--tokens", "30000", "--window", "16"];
     let again = json(&[&["dict", "eval", &whole, "--site", "resid_post.0"], &of[..]].concat());
-    let close = |key: &str| (again[key].as_f64().unwrap() - judged[key].as_f64().unwrap()).abs() < 2e-3;
+    let close = |key: &str| (again[key].as_f64().unwrap() - judged[key].as_f64().unwrap()).abs() < 1e-6;
     assert!(close("explained_variance") && close("loss_spliced") && close("l0"), "{again} {judged}");
     fails(&[&["dict", "eval", &whole, "--site", "mlp_act.0"], &of[..]].concat(), "another site or model");
     fails(&[&["dict", "eval", &place.path("none"), "--site", "resid_post.0"], &of[..]].concat(), "cfg.json");

@@ -13,6 +13,7 @@ use pellucid::dict::{
 };
 use pellucid::interp::dictionary::{losses, row_count, rows};
 use pellucid::interp::sweep_sites;
+use pellucid::model::Precision;
 use pellucid::store::Window;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -253,7 +254,7 @@ const CHUNK: usize = 512;
 impl TrainArgs {
     fn run(&self, out: &mut Out) -> Result<()> {
         ensure!(self.batch > 0, "--batch needs at least 1");
-        let loaded = {
+        let mut loaded = {
             let of = &self.of.model;
             crate::models::load(&of.model, of.storage.for_sweep())?
         };
@@ -264,6 +265,8 @@ impl TrainArgs {
         let before = trainer.steps();
         let last = self.train(&loaded, &text, run.scale, &mut trainer)?;
         let seconds = begun.elapsed().as_secs_f64();
+        // rows may have been made fast; what is said of the result is exact
+        loaded.model.set_precision(Precision::Exact);
         let mut dictionary = trainer.dictionary();
         dictionary.normalisation = Normalisation::Scale { input: run.scale, output: run.scale };
         let dictionary = dictionary.folded();
