@@ -41,6 +41,10 @@ fn a_corpus_becomes_an_atlas_that_says_what_it_holds() {
     // the same command again finds its work done; another corpus is not mixed in
     assert_eq!(json(&place.build(&atlas, &[]))["built"]["found"], true);
     fails(&place.build(&atlas, &["--seed", "7"]), "made otherwise");
+    // an exact atlas serves whoever asks for a fast one
+    let exact = place.path("exact.atlas");
+    ok(&place.build(&exact, &["--precision", "exact", "--no-describe"]));
+    assert_eq!(json(&place.build(&exact, &["--precision", "fast", "--no-describe"]))["built"]["found"], true);
     let other = tiny("gpt2");
     fails(&["atlas", "stats", "--model", &other, "--atlas", &atlas], "another model");
     fails(&[&["atlas", "show", "mlp_act.0/999999"], &of[..]].concat(), "is not in");

@@ -2,8 +2,10 @@
 //!
 //! A file has one JSON object a line, empty lines aside:
 //!
-//!     {"prompt": "The keys near the cabinet", "counterfactual": "The key near the cabinet",
-//!      "right": [" are"], "wrong": [" is"], "class": "plural", "group": "key"}
+//! ```json
+//! {"prompt": "The keys near the cabinet", "counterfactual": "The key near the cabinet",
+//!  "right": [" are"], "wrong": [" is"], "class": "plural", "group": "key"}
+//! ```
 //!
 //! `prompt`, `right` and `wrong` must be there; each answer is one token of the model, with its leading space if it has one.
 

@@ -38,6 +38,9 @@ pub(crate) struct Plan {
     pub(crate) checkpoint: Duration,
 }
 
+/// The setting that marks a fast sweep.
+const ARITHMETIC: &str = "arithmetic";
+
 /// Tokens that go through the model together.
 const BATCH: usize = 2048;
 
@@ -157,13 +160,22 @@ pub(crate) fn merge(
     write(loaded, path, &provenance, whole)
 }
 
+/// Settings without the mark of a fast sweep: an exact atlas serves whoever asks for a fast one.
+fn exact(settings: &str) -> String {
+    let Ok(serde_json::Value::Object(mut all)) = serde_json::from_str(settings) else {
+        return settings.to_owned();
+    };
+    all.remove(ARITHMETIC);
+    serde_json::Value::Object(all).to_string()
+}
+
 fn already(loaded: &Loaded, path: &Path, provenance: &Provenance) -> Result<Built> {
     let atlas = Atlas::open_read(path)?;
     check_model(&atlas, loaded)?;
     let made =
         atlas.provenance()?.into_iter().next().context("the atlas does not say what it was made of")?;
     if made.corpus != provenance.corpus
-        || made.settings != provenance.settings
+        || !(made.settings == provenance.settings || made.settings == exact(&provenance.settings))
         || made.seed != provenance.seed
     {
         bail!(
@@ -250,7 +262,7 @@ fn provenance(loaded: &Loaded, plan: &Plan, corpus: &Corpus, keep: &Keep) -> Pro
     });
     // the one thing that the processor has a say in
     if loaded.model.precision() == Arithmetic::Fast && fast_is_quicker() {
-        settings["arithmetic"] = "bf16".into();
+        settings[ARITHMETIC] = "bf16".into();
     }
     Provenance {
         model_hash: loaded.model.sha256().to_owned(),
