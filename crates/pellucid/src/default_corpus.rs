@@ -153,6 +153,16 @@ struct Document {
 
 type Documents = BTreeMap<[u8; 32], Document>;
 
+/// The texts that a user named, or the default corpus where there are none.
+pub(crate) fn or_these(named: &[String]) -> Result<Vec<String>> {
+    if !named.is_empty() {
+        return Ok(named.to_vec());
+    }
+    let cache = pellucid::model::load::cache_dir();
+    let fetched = fetch(&cache, &mut |step| eprintln!("{step}"));
+    Ok(vec![fetched.context("cannot assemble the default corpus")?.display().to_string()])
+}
+
 /// The directory of the default corpus below `cache`, assembled if it is not there. `say` hears of each step.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ mod agree;
 mod machine;
 mod options;
 mod peer;
-mod report;
+pub(crate) mod report;
 
 use machine::Machine;
 use options::Options;

@@ -200,7 +200,7 @@ impl std::fmt::Display for Spread {
 }
 
 /// The middle value, or the mean of the two in the middle; NaN of nothing.
-pub(super) fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     match (sorted.len(), sorted.len() / 2) {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::bench::report::median;
 use crate::live::{self, Server};
 use crate::paths;
 use crate::python;
@@ -260,7 +261,7 @@ fn quarters(what: &str, samples: &Samples) -> f64 {
     let medians: Vec<f64> = (0..4)
         .map(|q| {
             let (from, to) = (samples.len() * q / 4, samples.len() * (q + 1) / 4);
-            median(samples[from..to].iter().map(|s| s.1).collect()) / 1024.0
+            median(&samples[from..to].iter().map(|s| s.1 as f64).collect::<Vec<_>>()) / 1024.0
         })
         .collect();
     let most = samples.iter().map(|s| s.1).max().unwrap_or(0) / 1024;
@@ -272,14 +273,6 @@ fn quarters(what: &str, samples: &Samples) -> f64 {
         samples.len()
     );
     medians[3] / medians[1]
-}
-
-fn median(mut values: Vec<u64>) -> f64 {
-    values.sort_unstable();
-    match values.len() {
-        0 => f64::NAN,
-        n => (values[(n - 1) / 2] + values[n / 2]) as f64 / 2.0,
-    }
 }
 
 /// Resident memory of a process in KiB.
@@ -296,9 +289,9 @@ mod tests {
 
     #[test]
     fn medians_of_few_and_of_none() {
-        assert!((median(vec![3, 1, 2]) - 2.0).abs() < 1e-12);
-        assert!((median(vec![4, 1, 2, 3]) - 2.5).abs() < 1e-12);
-        assert!(median(Vec::new()).is_nan());
+        assert!((median(&[3.0, 1.0, 2.0]) - 2.0).abs() < 1e-12);
+        assert!((median(&[4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-12);
+        assert!(median(&[]).is_nan());
     }
 
     #[test]

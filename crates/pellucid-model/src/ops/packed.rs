@@ -154,10 +154,42 @@ impl Packed {
 
     /// `x Wᵀ` for `(rows, inner)` numbers: `(rows, outer)`.
     pub(crate) fn multiply(&self, x: &[f32]) -> Vec<f32> {
+        let packed = pack_rows(x, x.len() / self.inner.max(1), self.inner);
+        self.by_blocks(x, |block| {
+            let (chunk, mut room) = self.chunk();
+            self.sum_block(block, chunk, |panel, at, group, sums| {
+                let lanes = self.lanes(panel, at.clone(), &mut room);
+                for (rows, sums) in group.iter().zip(sums) {
+                    let from = rows.start / ROWS * self.inner;
+                    along(rows.len(), &packed[from + at.start..from + at.end], lanes, sums);
+                }
+            });
+        })
+    }
+
+    /// [`Packed::multiply`] with both operands rounded to bf16 and sums in f32 (`Precision::Fast`).
+    pub(crate) fn multiply_fast(&self, x: &[f32]) -> Vec<f32> {
+        let packed = pair_rows(x, x.len() / self.inner.max(1), self.inner);
+        let kept = matches!(self.panels, Panels::Bf16(_));
+        let chunk = if kept { self.inner.max(1) } else { WIDENED };
+        self.by_blocks(x, |block| {
+            let mut room = (vec![Lane::ZERO; WIDENED], vec![Pairs::NONE; WIDENED / 2]);
+            self.sum_block(block, chunk, |panel, at, group, sums| {
+                let pairs = at.start / 2..at.end.div_ceil(2);
+                let lanes = self.narrow(panel, at, &mut room);
+                for (rows, sums) in group.iter().zip(sums) {
+                    let from = rows.start / ROWS * self.pairs();
+                    along_pairs(rows.len(), &packed[from + pairs.start..from + pairs.end], lanes, sums);
+                }
+            });
+        })
+    }
+
+    /// A product of the rows of `x`, block by block.
+    fn by_blocks(&self, x: &[f32], make: impl Fn(&mut Block<'_>) + Sync) -> Vec<f32> {
         let rows = x.len() / self.inner.max(1);
-        let packed = pack_rows(x, rows, self.inner);
         let step = [GROUP * ROWS, self.share(rows.div_ceil(GROUP * ROWS))];
-        sheet(rows, self.outer, step, |block| self.multiply_block(&packed, block))
+        sheet(rows, self.outer, step, make)
     }
 
     /// Outputs for each task, so that there are a few tasks for each thread.
@@ -167,50 +199,19 @@ impl Packed {
         (panels * groups).div_ceil(tasks).clamp(1, 32) * LANES
     }
 
-    fn multiply_block(&self, x: &[[f32; ROWS]], block: &mut Block<'_>) {
-        let (chunk, mut room) = self.chunk();
+    /// Sums a block panel by panel. `add` takes a panel, a stretch of at most `chunk` inputs, row blocks and their sums.
+    fn sum_block(
+        &self,
+        block: &mut Block<'_>,
+        chunk: usize,
+        mut add: impl FnMut(usize, Range<usize>, &[Range<usize>], &mut [Tile]),
+    ) {
         let group: Vec<Range<usize>> = tiles(block.rows.clone(), ROWS).collect();
         let mut sums = vec![[Lane::ZERO; ROWS]; group.len()];
         for columns in tiles(block.columns.clone(), LANES) {
             sums.fill([Lane::ZERO; ROWS]);
             for at in tiles(0..self.inner, chunk) {
-                let lanes = self.lanes(columns.start / LANES, at.clone(), &mut room);
-                for (rows, sums) in group.iter().zip(&mut sums) {
-                    let from = rows.start / ROWS * self.inner;
-                    along(rows.len(), &x[from + at.start..from + at.end], lanes, sums);
-                }
-            }
-            for (rows, sums) in group.iter().zip(&sums) {
-                for (row, sums) in rows.clone().zip(sums) {
-                    block.put(row, columns.start, &sums.0[..columns.len()]);
-                }
-            }
-        }
-    }
-
-    /// [`Packed::multiply`] with both operands rounded to bf16 and sums in f32 (`Precision::Fast`).
-    pub(crate) fn multiply_fast(&self, x: &[f32]) -> Vec<f32> {
-        let rows = x.len() / self.inner.max(1);
-        let packed = pair_rows(x, rows, self.inner);
-        let step = [GROUP * ROWS, self.share(rows.div_ceil(GROUP * ROWS))];
-        sheet(rows, self.outer, step, |block| self.fast_block(&packed, block))
-    }
-
-    fn fast_block(&self, x: &[[u32; ROWS]], block: &mut Block<'_>) {
-        let kept = matches!(self.panels, Panels::Bf16(_));
-        let chunk = if kept { self.inner.max(1) } else { WIDENED };
-        let mut room = (vec![Lane::ZERO; WIDENED], vec![Pairs::NONE; WIDENED / 2]);
-        let group: Vec<Range<usize>> = tiles(block.rows.clone(), ROWS).collect();
-        let mut sums = vec![[Lane::ZERO; ROWS]; group.len()];
-        for columns in tiles(block.columns.clone(), LANES) {
-            sums.fill([Lane::ZERO; ROWS]);
-            for at in tiles(0..self.inner, chunk) {
-                let pairs = at.start / 2..at.end.div_ceil(2);
-                let lanes = self.narrow(columns.start / LANES, at, &mut room);
-                for (rows, sums) in group.iter().zip(&mut sums) {
-                    let from = rows.start / ROWS * self.pairs();
-                    along_pairs(rows.len(), &x[from + pairs.start..from + pairs.end], lanes, sums);
-                }
+                add(columns.start / LANES, at, &group, &mut sums);
             }
             for (rows, sums) in group.iter().zip(&sums) {
                 for (row, sums) in rows.clone().zip(sums) {

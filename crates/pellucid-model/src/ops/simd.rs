@@ -4,7 +4,7 @@
 
 #![allow(unsafe_code)] // see the safety comment in `wide!`
 
-use super::kernel::Lane;
+use super::kernel::{Lane, ROWS};
 use crate::spec::Activation;
 
 /// Defines `name(args)` that picks the widest compiled version of `body::<FUSED>(args)`.
@@ -253,7 +253,7 @@ fn narrow_pairs_body<const FUSED: bool>(from: &[Lane<f32>], to: &mut [Lane<u32>]
 
 /// Neighbouring numbers of up to twelve rows as pairs: `(inner / 2, 12)` from rows of `inner`.
 #[inline(always)]
-fn pair_rows_body<const FUSED: bool>(rows: &[&[f32]], to: &mut [[u32; 12]]) {
+fn pair_rows_body<const FUSED: bool>(rows: &[&[f32]], to: &mut [[u32; ROWS]]) {
     for (r, row) in rows.iter().enumerate() {
         for (to, pair) in to.iter_mut().zip(row.chunks(2)) {
             to[r] = bf16_bits(pair[0]) | pair.get(1).map_or(0, |x| bf16_bits(*x) << 16);
@@ -301,7 +301,7 @@ wide!(
 );
 wide!(
     /// Up to twelve rows to `(pairs, 12)`.
-    pair_rows = pair_rows_body(rows: &[&[f32]], to: &mut [[u32; 12]])
+    pair_rows = pair_rows_body(rows: &[&[f32]], to: &mut [[u32; ROWS]])
 );
 wide!(
     /// 4-bit codes of 32 outputs, low halves first, to weights.

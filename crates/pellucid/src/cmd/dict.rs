@@ -152,13 +152,7 @@ impl OfArgs {
             self.window
         );
         let (_, width) = sweep_sites(&loaded.model, &[self.site])?[0];
-        let sources = if self.corpus.is_empty() {
-            let cache = pellucid::model::load::cache_dir();
-            let found = default_corpus::fetch(&cache, &mut |step| eprintln!("{step}"));
-            vec![found.context("cannot assemble the default corpus")?.display().to_string()]
-        } else {
-            self.corpus.clone()
-        };
+        let sources = default_corpus::or_these(&self.corpus)?;
         let corpus = corpus_of(loaded, &sources, self.window, self.tokens, self.seed)?;
         let (mut train, mut test): (Vec<Window>, Vec<Window>) = (Vec::new(), Vec::new());
         for window in corpus.windows().filter(|w| w.tokens.len() >= 2) {
@@ -192,7 +186,7 @@ impl OfArgs {
         let mut density = Density::new(dictionary.shape.latents);
         density.add(&sparse);
         let mut fidelity = Fidelity::default();
-        fidelity.add(&x, &dictionary.reconstruct(&x)?, text.width)?;
+        fidelity.add(&x, &dictionary.decode(&sparse, Some(&x))?, text.width)?;
         let count = (x.len() / text.width).max(1);
         let mut mean = vec![0f64; text.width];
         for row in x.chunks_exact(text.width) {
@@ -261,9 +255,9 @@ impl TrainArgs {
         let text = self.of.text(&loaded)?;
         std::fs::create_dir_all(&self.out).with_context(|| format!("cannot make {}", self.out.display()))?;
         let begun = Instant::now();
-        let (run, mut trainer) = self.begin(&loaded, &text)?;
+        let (run, mut trainer, first) = self.begin(&loaded, &text)?;
         let before = trainer.steps();
-        let last = self.train(&loaded, &text, run.scale, &mut trainer)?;
+        let last = self.train(&loaded, &text, (run.scale, first), &mut trainer)?;
         let seconds = begun.elapsed().as_secs_f64();
         // rows may have been made fast; what is said of the result is exact
         loaded.model.set_precision(Precision::Exact);
@@ -316,17 +310,16 @@ impl TrainArgs {
         }
     }
 
-    /// A new run, or the one that the folder holds.
-    fn begin(&self, loaded: &Loaded, text: &Text) -> Result<(Run, Trainer)> {
+    /// A new run, or the one that the folder holds; and the first chunk's rows, which the scale was taken from.
+    fn begin(&self, loaded: &Loaded, text: &Text) -> Result<(Run, Trainer, Vec<f32>)> {
         let steps = self.steps(&text.train);
         ensure!(
             steps > 0,
             "the corpus's train split gives no whole batch of {} rows; take more --tokens or a smaller --batch",
             self.batch
         );
-        let mut first = rows(&loaded.model, self.of.site, &text.train[..CHUNK.min(text.train.len())])?;
+        let first = rows(&loaded.model, self.of.site, &text.train[..CHUNK.min(text.train.len())])?;
         let scale = scale(&first, text.width)?;
-        first.iter_mut().for_each(|v| *v *= scale);
         let run = Run {
             model_hash: loaded.model.sha256().to_owned(),
             site: self.of.site.to_string(),
@@ -349,20 +342,26 @@ impl TrainArgs {
                 found.config.shape.latents,
                 found.site
             );
-            return Ok((run, Trainer::load(&state)?));
+            return Ok((run, Trainer::load(&state)?, first));
         }
-        let sample = &first[..first.len().min(4096 * text.width)];
-        let trainer = Trainer::new(run.config.clone(), sample)?;
+        let sample: Vec<f32> = first.iter().take(4096 * text.width).map(|v| v * scale).collect();
+        let trainer = Trainer::new(run.config.clone(), &sample)?;
         write(&settings, &serde_json::to_string_pretty(&run)?)?;
-        Ok((run, trainer))
+        Ok((run, trainer, first))
     }
 
     /// Goes through the chunks that are still to do.
-    fn train(&self, loaded: &Loaded, text: &Text, scale: f32, trainer: &mut Trainer) -> Result<Option<Step>> {
+    fn train(
+        &self,
+        loaded: &Loaded,
+        text: &Text,
+        (scale, first): (f32, Vec<f32>),
+        trainer: &mut Trainer,
+    ) -> Result<Option<Step>> {
         let shown = bar("training: steps", trainer.config().steps as usize);
         let (mut done, mut last, mut saved) = (0, None, Instant::now());
         let state = self.out.join("training.safetensors");
-        let width = text.width;
+        let (width, mut first) = (text.width, Some(first));
         for (i, chunk) in text.train.chunks(CHUNK).enumerate() {
             let steps = (row_count(chunk) / self.batch) as u64;
             done += steps;
@@ -370,7 +369,10 @@ impl TrainArgs {
             if done <= trainer.steps() || steps == 0 {
                 continue;
             }
-            let x = rows(&loaded.model, self.of.site, chunk)?;
+            let x = match first.take() {
+                Some(first) if i == 0 => first,
+                _ => rows(&loaded.model, self.of.site, chunk)?,
+            };
             let count = x.len() / width;
             let order = Seed(self.of.seed).for_purpose(&format!("dictionary chunk {i}")).choose(count, count);
             let mut batch = vec![0f32; self.batch * width];

@@ -161,15 +161,6 @@ impl Report {
 }
 
 impl BuildArgs {
-    fn sources(&self) -> Result<Vec<String>> {
-        if !self.corpus.is_empty() {
-            return Ok(self.corpus.clone());
-        }
-        let cache = pellucid::model::load::cache_dir();
-        let fetched = default_corpus::fetch(&cache, &mut |step| eprintln!("{step}"));
-        Ok(vec![fetched.context("cannot assemble the default corpus")?.display().to_string()])
-    }
-
     fn run(&self, out: &mut Out) -> Result<()> {
         let tokens = match self.tokens.as_str() {
             "all" => None,
@@ -181,7 +172,7 @@ impl BuildArgs {
         };
         let (loaded, path) = self.of.loaded(self.of.model.storage.for_sweep())?;
         let plan = Plan {
-            sources: self.sources()?,
+            sources: default_corpus::or_these(&self.corpus)?,
             reading: Options { field: self.field.clone(), ..Options::default() },
             tokens,
             window: self.window,
