@@ -9,6 +9,7 @@
 mod ablate;
 mod attribute;
 pub mod behaviour;
+pub mod circuit;
 pub mod dictionary;
 mod error;
 mod interval;

@@ -9,8 +9,9 @@ use crate::ops::linear::linear_back;
 use crate::ops::norm::{Norm, norm_back};
 use crate::ops::rotary::{Angles, rotate};
 use crate::ops::{Rules, add, mlp};
+use crate::readers;
 use crate::spec::{QkNorm, Spec};
-use crate::tap::{Place, Tap};
+use crate::tap::{Place, Readers, Tap};
 use crate::weights::BlockWeights;
 use crate::{Error, Result};
 use candle_core::Tensor;
@@ -38,7 +39,12 @@ pub(crate) fn pull(tap: &mut dyn Tap, place: Place<'_>, g: Tensor) -> Result<Ten
     if tap.wants(place.site) || tap.wants_gradient(place.site) { tap.pullback(place, g) } else { Ok(g) }
 }
 
-fn maybe_norm_back(x: Option<&Tensor>, by: Option<&Norm>, g: Tensor, rules: Rules) -> Result<Tensor> {
+pub(crate) fn maybe_norm_back(
+    x: Option<&Tensor>,
+    by: Option<&Norm>,
+    g: Tensor,
+    rules: Rules,
+) -> Result<Tensor> {
     match (x, by) {
         (Some(x), Some(by)) => norm_back(x, by, &g, rules),
         _ => Ok(g),
@@ -83,8 +89,17 @@ fn mlp_back(w: &BlockWeights, saved: &Saved, g: Tensor, pass: &mut BackPass<'_>)
         let g_linear = pass.at(Point::MlpPreLinear, g_linear)?;
         g_in = add(&g_in, &linear_back(&g_linear, second)?)?;
     }
-    let g_in = pass.at(Point::MlpIn, g_in)?;
-    maybe_norm_back(Some(&saved.resid_mid), w.mlp_norm.as_ref(), g_in, rules)
+    let read = match &saved.reads {
+        Some([_, read]) => read,
+        None => &saved.resid_mid,
+    };
+    let g_in = if saved.reads.is_some() { g_in } else { pass.at(Point::MlpIn, g_in)? };
+    let g = maybe_norm_back(Some(read), w.mlp_norm.as_ref(), g_in, rules)?;
+    if pass.tap.wants_reads(pass.layer) {
+        let site = Site::new(Point::ResidMid, pass.layer);
+        pass.tap.read_gradient(Place { site, rows: pass.rows, first_row: 0 }, Readers::Mlp, &g)?;
+    }
+    Ok(g)
 }
 
 fn attention_back(w: &BlockWeights, saved: &Saved, g: Tensor, pass: &mut BackPass<'_>) -> Result<Tensor> {
@@ -96,7 +111,10 @@ fn attention_back(w: &BlockWeights, saved: &Saved, g: Tensor, pass: &mut BackPas
     let g = pass.at(Point::AttnOut, g)?;
     let g = linear_back(&g, &w.o)?.reshape((tokens, spec.n_heads, spec.head_dim))?;
     let g = pass.at(Point::Z, g)?;
-    let (g_qk, g_v) = rows_back(saved, &g, pass)?;
+    if saved.reads.is_some() || pass.tap.wants_reads(pass.layer) {
+        return readers::backward(w, saved, &g, pass);
+    }
+    let (g_qk, g_v) = rows_back(&saved.rows, &g, pass)?;
     let g_v = pass.at(Point::Value, g_v)?;
     let mut g_in = linear_back(&g_v.flatten_from(1)?, &w.v)?;
     if let Some((g_q, g_k)) = g_qk {
@@ -133,15 +151,19 @@ fn qk_norm_back(
     pass.at(before, g)
 }
 
-type QueryKey = Option<(Tensor, Tensor)>;
+pub(crate) type QueryKey = Option<(Tensor, Tensor)>;
 
 /// Attention's backward, row by row: gradients of rotated queries and keys (none where the rules hold the
 /// probabilities), and of the values.
-fn rows_back(saved: &Saved, g: &Tensor, pass: &mut BackPass<'_>) -> Result<(QueryKey, Tensor)> {
+pub(crate) fn rows_back(
+    rows: &[SavedRow],
+    g: &Tensor,
+    pass: &mut BackPass<'_>,
+) -> Result<(QueryKey, Tensor)> {
     let (mut g_q, mut g_k, mut g_v) = (Vec::new(), Vec::new(), Vec::new());
     for (i, range) in ranges(pass.rows).into_iter().enumerate() {
         let g = g.narrow(0, range.start, range.len())?;
-        let (qk, v) = row_back(&saved.rows[i], &g, i, pass)?;
+        let (qk, v) = row_back(&rows[i], &g, i, pass)?;
         g_v.push(v);
         if let Some((q, k)) = qk {
             g_q.push(q);

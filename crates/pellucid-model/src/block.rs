@@ -10,8 +10,9 @@ use crate::ops::linear::linear;
 use crate::ops::norm::{Norm, norm};
 use crate::ops::rotary::{Angles, rotate};
 use crate::ops::{add, mlp};
+use crate::readers;
 use crate::spec::{QkNorm, Spec};
-use crate::tap::{Place, Tap};
+use crate::tap::{Place, Readers, Tap};
 use crate::weights::BlockWeights;
 use crate::{Error, Result};
 use candle_core::Tensor;
@@ -30,6 +31,8 @@ pub(crate) struct Saved {
     pub(crate) pre: Tensor,
     pub(crate) linear: Option<Tensor>,
     pub(crate) mlp_out: Option<Tensor>,
+    /// What attention's readers and the MLP read, where a tap gave them copies of their own.
+    pub(crate) reads: Option<[Tensor; 2]>,
 }
 
 /// One row's attention, for the backward pass.
@@ -68,6 +71,27 @@ impl Pass<'_> {
     pub(crate) fn at(&mut self, point: Point, x: Tensor) -> Result<Tensor> {
         let rows = self.rows;
         visit(self.tap, Place { site: Site::new(point, self.layer), rows, first_row: 0 }, x)
+    }
+
+    /// As [`Pass::at`], except where the layer's readers are split: there the point has no one value.
+    fn unsplit(&mut self, point: Point, x: Tensor) -> Result<Tensor> {
+        if self.tap.splits(self.layer) { Ok(x) } else { self.at(point, x) }
+    }
+
+    /// What the tap gives the readers in place of the stream.
+    pub(crate) fn read(&mut self, readers: Readers, x: &Tensor) -> Result<Tensor> {
+        let (tokens, d) = x.dims2()?;
+        let (point, n) = match readers {
+            Readers::Attention => (Point::ResidPre, 3 * self.spec.n_heads),
+            Readers::Mlp => (Point::ResidMid, 1),
+        };
+        let site = Site::new(point, self.layer);
+        let read = self.tap.read(Place { site, rows: self.rows, first_row: 0 }, readers, x, n)?;
+        if read.dims2()? != (n * tokens, d) {
+            let why = format!("{n} readers were given {:?}, expected [{}, {d}]", read.dims(), n * tokens);
+            return Err(Error::Edit { site, why });
+        }
+        Ok(read.contiguous()?)
     }
 
     fn attention_mask(&self, row: &Row) -> Mask {
@@ -109,7 +133,9 @@ pub(crate) fn forward(
         pass.at(Point::ResidMid, add(&resid_pre, &attended.out)?)?
     };
 
-    let mlp_in = pass.at(Point::MlpIn, maybe_norm(&resid_mid, w.mlp_norm.as_ref())?)?;
+    let split = pass.tap.splits(pass.layer);
+    let read = if split { pass.read(Readers::Mlp, &resid_mid)? } else { resid_mid.clone() };
+    let mlp_in = pass.unsplit(Point::MlpIn, maybe_norm(&read, w.mlp_norm.as_ref())?)?;
     let pre = pass.at(Point::MlpPre, linear(&mlp_in, &w.pre)?)?;
     let second = match &w.linear {
         Some(second) => Some(pass.at(Point::MlpPreLinear, linear(&mlp_in, second)?)?),
@@ -133,6 +159,7 @@ pub(crate) fn forward(
         pre,
         linear: second,
         mlp_out: after.then_some(mlp_out),
+        reads: attended.read.map(|attention| [attention, read]),
     });
     Ok((resid_post, saved))
 }
@@ -144,6 +171,7 @@ struct Attended {
     k_norm_in: Option<Tensor>,
     rows: Vec<SavedRow>,
     attn_out: Option<Tensor>,
+    read: Option<Tensor>,
 }
 
 fn attention_part(
@@ -155,6 +183,15 @@ fn attention_part(
 ) -> Result<Attended> {
     let spec = pass.spec;
     let tokens = resid_pre.dim(0)?;
+    if pass.tap.splits(pass.layer) {
+        if cache.is_some() {
+            return Err(Error::Request(
+                "a run with split readers works on whole texts, without a cache".to_owned(),
+            ));
+        }
+        let split = readers::forward(w, resid_pre, pass)?;
+        return mixed(w, split.qkv, split.norm_in, Some(split.read), pass, cache, keep);
+    }
     let attn_in = pass.at(Point::AttnIn, maybe_norm(resid_pre, w.attn_norm.as_ref())?)?;
     // (tokens, heads · head_dim) to (tokens, heads, head_dim)
     let q = linear(&attn_in, &w.q)?.reshape((tokens, spec.n_heads, spec.head_dim))?;
@@ -164,6 +201,20 @@ fn attention_part(
     let (q, q_norm_in) = qk_norm(q, w.q_norm.as_ref(), [Point::QNormIn, Point::QNormOut], pass)?;
     let (k, k_norm_in) = qk_norm(k, w.k_norm.as_ref(), [Point::KNormIn, Point::KNormOut], pass)?;
     let v = pass.at(Point::Value, v)?;
+    mixed(w, [q, k, v], [q_norm_in, k_norm_in], None, pass, cache, keep)
+}
+
+/// From queries, keys and values to what attention adds to the stream.
+fn mixed(
+    w: &BlockWeights,
+    [q, k, v]: [Tensor; 3],
+    [q_norm_in, k_norm_in]: [Option<Tensor>; 2],
+    read: Option<Tensor>,
+    pass: &mut Pass<'_>,
+    cache: Option<&mut LayerCache>,
+    keep: bool,
+) -> Result<Attended> {
+    let (spec, tokens) = (pass.spec, q.dim(0)?);
     let (q, k) = match spec.attention[pass.layer].rope {
         Some(table) => (rotate(&q, &pass.angles[table], false)?, rotate(&k, &pass.angles[table], false)?),
         None => (q, k),
@@ -172,7 +223,7 @@ fn attention_part(
     let z = pass.at(Point::Z, z)?.reshape((tokens, spec.n_heads * spec.head_dim))?;
     let attn_out = pass.at(Point::AttnOut, linear(&z, &w.o)?)?;
     let out = pass.at(Point::AttnOutPost, maybe_norm(&attn_out, w.attn_post_norm.as_ref())?)?;
-    Ok(Attended { out, q_norm_in, k_norm_in, rows, attn_out: Some(attn_out) })
+    Ok(Attended { out, q_norm_in, k_norm_in, rows, attn_out: Some(attn_out), read })
 }
 
 fn qk_norm(

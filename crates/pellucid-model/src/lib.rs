@@ -22,6 +22,7 @@ pub mod load;
 mod model;
 mod ops;
 pub mod parity;
+mod readers;
 mod rope;
 mod run;
 pub mod sample;
@@ -39,6 +40,8 @@ pub use candle_core::Tensor;
 pub use chat::LocalChat;
 /// The device that tensors live on.
 pub const CPU: candle_core::Device = candle_core::Device::Cpu;
+/// The type of every value in a run.
+pub const F32: candle_core::DType = candle_core::DType::F32;
 pub use device::Device;
 pub use error::{Error, Result};
 pub use generate::{Ended, Generating, Generation, Step};
@@ -49,4 +52,4 @@ pub use rope::{Rope, Scaling};
 pub use run::{Logits, Output, Plan, Trace};
 pub use sample::Sampling;
 pub use spec::{Activation, LayerAttention, NormKind, Placement, QkNorm, Spec};
-pub use tap::{Place, Record, Tap};
+pub use tap::{Place, Readers, Record, Tap};

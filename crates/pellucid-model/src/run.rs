@@ -276,11 +276,17 @@ impl Model {
     /// ∂(logit of `target` − logit of `foil`)/∂x for stream values x, `(n, d_model)`: what [`Model::backward`]
     /// starts from, without a gradient for the whole vocabulary.
     pub fn contrast_gradient(&self, x: &Tensor, target: u32, foil: u32, rules: Rules) -> Result<Tensor> {
-        let x = x.contiguous()?;
-        let head = self.weights.head.only(&[target, foil])?;
-        let raw = linear(&norm(&x, &self.weights.final_norm)?, &head)?;
         let signs: Vec<f32> = [1.0, -1.0].repeat(x.dim(0)?);
-        let mut g = tensor(signs, raw.shape())?;
+        let signs = tensor(signs, (x.dim(0)?, 2))?;
+        self.tokens_gradient(x, &[target, foil], &signs, rules)
+    }
+
+    /// ∂m/∂x for stream values x, `(n, d_model)`, from ∂m/∂(the logits of a few tokens), `(n, tokens)`.
+    pub fn tokens_gradient(&self, x: &Tensor, tokens: &[u32], g: &Tensor, rules: Rules) -> Result<Tensor> {
+        let x = x.contiguous()?;
+        let head = self.weights.head.only(tokens)?;
+        let raw = linear(&norm(&x, &self.weights.final_norm)?, &head)?;
+        let mut g = g.contiguous()?;
         if let Some(cap) = self.spec.final_softcap {
             g = soft_cap_back(&raw, &soft_cap(&raw, cap)?, &g, cap, rules)?;
         }

@@ -25,6 +25,16 @@ pub struct Place<'a> {
     pub first_row: usize,
 }
 
+/// Who reads the stream in a block. Their inputs are copies of one value, unless a tap splits them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// The query of every head, then the key of every head, then the value of every head: `3 · heads` readers. Query heads
+    /// that share a key and value head read through it each for itself.
+    Attention,
+    /// The MLP.
+    Mlp,
+}
+
 /// Looks at a run, or changes it.
 pub trait Tap {
     /// Whether this tap wants to see a site.
@@ -42,6 +52,32 @@ pub trait Tap {
     /// Takes ∂metric/∂(value after `visit`) and returns ∂metric/∂(value before it).
     fn pullback(&mut self, _at: Place<'_>, gradient: Tensor) -> Result<Tensor> {
         Ok(gradient)
+    }
+
+    /// Whether every reader of the stream in a layer gets a copy of its own from [`Tap::read`]. The points
+    /// `attn_in`, `mlp_in`, and those of queries, keys and values have no one value then, and are not offered.
+    fn splits(&self, _layer: usize) -> bool {
+        false
+    }
+
+    /// What each reader reads in place of the stream `x`, `(tokens, d_model)`, before any norm: `(readers · tokens,
+    /// d_model)`, reader after reader.
+    fn read(&mut self, _at: Place<'_>, readers: Readers, x: &Tensor, n_readers: usize) -> Result<Tensor> {
+        Ok(match readers {
+            Readers::Mlp => x.clone(),
+            Readers::Attention => Tensor::cat(&vec![x; n_readers], 0)?,
+        })
+    }
+
+    /// Whether a backward pass shall take the gradient of each reader's copy apart for [`Tap::read_gradient`]; the forward
+    /// pass may have been split or not.
+    fn wants_reads(&self, _layer: usize) -> bool {
+        false
+    }
+
+    /// ∂metric/∂(what each reader read), shaped as [`Tap::read`]'s.
+    fn read_gradient(&mut self, _at: Place<'_>, _readers: Readers, _gradient: &Tensor) -> Result<()> {
+        Ok(())
     }
 
     /// Sites that must be reached; a run that cannot reach one is an error instead of an empty result.
@@ -81,6 +117,23 @@ impl<A: Tap, B: Tap> Tap for (A, B) {
         let g = self.1.pullback(at, g)?;
         self.0.pullback(at, g)
     }
+    fn splits(&self, layer: usize) -> bool {
+        self.0.splits(layer) || self.1.splits(layer)
+    }
+    /// Only one of the two may split a layer; where both would, the second one's copies stand.
+    fn read(&mut self, at: Place<'_>, readers: Readers, x: &Tensor, n_readers: usize) -> Result<Tensor> {
+        if self.1.splits(at.site.layer as usize) {
+            return self.1.read(at, readers, x, n_readers);
+        }
+        self.0.read(at, readers, x, n_readers)
+    }
+    fn wants_reads(&self, layer: usize) -> bool {
+        self.0.wants_reads(layer) || self.1.wants_reads(layer)
+    }
+    fn read_gradient(&mut self, at: Place<'_>, readers: Readers, g: &Tensor) -> Result<()> {
+        self.0.read_gradient(at, readers, g)?;
+        self.1.read_gradient(at, readers, g)
+    }
     fn expects(&self) -> Vec<Site> {
         let mut sites = self.0.expects();
         sites.extend(self.1.expects());
@@ -100,6 +153,18 @@ impl<T: Tap + ?Sized> Tap for &mut T {
     }
     fn pullback(&mut self, at: Place<'_>, g: Tensor) -> Result<Tensor> {
         (**self).pullback(at, g)
+    }
+    fn splits(&self, layer: usize) -> bool {
+        (**self).splits(layer)
+    }
+    fn read(&mut self, at: Place<'_>, readers: Readers, x: &Tensor, n_readers: usize) -> Result<Tensor> {
+        (**self).read(at, readers, x, n_readers)
+    }
+    fn wants_reads(&self, layer: usize) -> bool {
+        (**self).wants_reads(layer)
+    }
+    fn read_gradient(&mut self, at: Place<'_>, readers: Readers, g: &Tensor) -> Result<()> {
+        (**self).read_gradient(at, readers, g)
     }
     fn expects(&self) -> Vec<Site> {
         (**self).expects()

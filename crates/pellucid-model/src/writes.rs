@@ -3,6 +3,7 @@
 use crate::model::Model;
 use crate::ops::linear::linear;
 use crate::ops::{tensor, with_slice};
+use crate::readers::head_writes;
 use crate::spec::NormKind;
 use crate::{Error, Result};
 use candle_core::Tensor;
@@ -23,6 +24,23 @@ impl Model {
         let writes = tensor(down.transposed(), (down.inner(), down.outer()))?;
         let Some(norm) = &block.mlp_post_norm else { return Ok(writes) };
         scaled(&writes, &norm.weight, false)
+    }
+
+    /// Each head's part of what attention adds to the stream in a layer, `(heads, tokens, d_model)`, from the values at
+    /// `z`, `(tokens, heads, head_dim)`, and at `attn_out`, `(tokens, d_model)`. Where attention's output is normalised
+    /// again before it is added, a head's part takes the scale of the whole. The parts sum to `attn_out_post`, shifts aside.
+    ///
+    /// # Errors
+    /// If there is no such layer, or the shapes are others.
+    pub fn head_writes(&self, layer: usize, z: &Tensor, attn_out: &Tensor) -> Result<Tensor> {
+        let n = self.spec.n_layers;
+        let Some(block) = self.weights.blocks.get(layer) else {
+            return Err(Error::Request(format!(
+                "there is no layer {layer}; the model's layers are 0 to {}",
+                n - 1
+            )));
+        };
+        head_writes(block, &self.spec, z, attn_out)
     }
 
     /// What directions in the stream `(n, d_model)` add to the logits directly, `(n, vocabulary)`: through the final

@@ -3,7 +3,7 @@
 use super::{Behaviour, Item};
 use crate::error::tensor;
 use crate::{Error, Result};
-use pellucid_model::{Batch, Logits, Model, Plan, Row, Tap, Tensor};
+use pellucid_model::{Batch, Logits, Model, Plan, Row, Rules, Tap, Tensor};
 use std::ops::Range;
 
 /// Tokens that run together.
@@ -90,10 +90,15 @@ fn token(e: pellucid_model::tokens::TokenError) -> Error {
 
 /// Items in order, as ranges of at most [`BATCH_TOKENS`] tokens, and at least one item.
 pub(crate) fn batches(items: &[Prepared]) -> Vec<Range<usize>> {
+    batches_of(items, BATCH_TOKENS)
+}
+
+/// As [`batches`], of at most so many tokens.
+pub(crate) fn batches_of(items: &[Prepared], most: usize) -> Vec<Range<usize>> {
     let (mut out, mut from, mut tokens) = (Vec::new(), 0, 0);
     for (i, item) in items.iter().enumerate() {
         let n = item.row.tokens.len();
-        if i > from && tokens + n > BATCH_TOKENS {
+        if i > from && tokens + n > most {
             out.push(from..i);
             (from, tokens) = (i, 0);
         }
@@ -115,6 +120,20 @@ impl Prepared {
             most + values.iter().map(|v| (v - most).exp()).sum::<f64>().ln()
         };
         of(&self.right) - of(&self.wrong)
+    }
+
+    /// The derivative of [`Prepared::odds`] by each logit: softmax among the right less softmax among the wrong.
+    fn odds_slope(&self, union: &[u32], logits: &[f32]) -> Vec<f32> {
+        let mut slope = vec![0f32; logits.len()];
+        for (ids, sign) in [(&self.right, 1.0), (&self.wrong, -1.0)] {
+            let at: Vec<usize> = ids.iter().filter_map(|id| union.binary_search(id).ok()).collect();
+            let most = at.iter().map(|&i| f64::from(logits[i])).fold(f64::NEG_INFINITY, f64::max);
+            let total: f64 = at.iter().map(|&i| (f64::from(logits[i]) - most).exp()).sum();
+            for i in at {
+                slope[i] += sign * ((f64::from(logits[i]) - most).exp() / total) as f32;
+            }
+        }
+        slope
     }
 
     /// The right and the wrong token that stand for all.
@@ -141,10 +160,37 @@ pub(crate) fn last_rows(batch: &Batch, resid: &Tensor) -> Result<Tensor> {
     tensor(Tensor::new(last, resid.device()).and_then(|last| resid.index_select(&last, 0)))
 }
 
-fn odds_of(model: &Model, items: &[Prepared], last: &Tensor) -> Result<Vec<f64>> {
+/// Every answer of some items, in order, each once.
+fn answers(items: &[Prepared]) -> Vec<u32> {
     let mut union: Vec<u32> = items.iter().flat_map(|i| i.right.iter().chain(&i.wrong).copied()).collect();
     union.sort_unstable();
     union.dedup();
+    union
+}
+
+/// ∂(each item's log-odds)/∂(the final stream at its last token, `last`), placed at that token of `resid`'s shape and
+/// zero at the others.
+pub(crate) fn odds_gradient(
+    model: &Model,
+    batch: &Batch,
+    items: &[Prepared],
+    last: &Tensor,
+    rules: Rules,
+) -> Result<Tensor> {
+    let union = answers(items);
+    let logits = tensor(model.unembed_tokens(last, &union)?.to_vec2::<f32>())?;
+    let slopes: Vec<f32> =
+        items.iter().zip(&logits).flat_map(|(item, logits)| item.odds_slope(&union, logits)).collect();
+    let slopes = tensor(Tensor::from_vec(slopes, (items.len(), union.len()), last.device()))?;
+    let g = model.tokens_gradient(last, &union, &slopes, rules)?;
+    let index: Vec<u32> = batch.ranges().iter().map(|r| r.end as u32 - 1).collect();
+    let whole = Tensor::zeros((batch.tokens(), last.dim(1).unwrap_or(0)), last.dtype(), last.device())
+        .and_then(|zero| zero.index_add(&Tensor::new(index, last.device())?, &g, 0));
+    tensor(whole)
+}
+
+pub(crate) fn odds_of(model: &Model, items: &[Prepared], last: &Tensor) -> Result<Vec<f64>> {
+    let union = answers(items);
     let logits = tensor(model.unembed_tokens(last, &union)?.to_vec2::<f32>())?;
     Ok(items.iter().zip(&logits).map(|(item, l)| item.odds(&union, l)).collect())
 }

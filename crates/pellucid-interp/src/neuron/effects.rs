@@ -1,8 +1,7 @@
 //! Predicted effects of every neuron.
 
 use super::bench::Bench;
-use crate::behaviour::Prepared;
-use crate::error::tensor;
+use crate::behaviour::{Prepared, last_rows, odds_gradient};
 use crate::{Error, Result};
 use pellucid_core::{Point, Site, UnitId};
 use pellucid_model::{Batch, Logits, Model, Plan, Record, Rules, Tensor, with_numbers};
@@ -21,8 +20,7 @@ pub struct Effect {
     pub activation: f64,
 }
 
-/// Both predictions for every neuron, in order of layer and index. Where an item has several answers the first right and the
-/// first wrong one count.
+/// Both predictions for every neuron, in order of layer and index.
 ///
 /// # Errors
 /// If a run fails.
@@ -40,7 +38,8 @@ pub fn predict(bench: &Bench<'_>) -> Result<Vec<Effect>> {
         let mut record = Record::with_gradients(sites);
         let plan = Plan { logits: Logits::None, start: None, stop_after: None };
         let (output, trace) = bench.model.trace(&batch, &plan, &mut record)?;
-        let g = contrast(bench.model, &batch, &output.resid, items, Rules::EXACT)?;
+        let last = last_rows(&batch, &output.resid)?;
+        let g = odds_gradient(bench.model, &batch, items, &last, Rules::EXACT)?;
         bench.model.backward_from(trace, g, Rules::EXACT, &mut record)?;
         for layer in 0..layers {
             let g = record.gradient(Site::new(Point::MlpAct, layer))?;
@@ -57,27 +56,6 @@ pub fn predict(bench: &Bench<'_>) -> Result<Vec<Effect>> {
     Ok((0..layers * width).map(effect).collect())
 }
 
-/// ∂(right − wrong at each row's last token)/∂(the final stream), zero at the other tokens.
-fn contrast(
-    model: &Model,
-    batch: &Batch,
-    resid: &Tensor,
-    items: &[Prepared],
-    rules: Rules,
-) -> Result<Tensor> {
-    let last: Vec<usize> = batch.ranges().iter().map(|r| r.end - 1).collect();
-    let mut rows = Vec::with_capacity(items.len());
-    for (item, &t) in items.iter().zip(&last) {
-        let (right, wrong) = item.contrast();
-        rows.push(model.contrast_gradient(&tensor(resid.narrow(0, t, 1))?, right, wrong, rules)?);
-    }
-    let index: Vec<u32> = last.iter().map(|&t| t as u32).collect();
-    let whole = resid
-        .zeros_like()
-        .and_then(|zero| zero.index_add(&Tensor::new(index, resid.device())?, &Tensor::cat(&rows, 0)?, 0));
-    tensor(whole)
-}
-
 /// The gradient at a layer's neurons of what the final norm, held, makes of the layer's output: later layers are left out,
 /// so only the direct path is there.
 fn direct_gradient(
@@ -92,7 +70,7 @@ fn direct_gradient(
     let mut record = Record::with_gradients([site]);
     let plan = Plan { logits: Logits::None, start: Some((layer, pre.clone())), stop_after: Some(layer) };
     let (_, trace) = model.trace(batch, &plan, &mut record)?;
-    let g = contrast(model, batch, resid, items, Rules::RELP)?;
+    let g = odds_gradient(model, batch, items, &last_rows(batch, resid)?, Rules::RELP)?;
     model.backward_from(trace, g, Rules::RELP, &mut record)?;
     Ok(record.gradient(site)?)
 }

@@ -4,10 +4,11 @@
 //! [`Precision::Fast`] is asked for.
 
 use super::packed::{Packed, product, product_back};
-use super::{Precision, tensor};
+use super::{Precision, tensor, with_slice};
 use crate::Result;
 use candle_core::Tensor;
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A linear layer's parameters.
@@ -58,4 +59,29 @@ pub(crate) fn linear(x: &Tensor, layer: &Linear) -> Result<Tensor> {
 /// Gradient of [`linear`] with respect to its input: `g W`.
 pub(crate) fn linear_back(g: &Tensor, layer: &Linear) -> Result<Tensor> {
     product_back(g, &layer.weight)
+}
+
+/// Some neighbouring outputs of [`linear`], in f32: `(tokens, in)` to `(tokens, outputs)`.
+pub(crate) fn linear_outputs(x: &Tensor, layer: &Linear, outputs: Range<usize>) -> Result<Tensor> {
+    let (rows, inner) = x.dims2()?;
+    let mut y = with_slice(x, |x| layer.weight.multiply_part(x, outputs.clone(), 0..inner))?;
+    if let Some(bias) = &layer.bias {
+        let bias = &bias[outputs.clone()];
+        y.chunks_exact_mut(bias.len().max(1))
+            .for_each(|row| row.iter_mut().zip(bias).for_each(|(o, b)| *o += b));
+    }
+    tensor(y, (rows, outputs.len()))
+}
+
+/// Gradient of [`linear_outputs`] with respect to the input.
+pub(crate) fn linear_outputs_back(g: &Tensor, layer: &Linear, outputs: Range<usize>) -> Result<Tensor> {
+    let rows = g.dim(0)?;
+    let back = with_slice(g, |g| layer.weight.multiply_back_part(g, outputs))?;
+    tensor(back, (rows, layer.weight.inner()))
+}
+
+/// What some neighbouring inputs alone, `(tokens, inputs)`, add to every output, without the shift: `(tokens, out)`.
+pub(crate) fn linear_inputs(x: &Tensor, layer: &Linear, inputs: Range<usize>) -> Result<Tensor> {
+    let (rows, outer) = (x.dim(0)?, layer.weight.outer());
+    tensor(with_slice(x, |x| layer.weight.multiply_part(x, 0..outer, inputs))?, (rows, outer))
 }

@@ -54,6 +54,22 @@ pub(crate) fn norm(x: &Tensor, norm: &Norm) -> Result<Tensor> {
     tensor(out, x.shape())
 }
 
+/// What parts of a sum add to the norm of the sum: `parts` is `(parts, tokens, width)`, and each token's scale is that of
+/// `whole`, `(tokens, width)`. Together with the shift the parts make the norm of the whole, if they sum to it.
+pub(crate) fn part_of(parts: &Tensor, whole: &Tensor, norm: &Norm) -> Result<Vec<f32>> {
+    let d = norm.weight.len();
+    let scales: Vec<f32> = with_slice(whole, |w| w.chunks_exact(d).map(|x| moments(x, norm).1).collect())?;
+    with_slice(parts, |parts| {
+        let mut out = parts.to_vec();
+        out.par_chunks_mut(d).enumerate().for_each(|(i, part)| {
+            let scale = scales[i % scales.len()];
+            let mean = if norm.kind == NormKind::Layer { simd::sum(part) / d as f32 } else { 0.0 };
+            part.iter_mut().zip(&norm.weight).for_each(|(v, w)| *v = (*v - mean) * scale * w);
+        });
+        out
+    })
+}
+
 /// Gradient of [`norm`] at input `x`: with u = g·w and x̂ the normalised input, `s (u − mean(u)·[layer] −
 /// x̂ mean(u x̂))`; the last term falls away when the scale is held constant.
 pub(crate) fn norm_back(x: &Tensor, norm: &Norm, g: &Tensor, rules: Rules) -> Result<Tensor> {

@@ -167,6 +167,32 @@ impl Packed {
         })
     }
 
+    /// Part of the product: what inputs `inputs` alone, the columns of `x`, add to outputs `outputs`: `(rows, outputs)`.
+    pub(crate) fn multiply_part(&self, x: &[f32], outputs: Range<usize>, inputs: Range<usize>) -> Vec<f32> {
+        let width = inputs.len();
+        let rows = x.len() / width.max(1);
+        let packed = pack_rows(x, rows, width);
+        // panels are whole: outputs before the first that is asked for are made and dropped
+        let from = outputs.start / LANES * LANES;
+        let step = [GROUP * ROWS, self.share(rows.div_ceil(GROUP * ROWS))];
+        let made = sheet(rows, outputs.end - from, step, |block| {
+            let (chunk, mut room) = self.chunk();
+            self.sum_part(block, from / LANES, inputs.clone(), chunk, |panel, at, group, sums| {
+                let lanes = self.lanes(panel, at.clone(), &mut room);
+                for (rows, sums) in group.iter().zip(sums) {
+                    let first = rows.start / ROWS * width;
+                    let here = first + at.start - inputs.start..first + at.end - inputs.start;
+                    along(rows.len(), &packed[here], lanes, sums);
+                }
+            });
+        });
+        if from == outputs.start {
+            return made;
+        }
+        let (whole, skip) = (outputs.end - from, outputs.start - from);
+        made.chunks_exact(whole.max(1)).flat_map(|row| &row[skip..]).copied().collect()
+    }
+
     /// [`Packed::multiply`] with both operands rounded to bf16 and sums in f32 (`Precision::Fast`).
     pub(crate) fn multiply_fast(&self, x: &[f32]) -> Vec<f32> {
         let packed = pair_rows(x, x.len() / self.inner.max(1), self.inner);
@@ -204,14 +230,26 @@ impl Packed {
         &self,
         block: &mut Block<'_>,
         chunk: usize,
+        add: impl FnMut(usize, Range<usize>, &[Range<usize>], &mut [Tile]),
+    ) {
+        self.sum_part(block, 0, 0..self.inner, chunk, add);
+    }
+
+    /// As [`Packed::sum_block`], for a block whose first column is of panel `first`, over some inputs alone.
+    fn sum_part(
+        &self,
+        block: &mut Block<'_>,
+        first: usize,
+        inputs: Range<usize>,
+        chunk: usize,
         mut add: impl FnMut(usize, Range<usize>, &[Range<usize>], &mut [Tile]),
     ) {
         let group: Vec<Range<usize>> = tiles(block.rows.clone(), ROWS).collect();
         let mut sums = vec![[Lane::ZERO; ROWS]; group.len()];
         for columns in tiles(block.columns.clone(), LANES) {
             sums.fill([Lane::ZERO; ROWS]);
-            for at in tiles(0..self.inner, chunk) {
-                add(columns.start / LANES, at, &group, &mut sums);
+            for at in tiles(inputs.clone(), chunk) {
+                add(first + columns.start / LANES, at, &group, &mut sums);
             }
             for (rows, sums) in group.iter().zip(&sums) {
                 for (row, sums) in rows.clone().zip(sums) {
@@ -239,24 +277,29 @@ impl Packed {
 
     /// `g W` for `(rows, outer)` numbers: `(rows, inner)`.
     pub(crate) fn multiply_back(&self, g: &[f32]) -> Vec<f32> {
-        let rows = g.len() / self.outer.max(1);
-        let packed = pack_columns(g, rows, self.outer);
+        self.multiply_back_part(g, 0..self.outer)
+    }
+
+    /// `g W` with gradients of some outputs alone, `(rows, outputs)`: `(rows, inner)`.
+    pub(crate) fn multiply_back_part(&self, g: &[f32], outputs: Range<usize>) -> Vec<f32> {
+        let rows = g.len() / outputs.len().max(1);
+        let panels = outputs.start / LANES..outputs.end.div_ceil(LANES);
+        let packed = pack_columns(g, rows, outputs);
         // all rows in one block: a stretch of the weights is widened once for all of them
         let tasks = 4 * rayon::current_num_threads();
         let share = self.inner.div_ceil(ROWS).div_ceil(tasks).max(1) * ROWS;
-        sheet(rows, self.inner, [rows, share], |block| self.back_block(&packed, block))
+        sheet(rows, self.inner, [rows, share], |block| self.back_block(&packed, panels.clone(), block))
     }
 
-    fn back_block(&self, g: &[Lane<f32>], block: &mut Block<'_>) {
-        let panels = self.outer.div_ceil(LANES);
+    fn back_block(&self, g: &[Lane<f32>], panels: Range<usize>, block: &mut Block<'_>) {
         let mut room = [Lane::ZERO; ROWS];
         let group: Vec<Range<usize>> = tiles(block.rows.clone(), LANES).collect();
         for at in tiles(block.columns.clone(), ROWS) {
             let mut sums = vec![[Lane::ZERO; ROWS]; group.len()];
-            for panel in 0..panels {
+            for panel in panels.clone() {
                 let lanes = self.lanes(panel, at.clone(), &mut room);
                 for (i, sums) in sums.iter_mut().enumerate() {
-                    let from = (i * panels + panel) * LANES;
+                    let from = (i * panels.len() + panel - panels.start) * LANES;
                     let Ok(g) = g[from..from + LANES].try_into() else { continue };
                     across(lanes, g, sums);
                 }
@@ -344,14 +387,16 @@ fn pack_rows(x: &[f32], rows: usize, inner: usize) -> Vec<[f32; ROWS]> {
     out
 }
 
-/// Rows in blocks of 32, filled up with zeros to whole panels: `(blocks, outer, 32)`, one number of each row beside the
-/// other.
-fn pack_columns(g: &[f32], rows: usize, outer: usize) -> Vec<Lane<f32>> {
-    let width = outer.div_ceil(LANES) * LANES;
+/// Rows of gradients at `outputs` in blocks of 32, filled up with zeros to whole panels: `(blocks, outputs, 32)`, one number
+/// of each row beside the other.
+fn pack_columns(g: &[f32], rows: usize, outputs: Range<usize>) -> Vec<Lane<f32>> {
+    let before = outputs.start % LANES;
+    let outer = outputs.len();
+    let width = (before + outer).div_ceil(LANES) * LANES;
     let mut out = vec![Lane::ZERO; rows.div_ceil(LANES) * width];
     out.par_chunks_mut(width.max(1)).zip(g.par_chunks((LANES * outer).max(1))).for_each(|(packed, g)| {
         for (l, row) in g.chunks_exact(outer).enumerate() {
-            packed.iter_mut().zip(row).for_each(|(lane, g)| lane.0[l] = *g);
+            packed[before..].iter_mut().zip(row).for_each(|(lane, g)| lane.0[l] = *g);
         }
     });
     out
@@ -387,6 +432,42 @@ mod tests {
 
     fn numbers(count: usize, step: f32) -> Vec<f32> {
         (0..count).map(|i| (i as f32 * step).sin()).collect()
+    }
+
+    /// A part of a product, forward and backward, is the whole product of operands that are zero elsewhere.
+    #[test]
+    fn a_part_of_a_product_is_the_whole_of_zeros_elsewhere() -> Result<()> {
+        let (rows, inner, outer) = (19, 150, 130);
+        let (x, w, g) =
+            (numbers(rows * inner, 0.37), numbers(outer * inner, 0.53), numbers(rows * outer, 0.7));
+        let cut = |all: &[f32], width: usize, keep: &Range<usize>| -> (Vec<f32>, Vec<f32>) {
+            let part = all.chunks_exact(width).flat_map(|row| &row[keep.clone()]).copied().collect();
+            let zeroed =
+                all.iter().enumerate().map(|(i, v)| if keep.contains(&(i % width)) { *v } else { 0.0 });
+            (part, zeroed.collect())
+        };
+        let near =
+            |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4);
+        for kept in [candle_core::DType::F32, candle_core::DType::BF16] {
+            let packed =
+                Packed::new(&Tensor::from_vec(w.clone(), (outer, inner), &Device::Cpu)?.to_dtype(kept)?)?;
+            for (outputs, inputs) in
+                [(0..outer, 0..inner), (32..96, 64..128), (7..40, 3..149), (129..130, 1..2)]
+            {
+                let (part, zeroed) = cut(&x, inner, &inputs);
+                let (want, _) = cut(&packed.multiply(&zeroed), outer, &outputs);
+                assert!(
+                    near(&packed.multiply_part(&part, outputs.clone(), inputs), &want),
+                    "{outputs:?} {kept:?}"
+                );
+                let (part, zeroed) = cut(&g, outer, &outputs);
+                assert!(near(
+                    &packed.multiply_back_part(&part, outputs.clone()),
+                    &packed.multiply_back(&zeroed)
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// The fast product is the exact one of operands rounded to bf16, whatever the weights are kept as.

@@ -1,0 +1,19 @@
+//! Circuits: the few edges between heads and MLPs that carry a behaviour.
+//!
+//! [`Edges`] numbers every edge of a model; a [`Bench`] runs a behaviour with edges cut; [`score`] predicts what each edge
+//! carries; [`order`] and [`alive`] make circuits of the scores, and [`Bench::measure`] says what a circuit keeps.
+
+mod bench;
+mod curve;
+mod edges;
+mod file;
+mod patch;
+mod score;
+mod select;
+
+pub use bench::{Ablation, Bench};
+pub use curve::{FRACTIONS, Measured, cmd, cpr, faithfulness};
+pub use edges::{Edges, Input, Reader, Writer};
+pub use file::{read, write};
+pub use score::{Scoring, score};
+pub use select::{Choice, alive, node_scores, of_nodes, order, random_order};
