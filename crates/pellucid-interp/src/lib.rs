@@ -11,6 +11,7 @@ mod attribute;
 pub mod behaviour;
 pub mod circuit;
 pub mod dictionary;
+pub mod direction;
 mod error;
 mod interval;
 mod lens;

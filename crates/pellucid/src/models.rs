@@ -152,6 +152,11 @@ pub(crate) fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
+/// A file's bytes.
+pub(crate) fn read_bytes(file: &Path) -> Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
 /// Context for an error in a file's content.
 pub(crate) fn in_file(file: &Path) -> String {
     format!("in {}", file.display())

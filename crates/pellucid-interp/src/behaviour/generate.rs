@@ -1,6 +1,6 @@
 //! The built-in behaviours: templates and word lists of our own, drawn with a seed.
 
-use super::words::{BUYERS, CAPITALS, NAMES, NOUNS, PLACES, PREPOSITIONS, THINGS, VERBS};
+use super::words::{BUYERS, CAPITALS, NAMES, NOUNS, PLACES, PREPOSITIONS, STARTS, THINGS, VERBS};
 use super::{BUILT_IN, Behaviour, Item};
 use crate::{Error, Result};
 use pellucid_core::Seed;
@@ -12,6 +12,7 @@ impl Behaviour {
     /// If there is no behaviour of this name.
     pub fn built_in(name: &str, seed: Seed, count: usize) -> Result<Self> {
         let one: fn(&mut Seed, usize) -> Item = match name {
+            "number" => grammatical_number,
             "agreement" => agreement,
             "determiner" => determiner,
             "ioi" => ioi,
@@ -60,6 +61,23 @@ fn agreement(seed: &mut Seed, i: usize) -> Item {
     Item {
         prompt: format!("The {subject} {between} the {second}"),
         counterfactual: Some(format!("The {foil} {between} the {second}")),
+        right: vec![right.to_owned()],
+        wrong: vec![wrong.to_owned()],
+        class: Some(class.to_owned()),
+        group: Some(singular.to_owned()),
+    }
+}
+
+/// As [`agreement`] with nothing between noun and verb.
+fn grammatical_number(seed: &mut Seed, i: usize) -> Item {
+    let (plural, class) = number(i);
+    let (singular, many) = pick(seed, &NOUNS);
+    let start = pick(seed, &STARTS);
+    let (subject, foil) = if plural { (many, singular) } else { (singular, many) };
+    let (right, wrong) = if plural { (" are", " is") } else { (" is", " are") };
+    Item {
+        prompt: format!("{start} {subject}"),
+        counterfactual: Some(format!("{start} {foil}")),
         right: vec![right.to_owned()],
         wrong: vec![wrong.to_owned()],
         class: Some(class.to_owned()),

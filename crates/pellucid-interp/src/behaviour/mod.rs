@@ -15,10 +15,11 @@ pub use items::{Behaviour, Item};
 
 pub(crate) use gate::accuracy;
 pub use odds::{Prepared, Ready};
-pub(crate) use odds::{batch_odds, batches, batches_of, last_rows, odds_gradient, odds_of};
+pub(crate) use odds::{all_odds, batch_odds, batches, batches_of, last_rows, odds_gradient, odds_of};
 
 /// The built-in behaviours, with what each asks.
-pub const BUILT_IN: [(&str, &str); 4] = [
+pub const BUILT_IN: [(&str, &str); 5] = [
+    ("number", "subject-verb number: The old keys > are, not is"),
     ("agreement", "subject-verb number across a second noun: The keys near the cabinet > are, not is"),
     ("determiner", "a noun's number after this, that, these, those: Anna bought these > books, not book"),
     ("ioi", "the indirect object: When Mary and John went home, John gave a book to > Mary, not John"),

@@ -4,6 +4,7 @@ use super::{Behaviour, Item};
 use crate::error::tensor;
 use crate::{Error, Result};
 use pellucid_model::{Batch, Logits, Model, Plan, Row, Rules, Tap, Tensor};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Tokens that run together.
@@ -63,6 +64,32 @@ impl Behaviour {
             return Err(Error::Request(format!("no item of {name} has answers of one token in this model")));
         }
         Ok(Ready { name: self.name.clone(), items, left_out })
+    }
+}
+
+impl Ready {
+    /// The items in two halves, one to fit on and one to test on; items of one group stay together.
+    ///
+    /// # Errors
+    /// If there are not two groups.
+    pub fn halves(&self) -> Result<[Ready; 2]> {
+        let mut halves = [Vec::new(), Vec::new()];
+        let mut side: BTreeMap<&str, usize> = BTreeMap::new();
+        for item in &self.items {
+            let smaller = usize::from(halves[1].len() < halves[0].len());
+            let to = match item.item.group.as_deref() {
+                Some(group) => *side.entry(group).or_insert(smaller),
+                None => smaller,
+            };
+            halves[to].push(item.clone());
+        }
+        if halves.iter().any(Vec::is_empty) {
+            let n = self.items.len();
+            return Err(Error::Request(format!(
+                "{n} items of one group cannot be split into some to fit on and others to test on"
+            )));
+        }
+        Ok(halves.map(|items| Ready { name: self.name.clone(), items, left_out: 0 }))
     }
 }
 

@@ -46,6 +46,9 @@ pub(super) const NOUNS: [(&str, &str); 40] = [
 
 pub(super) const PREPOSITIONS: [&str; 6] = ["near", "behind", "beside", "by", "above", "below"];
 
+pub(super) const STARTS: [&str; 6] =
+    ["The", "The old", "I think that the", "Today the", "She says the other", "We know that the"];
+
 pub(super) const BUYERS: [&str; 8] = ["Anna", "Tom", "She", "He", "Maria", "Peter", "They", "We"];
 
 pub(super) const VERBS: [&str; 8] =

@@ -6,10 +6,11 @@
 //! the curve and 1 (order by size; 0 is best).
 
 use super::bench::Bench;
-use super::select::alive;
+use super::select::{Choice, alive, order, random_order};
 use crate::behaviour::accuracy;
 use crate::error::tensor;
 use crate::{Interval, Result};
+use pellucid_core::Seed;
 use pellucid_model::Tensor;
 use pellucid_model::sample::log_softmax;
 use serde::Serialize;
@@ -45,9 +46,16 @@ impl Bench<'_> {
     /// # Errors
     /// If they are not as many as the model's edges, or the run fails.
     pub fn measure(&self, keep: &[bool]) -> Result<Measured> {
-        let amount: Vec<f32> = keep.iter().map(|k| if *k { 0.0 } else { 1.0 }).collect();
+        // the two ends of the scale have been run
+        let known = [true, false].into_iter().position(|end| keep.iter().all(|k| *k == end));
+        let ends = match known {
+            Some(end) if keep.len() == self.edges.len() => {
+                self.parts.iter().map(|p| p.last[end].clone()).collect()
+            }
+            _ => self.run(&keep.iter().map(|k| if *k { 0.0 } else { 1.0 }).collect::<Vec<f32>>())?,
+        };
         let (mut odds, mut kl) = (Vec::new(), 0.0);
-        for (part, last) in self.parts.iter().zip(self.run(&amount)?) {
+        for (part, last) in self.parts.iter().zip(ends) {
             odds.extend(crate::behaviour::odds_of(self.model, &self.items()[part.range.clone()], &last)?);
             kl += self.divergence(&part.last[0], &last)?;
         }
@@ -73,6 +81,89 @@ impl Bench<'_> {
         Ok(logits(plain)?.iter().zip(&logits(changed)?).map(kl).sum())
     }
 }
+
+/// A circuit of one size beside its controls.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Point {
+    /// Share of all edges.
+    pub fraction: f64,
+    /// The circuit.
+    pub circuit: Measured,
+    /// Everything but the circuit: what it keeps, the circuit lacks.
+    pub complement: Measured,
+    /// As many random edges.
+    pub random: Measured,
+    /// The same edges on another behaviour.
+    pub off_task: Option<Measured>,
+}
+
+/// Circuits of growing size.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Skeleton {
+    /// In the order that was asked for.
+    pub points: Vec<Point>,
+    /// Area below the faithfulness of the signed order (MIB's CPR).
+    pub cpr: f64,
+    /// Area between the faithfulness of the order by size and 1 (MIB's CMD).
+    pub cmd: f64,
+}
+
+/// The first `k` edges of an order.
+pub fn first(order: &[usize], k: usize) -> Vec<bool> {
+    let mut keep = vec![false; order.len()];
+    order.iter().take(k).for_each(|&e| keep[e] = true);
+    keep
+}
+
+/// Measures circuits at MIB's fractions of all edges; `progress` is told after each of [`SKELETON_STEPS`] steps.
+///
+/// # Errors
+/// If a run fails.
+pub fn skeleton(
+    bench: &Bench<'_>,
+    off_task: Option<&Bench<'_>>,
+    scores: &[f64],
+    by: Choice,
+    seed: Seed,
+    progress: &mut dyn FnMut(),
+) -> Result<Skeleton> {
+    let edges = bench.edges();
+    let chosen = order(edges, scores, by);
+    let random = random_order(edges, seed);
+    let size = |fraction: f64| (fraction * edges.len() as f64).round() as usize;
+    let mut points = Vec::new();
+    for fraction in FRACTIONS {
+        let keep = first(&chosen, size(fraction));
+        let rest: Vec<bool> = keep.iter().map(|k| !k).collect();
+        points.push(Point {
+            fraction,
+            circuit: bench.measure(&keep)?,
+            complement: bench.measure(&rest)?,
+            random: bench.measure(&first(&random, size(fraction)))?,
+            off_task: off_task.map(|off| off.measure(&keep)).transpose()?,
+        });
+        progress();
+    }
+    let mut along = |wanted: Choice| -> Result<Vec<(f64, f64)>> {
+        let order = order(edges, scores, wanted);
+        let mut line = vec![(0.0, 0.0)];
+        for (fraction, point) in FRACTIONS.into_iter().zip(&points) {
+            let faithfulness = if wanted == by {
+                point.circuit.faithfulness
+            } else {
+                bench.measure(&first(&order, size(fraction)))?.faithfulness
+            };
+            line.push((fraction, faithfulness));
+            progress();
+        }
+        Ok(line)
+    };
+    let (signed, sized) = (along(Choice::Signed)?, along(Choice::Size)?);
+    Ok(Skeleton { points, cpr: cpr(&signed), cmd: cmd(&sized) })
+}
+
+/// Steps of [`skeleton`].
+pub const SKELETON_STEPS: usize = 3 * FRACTIONS.len();
 
 /// The area below the faithfulness of circuits at fractions of all edges, with nothing kept at 0.
 pub fn cpr(points: &[(f64, f64)]) -> f64 {

@@ -8,12 +8,16 @@ mod curve;
 mod edges;
 mod file;
 mod patch;
+mod roc;
 mod score;
 mod select;
 
 pub use bench::{Ablation, Bench};
-pub use curve::{FRACTIONS, Measured, cmd, cpr, faithfulness};
+pub use curve::{
+    FRACTIONS, Measured, Point, SKELETON_STEPS, Skeleton, cmd, cpr, faithfulness, first, skeleton,
+};
 pub use edges::{Edges, Input, Reader, Writer};
 pub use file::{read, write};
+pub use roc::pessimistic_auc;
 pub use score::{Scoring, score};
 pub use select::{Choice, alive, node_scores, of_nodes, order, random_order};

@@ -5,9 +5,11 @@ mod atlas;
 mod attribute;
 mod behaviour;
 mod check;
+mod circuit;
 mod corpus;
 mod demo;
 mod dict;
+mod direction;
 mod docs;
 mod docs_atlas;
 mod docs_attribution;
@@ -43,6 +45,10 @@ pub(crate) enum Command {
     Behaviour(behaviour::Arguments),
     /// Every neuron's predicted effect on a behaviour, and what removing the foremost truly does.
     Ablate(ablate::Arguments),
+    /// The edges between heads and MLPs that carry a behaviour: scored, cut, and measured beside controls.
+    Circuit(circuit::Arguments),
+    /// The direction between two classes of a behaviour's items: found, chosen by the published rule, added and ablated.
+    Direction(direction::Arguments),
     /// Sparse autoencoders of a site: train one on text, judge one.
     Dict(dict::Arguments),
     /// What can be looked at in a model, with the names other tools use.
@@ -83,6 +89,8 @@ impl Command {
             Command::Lens(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Behaviour(a) => a.run(out),
             Command::Ablate(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::Circuit(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::Direction(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Dict(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Points(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Info(a) => a.run(out).map(|()| ExitCode::SUCCESS),
