@@ -106,7 +106,7 @@ fn activation(class: &str, file: &Tensors, fields: &Fields, latents: usize) -> R
         }
         // small whole numbers are exact as f32
         let kept = file.number("k")?;
-        let kept = if kept >= 0.0 && kept < 16_777_216.0 { kept as usize } else { 0 };
+        let kept = if (0.0..16_777_216.0).contains(&kept) { kept as usize } else { 0 };
         fields.agree("k", kept)?;
         Ok(kept)
     };
@@ -144,32 +144,39 @@ pub(crate) fn hooks(path: &Path) -> Result<[Option<String>; 2]> {
     Ok([place, None])
 }
 
-/// Writes `ae.pt` and `config.json` so that the library means the same by it. Fails where the format cannot hold it.
-pub fn write_dictionary_learning(dictionary: &Dictionary, folder: &Path) -> Result<()> {
-    dictionary.check()?;
-    let Shape { d_in, latents, d_out } = dictionary.shape;
+/// The class that can hold a dictionary, with its names of the encoder's and the decoder's bias.
+fn class_of(dictionary: &Dictionary) -> Result<[&'static str; 3]> {
+    let Shape { d_in, d_out, .. } = dictionary.shape;
     if d_in != d_out || dictionary.skip.is_some() || dictionary.normalisation != Normalisation::None {
         let expected = "of one width, without normalisation and skip connection for this format";
         return Err(setting("the dictionary", expected, "another"));
     }
     let zero = dictionary.shift.iter().all(|v| *v == 0.0);
     let shifted = dictionary.shift == dictionary.decoder_bias;
-    let (class, encoder_bias, decoder_bias) = match &dictionary.activation {
-        Activation::ReLU if zero => ("AutoEncoderNew", "encoder.bias", "decoder.bias"),
+    match &dictionary.activation {
+        Activation::ReLU if zero => Ok(["AutoEncoderNew", "encoder.bias", "decoder.bias"]),
         Activation::ReLU if shifted && !unit(dictionary) => {
-            let expected = "rows of norm 1 where the input is shifted: the library gives them that and scales the latents";
-            return Err(setting("the decoder", expected, "others"));
+            let expected = "rows of norm 1 where the input is shifted: the library makes them so, and scales the latents";
+            Err(setting("the decoder", expected, "others"))
         }
-        Activation::ReLU if shifted => ("AutoEncoder", "encoder.bias", "bias"),
-        Activation::JumpReLU { .. } if zero => ("JumpReluAutoEncoder", "b_enc", "b_dec"),
-        Activation::TopK { .. } if shifted => ("AutoEncoderTopK", "encoder.bias", "b_dec"),
-        Activation::BatchTopK { .. } if shifted => ("BatchTopKSAE", "encoder.bias", "b_dec"),
-        Activation::Gated { .. } if shifted => ("GatedAutoEncoder", "gate_bias", "decoder_bias"),
-        other => {
-            let expected = "zero for JumpReLU, the decoder's bias for others in this format";
-            return Err(setting("the input shift", expected, format!("another with {other:?}")));
+        Activation::ReLU if shifted => Ok(["AutoEncoder", "encoder.bias", "bias"]),
+        Activation::JumpReLU { .. } if zero => Ok(["JumpReluAutoEncoder", "b_enc", "b_dec"]),
+        Activation::TopK { .. } if shifted => Ok(["AutoEncoderTopK", "encoder.bias", "b_dec"]),
+        Activation::BatchTopK { .. } if shifted => Ok(["BatchTopKSAE", "encoder.bias", "b_dec"]),
+        Activation::Gated { .. } if shifted => Ok(["GatedAutoEncoder", "gate_bias", "decoder_bias"]),
+        _ => {
+            let expected =
+                "zero for ReLU and JumpReLU, the decoder's bias for all but JumpReLU in this format";
+            Err(setting("the input shift", expected, "another"))
         }
-    };
+    }
+}
+
+/// Writes `ae.pt` and `config.json` so that the library means the same by it. Fails where the format cannot hold it.
+pub fn write_dictionary_learning(dictionary: &Dictionary, folder: &Path) -> Result<()> {
+    dictionary.check()?;
+    let Shape { d_in, latents, d_out } = dictionary.shape;
+    let [class, encoder_bias, decoder_bias] = class_of(dictionary)?;
     let (encoder, decoder) =
         (turned(&dictionary.encoder, latents, d_in), turned(&dictionary.decoder, latents, d_out));
     let mut items = match class {

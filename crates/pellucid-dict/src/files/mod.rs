@@ -35,4 +35,6 @@ pub use saelens::{read_saelens, write_saelens};
 pub use sparsify::{read_sparsify, write_sparsify};
 
 #[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
 mod tests;

@@ -296,7 +296,7 @@ impl Machine<'_> {
     fn insert(&mut self, all: &[Id]) -> Result<()> {
         let top = self.top()?;
         match &mut self.values[top] {
-            Value::Dict(dict) if all.len() % 2 == 0 => {
+            Value::Dict(dict) if all.len().is_multiple_of(2) => {
                 dict.extend(all.chunks_exact(2).map(|pair| (pair[0], pair[1])));
                 Ok(())
             }

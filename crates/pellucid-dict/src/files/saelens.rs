@@ -16,8 +16,16 @@ use crate::error::{Result, setting};
 use crate::files::tensors::{Fields, Tensors, make_folder, put, turned, write};
 
 const FORMAT: &str = "SAELens";
-const ARCHITECTURES: &str = "standard, topk, jumprelu, gated, transcoder, skip_transcoder, jumprelu_transcoder and \
-                             jumprelu_skip_transcoder are read";
+const ARCHITECTURES: [&str; 8] = [
+    "standard",
+    "topk",
+    "jumprelu",
+    "gated",
+    "transcoder",
+    "skip_transcoder",
+    "jumprelu_transcoder",
+    "jumprelu_skip_transcoder",
+];
 
 /// Reads `cfg.json` and `sae_weights.safetensors` of a folder.
 pub fn read_saelens(folder: &Path) -> Result<Dictionary> {
@@ -87,7 +95,11 @@ fn architecture(fields: &Fields) -> Result<&str> {
         ("standard" | "transcoder", Some(other)) if other != "relu" => {
             Err(fields.unsupported(format!("the activation {other}"), "relu and topk are read"))
         }
-        (kind, _) => Ok(kind),
+        (kind, _) if ARCHITECTURES.contains(&kind) => Ok(kind),
+        (other, _) => Err(fields.unsupported(
+            format!("the architecture {other}"),
+            &format!("{} are read", ARCHITECTURES.join(", ")),
+        )),
     }
 }
 
@@ -133,11 +145,10 @@ fn activation(
         "jumprelu" | "jumprelu_transcoder" | "jumprelu_skip_transcoder" => {
             (Activation::JumpReLU { thresholds: file.get("threshold", &[latents])? }, "b_enc")
         }
-        "gated" => {
+        _ => {
             let log_scale = file.get("r_mag", &[latents])?;
             (Activation::Gated { log_scale, bias: file.get("b_mag", &[latents])? }, "b_gate")
         }
-        other => return Err(fields.unsupported(format!("the architecture {other}"), ARCHITECTURES)),
     })
 }
 
@@ -168,76 +179,87 @@ pub(crate) fn hooks(folder: &Path) -> Result<[Option<String>; 2]> {
     Ok([name(&["hook_name", "hook_point"]), name(&["hook_name_out", "hook_point_out"])])
 }
 
-/// Writes a dictionary so that SAELens means the same by it; BatchTopK becomes JumpReLU, as SAELens itself does it. Fails where
-/// the format cannot hold it.
-pub fn write_saelens(dictionary: &Dictionary, folder: &Path) -> Result<()> {
-    dictionary.check()?;
-    let Shape { d_in, latents, d_out } = dictionary.shape;
+/// SAELens's names for a dictionary's normalisation and architecture, or why it has none.
+fn names(dictionary: &Dictionary) -> Result<[&'static str; 2]> {
+    let Shape { d_in, d_out, .. } = dictionary.shape;
     let normalisation = match dictionary.normalisation {
         Normalisation::None => "none",
         Normalisation::RowNorm => "constant_norm_rescale",
         Normalisation::LayerNorm { epsilon: 1e-5 } => "layer_norm",
         other => return Err(setting("the normalisation", "one of SAELens's", format!("{other:?}"))),
     };
-    let shifted = dictionary.shift == dictionary.decoder_bias;
-    if !shifted && dictionary.shift.iter().any(|v| *v != 0.0) {
+    let zero = dictionary.shift.iter().all(|v| *v == 0.0);
+    if !zero && dictionary.shift != dictionary.decoder_bias {
         return Err(setting("the input shift", "zero or the decoder's bias for this format", "another"));
     }
-    let transcoder = d_in != d_out || dictionary.skip.is_some();
-    let zeros = dictionary.shift.iter().all(|v| *v == 0.0);
-    if transcoder && (normalisation != "none" || !zeros) {
+    let kind = match &dictionary.activation {
+        Activation::ReLU => "standard",
+        Activation::TopK { .. } => "topk",
+        Activation::BatchTopK { .. } | Activation::JumpReLU { .. } => "jumprelu",
+        Activation::Gated { .. } => "gated",
+    };
+    if d_in == d_out && dictionary.skip.is_none() {
+        return Ok([normalisation, kind]);
+    }
+    if normalisation != "none" || !zero {
         return Err(setting(
             "a transcoder",
             "without normalisation and input shift for this format",
             "with one",
         ));
     }
+    let transcoder = match (kind, dictionary.skip.is_some()) {
+        ("standard", false) => "transcoder",
+        ("standard", true) => "skip_transcoder",
+        ("jumprelu", false) => "jumprelu_transcoder",
+        ("jumprelu", true) => "jumprelu_skip_transcoder",
+        (other, _) => {
+            return Err(setting("a transcoder's activation", "ReLU or JumpReLU for this format", other));
+        }
+    };
+    Ok([normalisation, transcoder])
+}
+
+/// Writes a dictionary so that SAELens means the same by it; BatchTopK becomes JumpReLU, as SAELens itself does it. Fails where
+/// the format cannot hold it.
+pub fn write_saelens(dictionary: &Dictionary, folder: &Path) -> Result<()> {
+    dictionary.check()?;
+    let Shape { d_in, latents, d_out } = dictionary.shape;
+    let [normalisation, architecture] = names(dictionary)?;
+    let transcoder = architecture.ends_with("transcoder");
     let encoder = turned(&dictionary.encoder, latents, d_in);
     let thresholds;
     let mut config = json!({
-        "d_in": d_in, "d_sae": latents, "dtype": "float32", "apply_b_dec_to_input": shifted && !transcoder,
+        "architecture": architecture, "d_in": d_in, "d_sae": latents, "dtype": "float32",
+        "apply_b_dec_to_input": !transcoder && dictionary.shift == dictionary.decoder_bias,
         "normalize_activations": normalisation,
-    });
-    let one = vec![latents];
-    let mut tensors = vec![
-        ("W_enc", vec![d_in, latents], &encoder[..]),
-        ("W_dec", vec![latents, d_out], &dictionary.decoder[..]),
-        ("b_dec", vec![d_out], &dictionary.decoder_bias[..]),
-    ];
-    let (architecture, bias) = match &dictionary.activation {
-        Activation::ReLU => ("standard", "b_enc"),
-        Activation::TopK { k } => {
-            config["k"] = json!(k);
-            config["rescale_acts_by_decoder_norm"] = json!(false);
-            ("topk", "b_enc")
-        }
-        Activation::BatchTopK { threshold, .. } => {
-            thresholds = vec![*threshold; latents];
-            tensors.push(("threshold", one.clone(), &thresholds));
-            ("jumprelu", "b_enc")
-        }
-        Activation::JumpReLU { thresholds } => {
-            tensors.push(("threshold", one.clone(), thresholds));
-            ("jumprelu", "b_enc")
-        }
-        Activation::Gated { log_scale, bias } => {
-            tensors.push(("r_mag", one.clone(), log_scale));
-            tensors.push(("b_mag", one.clone(), bias));
-            ("gated", "b_gate")
-        }
-    };
-    tensors.push((bias, one, &dictionary.encoder_bias));
-    config["architecture"] = json!(match (transcoder, architecture, &dictionary.skip) {
-        (false, _, _) => architecture,
-        (true, "standard", None) => "transcoder",
-        (true, "standard", Some(_)) => "skip_transcoder",
-        (true, "jumprelu", None) => "jumprelu_transcoder",
-        (true, "jumprelu", Some(_)) => "jumprelu_skip_transcoder",
-        (true, other, _) =>
-            return Err(setting("a transcoder's activation", "ReLU or JumpReLU for this format", other)),
     });
     if transcoder {
         config["d_out"] = json!(d_out);
+    }
+    let one = vec![latents];
+    let bias = if architecture == "gated" { "b_gate" } else { "b_enc" };
+    let mut tensors = vec![
+        ("W_enc", vec![d_in, latents], &encoder[..]),
+        ("W_dec", vec![latents, d_out], &dictionary.decoder[..]),
+        (bias, one.clone(), &dictionary.encoder_bias[..]),
+        ("b_dec", vec![d_out], &dictionary.decoder_bias[..]),
+    ];
+    match &dictionary.activation {
+        Activation::ReLU => {}
+        Activation::TopK { k } => {
+            config["k"] = json!(k);
+            config["rescale_acts_by_decoder_norm"] = json!(false);
+        }
+        Activation::BatchTopK { threshold, .. } => {
+            thresholds = vec![*threshold; latents];
+            tensors.push(("threshold", one, &thresholds));
+        }
+        Activation::JumpReLU { thresholds } => tensors.push(("threshold", one, thresholds)),
+        Activation::Gated { log_scale, bias } => {
+            tensors.push(("r_mag", one.clone(), log_scale));
+            tensors.push(("b_mag", one, bias));
+        }
     }
     if let Some(skip) = &dictionary.skip {
         tensors.push(("W_skip", vec![d_out, d_in], skip));

@@ -2,6 +2,7 @@
 //! storage of numbers (`data/KEY`). Read without executing anything; written for a dictionary of tensors and plain numbers.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use serde_json::{Map, Value as Json};
@@ -32,29 +33,14 @@ pub(crate) fn open(path: &Path, format: &'static str) -> Result<(Tensors, Fields
             false => fault("it does not begin as an archive of torch".to_owned()),
         });
     }
-    let entries = zip::entries(&bytes).map_err(fault)?;
-    let pickle = entries.iter().find(|e| e.name == "data.pkl" || e.name.ends_with("/data.pkl"));
-    let pickle = pickle.ok_or_else(|| fault("the archive has no data.pkl".to_owned()))?;
-    let root = &pickle.name[..pickle.name.len() - "data.pkl".len()];
-    let file = |name: &str| entries.iter().find(|e| e.name.strip_prefix(root) == Some(name));
-    // the archive is torch's own, which stores; what lies elsewhere than it seems would be read as something else
-    let stored = |e: &Entry| match e.packed == e.size {
-        true => Ok(&bytes[e.at..][..e.size]),
-        false => Err(fault(format!("its entry `{}` is compressed, which torch does not do", e.name))),
-    };
-    if let Some(order) = file("byteorder") {
-        let order = stored(order)?;
-        if order != b"little" {
-            let why =
-                format!("its numbers are in the byte order {:?}, not little", String::from_utf8_lossy(order));
-            return Err(fault(why));
-        }
+    let archive = Archive::of(&bytes).map_err(fault)?;
+    if let Some(order) = archive.file("byteorder").map_err(fault)?
+        && &bytes[order.clone()] != b"little"
+    {
+        let order = String::from_utf8_lossy(&bytes[order]);
+        return Err(fault(format!("its numbers are in the byte order {order:?}, not little")));
     }
-    let code = stored(pickle)?;
-    if code.len() > LONGEST {
-        return Err(fault(format!("its data.pkl has {} bytes, more than any list of tensors", code.len())));
-    }
-    let (values, whole) = pickle::read(code).map_err(|e| match e {
+    let (values, whole) = pickle::read(&bytes[archive.pickle.clone()]).map_err(|e| match e {
         Fault::Damaged(why) => fault(format!("its data.pkl: {why}")),
         Fault::Asks(what) => Error::Unsupported {
             what: format!("`{what}` in a pickle"),
@@ -67,24 +53,73 @@ pub(crate) fn open(path: &Path, format: &'static str) -> Result<(Tensors, Fields
     let mut found = Found::default();
     found.walk(&values, whole, "").map_err(fault)?;
     let mut tensors = BTreeMap::new();
-    for (name, mut tensor, storage) in found.tensors {
-        let Value::Storage { kind, key, count } = &values[storage] else { continue };
-        let Value::Text(key) = &values[*key] else { continue };
-        let entry = file(&format!("data/{key}"));
-        let entry =
-            entry.ok_or_else(|| fault(format!("tensor `{name}` lies in data/{key}, which is missing")))?;
-        let room = stored(entry)?.len();
-        let length = count.checked_mul(kind.bytes());
-        let place = tensor.at.checked_mul(kind.bytes());
-        tensor.at = place.unwrap_or(usize::MAX);
-        if length != Some(room) || !tensor.fits(room) {
-            let why = format!("tensor `{name}` of shape {:?} does not lie within its storage", tensor.shape);
-            return Err(fault(why));
-        }
-        tensor.at += entry.at;
-        tensors.insert(name, tensor);
+    for (name, tensor, storage) in found.tensors {
+        let placed = archive.place(&values, &name, tensor, storage).map_err(fault)?;
+        tensors.insert(name, placed);
     }
     Ok((Tensors::new(bytes, tensors, path, format)?, Fields::new(found.plain, path, format)))
+}
+
+/// The files of torch's archive. All lie in one folder, whose name is anything.
+struct Archive {
+    files: Vec<Entry>,
+    root: String,
+    /// Where the pickle is.
+    pickle: Range<usize>,
+}
+
+impl Archive {
+    fn of(bytes: &[u8]) -> std::result::Result<Self, String> {
+        let files = zip::entries(bytes)?;
+        let pickle = files.iter().find(|e| e.name == "data.pkl" || e.name.ends_with("/data.pkl"));
+        let pickle = pickle.ok_or("the archive has no data.pkl")?;
+        let root = pickle.name.strip_suffix("data.pkl").unwrap_or("").to_owned();
+        let pickle = stored(pickle)?;
+        if pickle.len() > LONGEST {
+            return Err(format!("its data.pkl has {} bytes, more than any list of tensors", pickle.len()));
+        }
+        Ok(Archive { files, root, pickle })
+    }
+
+    /// Where a file is, if there is one of this name.
+    fn file(&self, name: &str) -> std::result::Result<Option<Range<usize>>, String> {
+        self.files.iter().find(|e| e.name.strip_prefix(&self.root) == Some(name)).map(stored).transpose()
+    }
+
+    /// A tensor with its place in the archive, which must hold its whole storage.
+    fn place(
+        &self,
+        values: &[Value],
+        name: &str,
+        mut tensor: Stored,
+        storage: Id,
+    ) -> std::result::Result<Stored, String> {
+        let Value::Storage { kind, key, count } = &values[storage] else {
+            return Err(format!("tensor `{name}` has no storage"));
+        };
+        let Value::Text(key) = &values[*key] else {
+            return Err(format!("tensor `{name}` has a storage without a name"));
+        };
+        let file = self.file(&format!("data/{key}"))?;
+        let file = file.ok_or_else(|| format!("tensor `{name}` lies in data/{key}, which is missing"))?;
+        tensor.at = tensor.at.saturating_mul(kind.bytes());
+        if count.checked_mul(kind.bytes()) != Some(file.len()) || !tensor.fits(file.len()) {
+            return Err(format!(
+                "tensor `{name}` of shape {:?} does not lie within its storage",
+                tensor.shape
+            ));
+        }
+        tensor.at += file.start;
+        Ok(tensor)
+    }
+}
+
+/// An entry's place: torch compresses nothing, and what is compressed would be read as something else.
+fn stored(entry: &Entry) -> std::result::Result<Range<usize>, String> {
+    match entry.is_stored() {
+        true => Ok(entry.at..entry.at + entry.size),
+        false => Err(format!("its entry `{}` is compressed, which torch does not do", entry.name)),
+    }
 }
 
 /// What a pickle's dictionary holds.

@@ -21,6 +21,13 @@ pub(crate) struct Entry {
     method: u16,
 }
 
+impl Entry {
+    /// Whether its bytes are in the archive as they are.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.method == STORED
+    }
+}
+
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
 /// A field that holds this has its number in a zip64 record.
