@@ -127,7 +127,10 @@ fn activation(class: &str, file: &Tensors, fields: &Fields, latents: usize) -> R
 
 /// Whether the library would take its decoder's norms for 1.
 fn unit(dictionary: &Dictionary) -> bool {
-    dictionary.decoder.chunks_exact(dictionary.shape.d_out).all(|row| (norm(row) - 1.0).abs() <= 1.1e-5)
+    dictionary
+        .decoder
+        .chunks_exact(dictionary.shape.d_out.max(1))
+        .all(|row| (norm(row) - 1.0).abs() <= 1.1e-5)
 }
 
 /// Where such a dictionary reads and writes, in the words of those who trained it.

@@ -159,7 +159,10 @@ fn current(folder: &Path) -> Result<Dictionary> {
             let mut thresholds = file.get("activation_function.log_jumprelu_threshold", &[latents])?;
             thresholds.iter_mut().for_each(|v| *v = v.exp());
             if by_norm {
-                thresholds.iter_mut().zip(decoder.chunks_exact(d)).for_each(|(v, row)| *v /= norm(row));
+                thresholds
+                    .iter_mut()
+                    .zip(decoder.chunks_exact(d.max(1)))
+                    .for_each(|(v, row)| *v /= norm(row));
             }
             Activation::JumpReLU { thresholds }
         }

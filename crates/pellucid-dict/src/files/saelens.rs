@@ -71,7 +71,9 @@ pub fn read_saelens(folder: &Path) -> Result<Dictionary> {
 /// it is; whoever calls this says in what units it was.
 pub(crate) fn unit_decoder(dictionary: &mut Dictionary) {
     let Shape { d_in, d_out, .. } = dictionary.shape;
-    let rows = dictionary.decoder.chunks_exact_mut(d_out).zip(dictionary.encoder.chunks_exact_mut(d_in));
+    // a width of 0 is refused later, with the rest of the dictionary's checks
+    let decoder = dictionary.decoder.chunks_exact_mut(d_out.max(1));
+    let rows = decoder.zip(dictionary.encoder.chunks_exact_mut(d_in.max(1)));
     for ((decoder, encoder), bias) in rows.zip(&mut dictionary.encoder_bias) {
         let norm = norm(decoder);
         decoder.iter_mut().for_each(|v| *v /= norm);
