@@ -67,6 +67,7 @@ fn pickled_tensors_that_lie_about_themselves_are_refused() {
     assert!(pickle(&tensor(0, 4, 1, 4), 16).contains("no tensor `encoder.weight`"));
     for (offset, shape, stride, count, data) in [
         (1, 4, 1, 4, 16),
+        (200, 0, 1, 4, 16),
         (0, 5, 1, 4, 16),
         (0, 4, 2, 4, 16),
         (0, 4, 0, 4, 16),

@@ -83,7 +83,7 @@ impl Stored {
     pub(crate) fn fits(&self, end: usize) -> bool {
         let count = self.count();
         if count == Some(0) {
-            return true;
+            return self.at <= end;
         }
         let last = self
             .shape
