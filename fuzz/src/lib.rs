@@ -7,6 +7,7 @@
 
 mod atlas;
 mod chat_template;
+mod dictionary;
 mod edits;
 mod files;
 mod http;
@@ -14,6 +15,7 @@ mod tokenizer;
 
 pub use atlas::atlas;
 pub use chat_template::chat_template;
+pub use dictionary::dictionary;
 pub use edits::edits;
 pub use files::{checkpoint, gguf, safetensors};
 pub use http::http;
@@ -27,7 +29,7 @@ use std::sync::{Mutex, PoisonError};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const ALL: [Target; 8] = [
+pub const ALL: [Target; 9] = [
     ("gguf", gguf),
     ("safetensors", safetensors),
     ("checkpoint", checkpoint),
@@ -36,6 +38,7 @@ pub const ALL: [Target; 8] = [
     ("edits", edits),
     ("atlas", atlas),
     ("http", http),
+    ("dictionary", dictionary),
 ];
 
 /// What the last panic said.

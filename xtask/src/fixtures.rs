@@ -17,11 +17,35 @@ sentencepiece==0.2.3
 numpy==2.4.6
 ";
 
-/// Without names everything is made; with names only those of `fixtures/make.py`.
+/// The libraries that publish dictionaries. llamascopium needs Python 3.11 or 3.12.
+const DICTIONARIES: &str = "sae-lens==6.54.12
+eai-sparsify==1.3.3
+circuit-tracer==0.5.0
+llamascopium==2.0.0b34
+torch==2.15.0
+safetensors==0.8.0
+numpy==2.4.6
+";
+
+/// This one wants an nnsight that circuit-tracer does not.
+const DICTIONARY_LEARNING: &str = "dictionary-learning==0.1.0
+torch==2.15.0
+safetensors==0.8.0
+numpy==2.4.6
+";
+
+/// Without names everything is made; with names only those of `fixtures/make.py`, or `dictionaries`.
 pub(crate) fn run(names: &[String]) -> Result<()> {
+    if names.is_empty() || names.iter().any(|name| name == "dictionaries") {
+        dictionaries()?;
+    }
+    let others: Vec<&String> = names.iter().filter(|name| *name != "dictionaries").collect();
+    if others.is_empty() && !names.is_empty() {
+        return Ok(());
+    }
     let python = python::environment("fixtures", REQUIREMENTS)?;
     let fixtures = paths::root().join("fixtures");
-    step("tiny models", program(&python).arg(fixtures.join("make.py")).args(names))?;
+    step("tiny models", program(&python).arg(fixtures.join("make.py")).args(others))?;
     if !names.is_empty() {
         return Ok(());
     }
@@ -35,4 +59,12 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     let mut reference = program(&python);
     reference.arg(fixtures.join("embed_files.py")).arg("minilm").arg(paths::cache()?.join("models/minilm"));
     step("reference of minilm", &mut reference)
+}
+
+fn dictionaries() -> Result<()> {
+    let script = paths::root().join("fixtures/dictionary_files.py");
+    let python = python::environment("dictionaries", DICTIONARIES)?;
+    step("dictionaries", program(&python).arg(&script))?;
+    let python = python::environment("dictionary_learning", DICTIONARY_LEARNING)?;
+    step("dictionaries of dictionary_learning", program(&python).arg(&script).arg("dictionary_learning"))
 }

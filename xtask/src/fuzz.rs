@@ -11,7 +11,7 @@ use crate::paths;
 use crate::shell::{cargo, pretty, program, step, works};
 
 /// The targets with the longest input that is worth trying.
-const TARGETS: [(&str, usize); 8] = [
+const TARGETS: [(&str, usize); 9] = [
     ("gguf", 8192),
     ("safetensors", 4096),
     ("checkpoint", 4096),
@@ -20,6 +20,7 @@ const TARGETS: [(&str, usize); 8] = [
     ("edits", 4096),
     ("atlas", 1024),
     ("http", 2048),
+    ("dictionary", 8192),
 ];
 
 /// What libFuzzer watches beside panics, time and memory in all: nothing. What is fuzzed is safe code, and an address

@@ -37,7 +37,9 @@ cargo xtask COMMAND
                     hostile bytes to what reads files, templates, edits and requests (needs a nightly compiler)
   soak [--minutes 60]
                     mixed use of the server while an atlas is built: memory flat, `kill -9` in it, atlases whole (Linux)
-  fixtures [NAME…]  write the tiny reference models again, and the references of the real ones (needs Python)
+  fixtures [NAME… | dictionaries]
+                    write the tiny reference models again, the references of the real ones and the tiny dictionaries
+                    (needs Python)
   docs parity | attribution | check | points | demo
                     run it and write docs/NAME.md (the demo: docs/demo.svg)
   docs atlas [OPTIONS OF pellucid docs atlas]

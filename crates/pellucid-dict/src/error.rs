@@ -86,6 +86,19 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A path with nothing in it that is known.
+    #[error(
+        "no dictionary of a known format; found: {found}. Known are SAELens (cfg.json, sae_weights.safetensors), sparsify \
+         (cfg.json, sae.safetensors), Gemma Scope (params.npz or params.safetensors), Llama Scope (hyperparams.json, \
+         checkpoints/final.safetensors; or config.json, sae_weights.safetensors), dictionary_learning (ae.pt, config.json), \
+         OpenAI (one .pt) and circuit-tracer (layer_N.safetensors). In {path}", path = .path.display()
+    )]
+    Unknown {
+        /// What is there.
+        found: String,
+        /// The folder or file.
+        path: PathBuf,
+    },
     /// The operating system refused.
     #[error("cannot {action}: {source}. {path}", path = .path.display())]
     File {

@@ -14,7 +14,11 @@ mod train;
 
 pub use dictionary::{Activation, Dictionary, Normalisation, Shape};
 pub use error::{Error, Result};
-pub use files::{read_saelens, read_sparsify, write_saelens, write_sparsify};
+pub use files::{
+    Format, Opened, open, read_circuit_tracer, read_dictionary_learning, read_gemma_scope, read_llama_scope,
+    read_openai, read_saelens, read_sparsify, write_circuit_tracer, write_dictionary_learning,
+    write_gemma_scope, write_llama_scope, write_saelens, write_sparsify,
+};
 pub use metrics::{Density, Fidelity};
 pub use sparse::{Frame, Sparse};
 pub use train::{

@@ -79,7 +79,46 @@ fn a_killed_training_goes_on_to_the_same_dictionary() {
     let close = |key: &str| (again[key].as_f64().unwrap() - judged[key].as_f64().unwrap()).abs() < 1e-6;
     assert!(close("explained_variance") && close("loss_spliced") && close("l0"), "{again} {judged}");
     fails(&[&["dict", "eval", &whole, "--site", "mlp_act.0"], &of[..]].concat(), "another site or model");
-    fails(&[&["dict", "eval", &place.path("none"), "--site", "resid_post.0"], &of[..]].concat(), "cfg.json");
+    let none = place.path("none");
+    fails(
+        &[&["dict", "eval", &none, "--site", "resid_post.0"], &of[..]].concat(),
+        "cannot open the dictionary",
+    );
+    other_formats(&place, &whole, &of, &again);
+}
+
+/// The same dictionary in another library's files is judged the same; one that says it belongs elsewhere is not judged here.
+fn other_formats(place: &Place, whole: &str, of: &[&str], judged: &serde_json::Value) {
+    let pickled = place.path("pickled");
+    let dictionary = pellucid::dict::read_saelens(Path::new(whole)).unwrap();
+    pellucid::dict::write_dictionary_learning(&dictionary, Path::new(&pickled)).unwrap();
+    let eval = |more: &[&'static str]| {
+        let mut all = vec!["dict", "eval", pickled.as_str(), "--site", "resid_post.0"];
+        all.extend(of);
+        all.extend(more);
+        all
+    };
+    assert_eq!(&json(&eval(&[])), judged);
+    let (config, weights) = (Path::new(&pickled).join("config.json"), Path::new(&pickled).join("ae.pt"));
+    let text = std::fs::read_to_string(&config).unwrap();
+    let named = |site: &str| {
+        text.replace("{\"trainer\":{", &format!("{{\"trainer\":{{\"submodule_name\":\"{site}\","))
+    };
+    std::fs::write(&config, named("resid_post_layer_1")).unwrap();
+    fails(&eval(&[]), "says that it reads resid_post.1");
+    assert_eq!(&json(&eval(&["--elsewhere"])), judged);
+    std::fs::write(&config, named("resid_post_layer_0")).unwrap();
+    assert_eq!(&json(&eval(&[])), judged);
+    // `torch` in front of a storage's name, and something else in its place
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let at = bytes.windows(19).position(|part| part == b"ctorch\nFloatStorage").unwrap();
+    bytes[at + 1..at + 6].copy_from_slice(b"posix");
+    std::fs::write(&weights, bytes).unwrap();
+    fails(&eval(&[]), "`posix.FloatStorage` in a pickle is not supported");
+    let transcoder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/dictionaries/circuit-tracer-relu");
+    let transcoder = transcoder.to_string_lossy();
+    fails(&[&["dict", "eval", &transcoder, "--site", "resid_post.0"], of].concat(), "is a transcoder from");
 }
 
 #[test]

@@ -13,11 +13,16 @@ const FORMAT: &str = "sparsify";
 
 /// Reads `cfg.json` and `sae.safetensors` of a folder.
 pub fn read_sparsify(folder: &Path) -> Result<Dictionary> {
-    let fields = Fields::open(folder.join("cfg.json"), FORMAT)?;
-    let file = Tensors::open(folder.join("sae.safetensors"), FORMAT)?;
+    let fields = Fields::open(&folder.join("cfg.json"), FORMAT)?;
+    let file = Tensors::open(&folder.join("sae.safetensors"), FORMAT)?;
     if fields.text("activation").is_some_and(|name| name != "topk") {
         let what = format!("the activation {:?}", fields.text("activation"));
         return Err(fields.unsupported(what, "topk is read"));
+    }
+    if fields.flag("signed") {
+        return Err(
+            fields.unsupported("a dictionary with latents below zero", "save it with `signed: false`")
+        );
     }
     let [latents, d_in] = file.shape("encoder.weight")?;
     let [_, d_out] = file.shape("W_dec")?;
@@ -26,10 +31,7 @@ pub fn read_sparsify(folder: &Path) -> Result<Dictionary> {
         fields.agree("num_latents", latents)?;
     }
     let decoder_bias = file.get("b_dec", &[d_out])?;
-    let skip = match file.has("W_skip")? {
-        true => Some(file.get("W_skip", &[d_out, d_in])?),
-        false => None,
-    };
+    let skip = file.maybe("W_skip", &[d_out, d_in])?;
     let shift = match fields.flag("transcode") || d_in != d_out {
         true => vec![0.0; d_in],
         false => decoder_bias.clone(),

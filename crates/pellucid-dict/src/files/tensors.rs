@@ -1,5 +1,9 @@
-//! A safetensors file as named lists of f32, and a JSON configuration beside it.
+//! Named tensors of a file, whatever the container, and a JSON configuration beside them.
+//!
+//! A container ([safetensors](https://github.com/huggingface/safetensors), npz, torch's `.pt`) only says where in the bytes a
+//! tensor lies. All of them become the same list, checked once against the bytes, and are read as f32 here.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,80 +13,222 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
-/// The bytes of a safetensors file, with what to say of it in an error.
+/// What a number is kept as, little-endian.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kind {
+    F64,
+    F32,
+    F16,
+    Bf16,
+    I64,
+    I32,
+    I16,
+    I8,
+    U8,
+}
+
+impl Kind {
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Kind::F64 | Kind::I64 => 8,
+            Kind::F32 | Kind::I32 => 4,
+            Kind::F16 | Kind::Bf16 | Kind::I16 => 2,
+            Kind::I8 | Kind::U8 => 1,
+        }
+    }
+
+    /// The number in these bytes, of which there are as many as [`Kind::bytes`] says.
+    fn read(self, b: &[u8]) -> f32 {
+        match self {
+            Kind::F64 => f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32,
+            Kind::I64 => i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32,
+            Kind::F32 => f32::from_le_bytes([b[0], b[1], b[2], b[3]]),
+            Kind::I32 => i32::from_le_bytes([b[0], b[1], b[2], b[3]]) as f32,
+            Kind::F16 => f16::from_le_bytes([b[0], b[1]]).to_f32(),
+            Kind::Bf16 => bf16::from_le_bytes([b[0], b[1]]).to_f32(),
+            Kind::I16 => f32::from(i16::from_le_bytes([b[0], b[1]])),
+            Kind::I8 => f32::from(b[0] as i8),
+            Kind::U8 => f32::from(b[0]),
+        }
+    }
+}
+
+/// Where a tensor lies among the bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) kind: Kind,
+    pub(crate) shape: Vec<usize>,
+    /// Elements from one index of a dimension to the next.
+    pub(crate) strides: Vec<usize>,
+    /// The byte of its first element.
+    pub(crate) at: usize,
+}
+
+impl Stored {
+    /// One after the other, the last dimension fastest.
+    pub(crate) fn in_rows(kind: Kind, shape: Vec<usize>, at: usize) -> Self {
+        let mut strides = vec![1usize; shape.len()];
+        for i in (1..shape.len()).rev() {
+            strides[i - 1] = strides[i].saturating_mul(shape[i]);
+        }
+        Stored { kind, shape, strides, at }
+    }
+
+    /// How many numbers it holds; none where that is more than memory could.
+    pub(crate) fn count(&self) -> Option<usize> {
+        self.shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d))
+    }
+
+    /// Whether it lies within so many bytes, and repeats none: a stride of 0 could make much of little.
+    pub(crate) fn fits(&self, end: usize) -> bool {
+        let count = self.count();
+        if count == Some(0) {
+            return self.at <= end;
+        }
+        let last = self
+            .shape
+            .iter()
+            .zip(&self.strides)
+            .try_fold(0usize, |at, (d, s)| at.checked_add((d - 1).checked_mul(*s)?));
+        let bytes = last.and_then(|last| (last.checked_add(1)?).checked_mul(self.kind.bytes()));
+        let within = bytes.and_then(|b| b.checked_add(self.at)).is_some_and(|b| b <= end);
+        within && last.zip(count).is_some_and(|(last, count)| count <= last + 1)
+    }
+
+    fn values(&self, bytes: &[u8]) -> Vec<f32> {
+        let (size, count) = (self.kind.bytes(), self.count().unwrap_or(0));
+        let rows = Stored::in_rows(self.kind, self.shape.clone(), self.at);
+        if self.strides == rows.strides || count == 0 {
+            let data = &bytes[self.at..][..count * size];
+            return data.chunks_exact(size).map(|b| self.kind.read(b)).collect();
+        }
+        let mut index = vec![0usize; self.shape.len()];
+        let mut all = Vec::with_capacity(count);
+        for _ in 0..count {
+            let element: usize = index.iter().zip(&self.strides).map(|(i, s)| i * s).sum();
+            all.push(self.kind.read(&bytes[self.at + element * size..][..size]));
+            for (i, d) in index.iter_mut().zip(&self.shape).rev() {
+                *i += 1;
+                if *i < *d {
+                    break;
+                }
+                *i = 0;
+            }
+        }
+        all
+    }
+}
+
+/// A file's bytes with the tensors in them, and what to say of it in an error.
 pub(crate) struct Tensors {
     bytes: Vec<u8>,
+    entries: BTreeMap<String, Stored>,
     path: PathBuf,
     format: &'static str,
 }
 
 impl Tensors {
-    pub(crate) fn open(path: PathBuf, format: &'static str) -> Result<Self> {
-        let bytes = read(&path)?;
-        let file = Tensors { bytes, path, format };
-        file.parsed()?;
-        Ok(file)
+    /// A container's tensors, each of which must lie within the bytes.
+    pub(crate) fn new(
+        bytes: Vec<u8>,
+        entries: BTreeMap<String, Stored>,
+        path: &Path,
+        format: &'static str,
+    ) -> Result<Self> {
+        match entries.iter().find(|(_, stored)| !stored.fits(bytes.len())) {
+            Some((name, stored)) => {
+                let why = format!("tensor `{name}` of shape {:?} does not lie within the file", stored.shape);
+                Err(malformed(format, path, why))
+            }
+            None => Ok(Tensors { bytes, entries, path: path.to_owned(), format }),
+        }
     }
 
-    fn parsed(&self) -> Result<SafeTensors<'_>> {
-        SafeTensors::deserialize(&self.bytes).map_err(|e| malformed(self.format, &self.path, e))
+    /// A safetensors file. Tensors of other types than those read here are left out until one is asked for.
+    pub(crate) fn open(path: &Path, format: &'static str) -> Result<Self> {
+        let bytes = read(path)?;
+        SafeTensors::deserialize(&bytes).map_err(|e| malformed(format, path, e))?;
+        let (header, metadata) =
+            SafeTensors::read_metadata(&bytes).map_err(|e| malformed(format, path, e))?;
+        let place = |name: String, info: &safetensors::tensor::TensorInfo| {
+            let kind = match info.dtype {
+                Dtype::F64 => Kind::F64,
+                Dtype::F32 => Kind::F32,
+                Dtype::F16 => Kind::F16,
+                Dtype::BF16 => Kind::Bf16,
+                Dtype::I64 => Kind::I64,
+                Dtype::I32 => Kind::I32,
+                _ => return None,
+            };
+            Some((name, Stored::in_rows(kind, info.shape.clone(), 8 + header + info.data_offsets.0)))
+        };
+        let entries = metadata.tensors().into_iter().filter_map(|(name, info)| place(name, info)).collect();
+        Tensors::new(bytes, entries, path, format)
     }
 
-    pub(crate) fn has(&self, name: &str) -> Result<bool> {
-        Ok(self.parsed()?.tensor(name).is_ok())
+    /// The same tensors under other names; of two that would meet, the file is refused.
+    pub(crate) fn renamed(mut self, name: impl Fn(&str) -> String) -> Result<Self> {
+        let before = self.entries.len();
+        self.entries = self.entries.into_iter().map(|(old, stored)| (name(&old), stored)).collect();
+        match self.entries.len() == before {
+            true => Ok(self),
+            false => {
+                Err(malformed(self.format, &self.path, "two of its tensors have names that mean the same"))
+            }
+        }
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+
+    fn entry(&self, name: &str) -> Result<&Stored> {
+        self.entries.get(name).ok_or_else(|| Error::Missing {
+            name: name.to_owned(),
+            format: self.format,
+            found: self.entries.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
+            path: self.path.clone(),
+        })
     }
 
     /// A tensor's shape; it must have this many dimensions.
     pub(crate) fn shape<const N: usize>(&self, name: &str) -> Result<[usize; N]> {
-        let file = self.parsed()?;
-        let tensor = file.tensor(name).map_err(|_| self.missing(name, &file))?;
-        <[usize; N]>::try_from(tensor.shape()).map_err(|_| Error::Malformed {
-            format: self.format,
-            why: format!("tensor `{name}` has shape {:?} and must have {N} dimensions", tensor.shape()),
-            path: self.path.clone(),
+        let shape = &self.entry(name)?.shape;
+        <[usize; N]>::try_from(&shape[..]).map_err(|_| {
+            let why = format!("tensor `{name}` has shape {shape:?} and must have {N} dimensions");
+            malformed(self.format, &self.path, why)
         })
     }
 
     /// A tensor of this shape, as f32.
     pub(crate) fn get(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>> {
-        let file = self.parsed()?;
-        let tensor = file.tensor(name).map_err(|_| self.missing(name, &file))?;
-        if tensor.shape() != expected {
+        let stored = self.entry(name)?;
+        if stored.shape != expected {
             return Err(Error::Extents {
                 name: name.to_owned(),
                 expected: expected.to_vec(),
-                found: tensor.shape().to_vec(),
+                found: stored.shape.clone(),
                 path: self.path.clone(),
             });
         }
-        let data = tensor.data();
-        match tensor.dtype() {
-            Dtype::F32 => {
-                Ok(data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
-            }
-            Dtype::F16 => {
-                Ok(data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect())
-            }
-            Dtype::BF16 => {
-                Ok(data.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect())
-            }
-            other => Err(Error::Unsupported {
-                what: format!("tensor `{name}` of type {other:?}"),
-                instead: "F32, F16 or BF16 is read".to_owned(),
-                path: self.path.clone(),
-            }),
+        Ok(stored.values(&self.bytes))
+    }
+
+    /// A tensor of this shape if there is one of that name.
+    pub(crate) fn maybe(&self, name: &str, expected: &[usize]) -> Result<Option<Vec<f32>>> {
+        self.has(name).then(|| self.get(name, expected)).transpose()
+    }
+
+    /// One number, whether it is kept without dimensions or as a list of one.
+    pub(crate) fn number(&self, name: &str) -> Result<f32> {
+        match self.entry(name)?.shape[..] {
+            [1] => Ok(self.get(name, &[1])?[0]),
+            _ => Ok(self.get(name, &[])?[0]),
         }
     }
 
-    fn missing(&self, name: &str, file: &SafeTensors<'_>) -> Error {
-        let mut found = file.names();
-        found.sort_unstable();
-        Error::Missing {
-            name: name.to_owned(),
-            format: self.format,
-            found: found.join(", "),
-            path: self.path.clone(),
-        }
+    pub(crate) fn unsupported(&self, what: impl ToString, instead: &str) -> Error {
+        Error::Unsupported { what: what.to_string(), instead: instead.to_owned(), path: self.path.clone() }
     }
 }
 
@@ -113,7 +259,7 @@ pub(crate) fn make_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(fault)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|source| Error::File { action: "read", path: path.to_owned(), source })
 }
 
@@ -129,12 +275,22 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    pub(crate) fn open(path: PathBuf, format: &'static str) -> Result<Self> {
-        let value: Value = serde_json::from_slice(&read(&path)?).map_err(|e| malformed(format, &path, e))?;
+    pub(crate) fn new(map: Map<String, Value>, path: &Path, format: &'static str) -> Self {
+        Fields { map, path: path.to_owned(), format }
+    }
+
+    pub(crate) fn open(path: &Path, format: &'static str) -> Result<Self> {
+        let value: Value = serde_json::from_slice(&read(path)?).map_err(|e| malformed(format, path, e))?;
         match value {
-            Value::Object(map) => Ok(Fields { map, path, format }),
-            _ => Err(malformed(format, &path, "the configuration must be a JSON object")),
+            Value::Object(map) => Ok(Fields::new(map, path, format)),
+            _ => Err(malformed(format, path, "the configuration must be a JSON object")),
         }
+    }
+
+    /// The fields of a field; none of them where it is not there.
+    pub(crate) fn part(&self, name: &str) -> Fields {
+        let map = self.get(name).and_then(Value::as_object).cloned().unwrap_or_default();
+        Fields::new(map, &self.path, self.format)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
@@ -147,6 +303,15 @@ impl Fields {
 
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.get(name).and_then(Value::as_str)
+    }
+
+    /// A number that must be there.
+    pub(crate) fn number(&self, name: &str) -> Result<f32> {
+        let value = self.get(name);
+        value.and_then(Value::as_f64).map(|v| v as f32).ok_or_else(|| {
+            let found = value.map_or("nothing".to_owned(), Value::to_string);
+            malformed(self.format, &self.path, format!("`{name}` must be a number, found {found}"))
+        })
     }
 
     /// k, wherever it stands: a number or an error that says what was there.
@@ -169,8 +334,8 @@ impl Fields {
         }
     }
 
-    pub(crate) fn unsupported(&self, what: String, instead: &str) -> Error {
-        Error::Unsupported { what, instead: instead.to_owned(), path: self.path.clone() }
+    pub(crate) fn unsupported(&self, what: impl ToString, instead: &str) -> Error {
+        Error::Unsupported { what: what.to_string(), instead: instead.to_owned(), path: self.path.clone() }
     }
 }
 

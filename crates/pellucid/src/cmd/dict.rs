@@ -8,8 +8,8 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 use pellucid::core::{Seed, Site, Split};
 use pellucid::dict::{
-    Adam, Auxiliary, Config, Density, Dictionary, ErrorScale, Fidelity, Normalisation, Recipe, Shape, Step,
-    Trainer, automatic_rate, read_saelens, write_saelens,
+    Adam, Auxiliary, Config, Density, Dictionary, ErrorScale, Fidelity, Normalisation, Opened, Recipe, Shape,
+    Step, Trainer, automatic_rate, open, write_saelens,
 };
 use pellucid::interp::dictionary::{losses, row_count, rows};
 use pellucid::interp::sweep_sites;
@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
 enum Action {
     /// Train a TopK dictionary of a site on a corpus; the same command goes on where it was stopped.
     Train(Box<TrainArgs>),
-    /// Judge a dictionary (a SAELens folder) on text that it was not trained on.
+    /// Judge a dictionary of any published format on text that it was not trained on.
     Eval(Box<EvalArgs>),
 }
 
@@ -83,8 +83,12 @@ struct TrainArgs {
 struct EvalArgs {
     #[command(flatten)]
     of: OfArgs,
-    /// A folder with cfg.json and sae_weights.safetensors.
-    folder: PathBuf,
+    /// A folder or file as SAELens, sparsify, Gemma Scope, Llama Scope, dictionary_learning, OpenAI or circuit-tracer write it.
+    #[arg(value_name = "FOLDER")]
+    path: PathBuf,
+    /// Judge it at --site even where its files name another.
+    #[arg(long)]
+    elsewhere: bool,
 }
 
 /// What decides a training run: a folder goes on with the same one only.
@@ -224,7 +228,9 @@ impl Arguments {
 
 impl EvalArgs {
     fn run(&self, out: &mut Out) -> Result<()> {
-        let dictionary = read_saelens(&self.folder)?;
+        let opened = open(&self.path)?;
+        self.expect_site(&opened)?;
+        let dictionary = opened.dictionary;
         let loaded = self.of.model.load()?;
         let text = self.of.text(&loaded)?;
         let Shape { d_in, d_out, .. } = dictionary.shape;
@@ -238,6 +244,31 @@ impl EvalArgs {
         if !out.json("dict", Some(&loaded), &judged)? {
             show(&judged, out)?;
         }
+        Ok(())
+    }
+}
+
+impl EvalArgs {
+    /// Refuses a dictionary whose files say that it belongs elsewhere, or that it is a transcoder. Names that are not ours say
+    /// nothing.
+    fn expect_site(&self, opened: &Opened) -> Result<()> {
+        let Opened { format, input, output, .. } = opened;
+        ensure!(
+            opened.dictionary.skip.is_none() && (output.is_none() || output == input),
+            "this {format} dictionary is a transcoder{}; only what writes where it reads can be judged",
+            match (input, output) {
+                (Some(input), Some(output)) => format!(" from {input} to {output}"),
+                _ => String::new(),
+            }
+        );
+        let named = input.as_deref().and_then(|name| name.parse::<Site>().ok());
+        ensure!(
+            self.elsewhere || named.is_none_or(|site| site == self.of.site),
+            "this {format} dictionary says that it reads {}, and --site is {}; give that site, or --elsewhere to judge it \
+             here all the same",
+            named.map_or_else(String::new, |site| site.to_string()),
+            self.of.site
+        );
         Ok(())
     }
 }
