@@ -13,6 +13,7 @@ pub mod circuit;
 pub mod dictionary;
 pub mod direction;
 mod error;
+pub mod function;
 mod interval;
 mod lens;
 mod metric;

@@ -123,3 +123,28 @@ fn smollm2_agrees_in_number() {
     assert_eq!(result["gate"]["shown"], true, "{result}");
     assert!(result["gate"]["accuracy"]["low"].as_f64().expect("a number") > 0.75, "{result}");
 }
+
+#[test]
+fn a_direction_of_number_turns_smollm2_and_a_random_one_does_not() {
+    let of = ["direction", "number", "--model", "smollm2", "--items", "48", "--layer", "20"];
+    let result = json(&of);
+    let outcome = |kind: &str, random: bool| -> f64 {
+        let all = result["tested"]["outcomes"].as_array().expect("a list");
+        let found = all.iter().find(|o| o["kind"] == kind && o["random"] == random).expect("an outcome");
+        found["accuracy"]["value"].as_f64().expect("a number")
+    };
+    assert!(outcome("add", false) < 0.2 && outcome("affine", false) < 0.9, "{}", result["tested"]);
+    assert!(outcome("add", true) > 0.8 && outcome("affine", true) > 0.8, "{}", result["tested"]);
+}
+
+#[test]
+fn a_circuit_keeps_what_random_edges_lose() {
+    let result = json(&["circuit", "number", "--model", "smollm2", "--items", "12", "--steps", "2"]);
+    assert_eq!(result["edges"], 123_211, "{}", result["edges"]);
+    let points = result["skeleton"]["points"].as_array().expect("a list");
+    let kept =
+        |point: &serde_json::Value, what: &str| point[what]["faithfulness"].as_f64().expect("a number");
+    // a fiftieth of the edges
+    let point = &points[4];
+    assert!(kept(point, "circuit") > 0.5 && kept(point, "random") < 0.1, "{point}");
+}

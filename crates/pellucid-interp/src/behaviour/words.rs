@@ -1,5 +1,15 @@
 //! Word lists of the built-in behaviours: common words that most tokenizers keep whole.
 
+/// Nouns, one and several: also a task for function vectors.
+pub(crate) fn nouns() -> &'static [(&'static str, &'static str)] {
+    &NOUNS
+}
+
+/// Countries and capitals: as [`nouns`].
+pub(crate) fn capitals() -> &'static [(&'static str, &'static str)] {
+    &CAPITALS
+}
+
 /// Nouns, one and several.
 pub(super) const NOUNS: [(&str, &str); 40] = [
     ("key", "keys"),

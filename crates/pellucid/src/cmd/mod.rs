@@ -18,6 +18,7 @@ mod docs_parity;
 mod docs_points;
 mod fetch;
 mod find;
+mod function;
 mod info;
 mod lens;
 mod lint;
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Circuit(circuit::Arguments),
     /// The direction between two classes of a behaviour's items: found, chosen by the published rule, added and ablated.
     Direction(direction::Arguments),
+    /// What a few examples tell a model, as one vector: found by its heads' causal effects, added to bare questions.
+    FunctionVector(function::Arguments),
     /// Sparse autoencoders of a site: train one on text, judge one.
     Dict(dict::Arguments),
     /// What can be looked at in a model, with the names other tools use.
@@ -91,6 +94,7 @@ impl Command {
             Command::Ablate(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Circuit(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Direction(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::FunctionVector(a) => a.run(out),
             Command::Dict(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Points(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Info(a) => a.run(out).map(|()| ExitCode::SUCCESS),
