@@ -4,7 +4,7 @@
 //! [`ablate_each`] does it and looks. [`lens`] reads inner values with the model's own unembedding.
 //! [`behaviour`] holds what a model is asked to do, and the gate that every method passes first;
 //! [`neuron`] explains it by single neurons and groups of them, beside controls. [`dictionary`] gives a
-//! sparse autoencoder its rows, and says what the model loses with it.
+//! sparse autoencoder its rows, and says what the model loses with it. [`trace`] patches one run with values of another.
 
 mod ablate;
 mod attribute;
@@ -15,8 +15,10 @@ mod interval;
 mod lens;
 mod metric;
 pub mod neuron;
+pub mod patch;
 mod rank;
 mod sweep;
+pub mod trace;
 
 pub use ablate::{Ablation, Replacement, ablate_each, random_units};
 pub use attribute::{By, Completeness, Effects, Method, UnitEffect, attribute};

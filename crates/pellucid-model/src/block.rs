@@ -175,7 +175,7 @@ fn attention_part(
     Ok(Attended { out, q_norm_in, k_norm_in, rows, attn_out: Some(attn_out) })
 }
 
-fn qk_norm(
+pub(crate) fn qk_norm(
     x: Tensor,
     by: Option<&Norm>,
     [before, after]: [Point; 2],
@@ -192,7 +192,7 @@ fn qk_norm(
 }
 
 /// Attention looks at one row at a time; gives `(tokens, heads, head_dim)`.
-fn rows_attention(
+pub(crate) fn rows_attention(
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,

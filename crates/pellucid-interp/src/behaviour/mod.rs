@@ -15,7 +15,7 @@ pub use items::{Behaviour, Item};
 
 pub(crate) use gate::accuracy;
 pub use odds::{Prepared, Ready};
-pub(crate) use odds::{batch_odds, batches};
+pub(crate) use odds::{batch_odds, batches, last_rows, odds_of};
 
 /// The built-in behaviours, with what each asks.
 pub const BUILT_IN: [(&str, &str); 4] = [

@@ -141,7 +141,7 @@ pub(crate) fn last_rows(batch: &Batch, resid: &Tensor) -> Result<Tensor> {
     tensor(Tensor::new(last, resid.device()).and_then(|last| resid.index_select(&last, 0)))
 }
 
-fn odds_of(model: &Model, items: &[Prepared], last: &Tensor) -> Result<Vec<f64>> {
+pub(crate) fn odds_of(model: &Model, items: &[Prepared], last: &Tensor) -> Result<Vec<f64>> {
     let mut union: Vec<u32> = items.iter().flat_map(|i| i.right.iter().chain(&i.wrong).copied()).collect();
     union.sort_unstable();
     union.dedup();

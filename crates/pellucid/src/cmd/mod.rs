@@ -17,11 +17,13 @@ mod docs_points;
 mod fetch;
 mod find;
 mod info;
+mod knockout;
 mod lens;
 mod lint;
 mod points;
 mod run;
 mod serve;
+mod trace;
 mod verify;
 mod watch;
 
@@ -43,6 +45,10 @@ pub(crate) enum Command {
     Behaviour(behaviour::Arguments),
     /// Every neuron's predicted effect on a behaviour, and what removing the foremost truly does.
     Ablate(ablate::Arguments),
+    /// Where an answer is decided: values of a clean run put into a corrupted one, place by place or along a path.
+    Trace(Box<trace::Arguments>),
+    /// Attention edges cut, layer by layer, and what the answer loses by it.
+    Knockout(knockout::Arguments),
     /// Sparse autoencoders of a site: train one on text, judge one.
     Dict(dict::Arguments),
     /// What can be looked at in a model, with the names other tools use.
@@ -83,6 +89,8 @@ impl Command {
             Command::Lens(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Behaviour(a) => a.run(out),
             Command::Ablate(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::Trace(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::Knockout(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Dict(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Points(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Info(a) => a.run(out).map(|()| ExitCode::SUCCESS),
