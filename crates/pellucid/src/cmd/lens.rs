@@ -7,7 +7,7 @@ use crate::text::TextArgs;
 use anyhow::Result;
 use clap::Args;
 use pellucid::core::Site;
-use pellucid::interp::{LensRow, LensToken, lens};
+use pellucid::interp::lens::{LensRow, LensToken, lens};
 use serde::Serialize;
 
 #[derive(Args)]
