@@ -93,6 +93,15 @@ impl Fitted {
         tensor(map.weight.t().and_then(|w| x.contiguous()?.matmul(&w)).and_then(|y| y.broadcast_add(&bias)))
     }
 
+    /// One vector of a site, mapped.
+    ///
+    /// # Errors
+    /// As [`Fitted::through`].
+    pub fn vector(&self, from: Site, x: Vec<f32>) -> Result<Vec<f32>> {
+        let mapped = self.through(from, &matrix(vec![x])?)?;
+        Ok(with_numbers(&mapped, <[f32]>::to_vec)?)
+    }
+
     /// Refuses a lens of another model.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use serde::Serialize;
 use std::ops::Range;
 
 /// What the lens shows at one site.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LensRow {
     /// Where.
     pub site: Site,

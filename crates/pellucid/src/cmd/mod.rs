@@ -19,7 +19,10 @@ mod find;
 mod info;
 mod knockout;
 mod lens;
+mod lens_fit;
+mod lens_wins;
 mod lint;
+mod patchscope;
 mod points;
 mod run;
 mod serve;
@@ -39,8 +42,10 @@ pub(crate) enum Command {
     Run(run::Arguments),
     /// Which neurons, heads, layers or input tokens made the model say a token.
     Attribute(attribute::Arguments),
-    /// What the model would say if it stopped at each layer (logit lens).
-    Lens(lens::Arguments),
+    /// What the model would say if it stopped at each layer: logit lens, fitted lenses, and where answers win.
+    Lens(Box<lens::Arguments>),
+    /// A value of one text put into another, where the model itself says what it means.
+    Patchscope(Box<patchscope::Arguments>),
     /// Does the model do this at all? Accuracy and log-odds on a behaviour's items, with intervals.
     Behaviour(behaviour::Arguments),
     /// Every neuron's predicted effect on a behaviour, and what removing the foremost truly does.
@@ -87,6 +92,7 @@ impl Command {
             Command::Run(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Attribute(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Lens(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::Patchscope(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Behaviour(a) => a.run(out),
             Command::Ablate(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Trace(a) => a.run(out).map(|()| ExitCode::SUCCESS),
