@@ -99,7 +99,6 @@ pub fn lens_through(
     read_sites(model, row, positions, top, watched, &sites, Some(fitted), tap)
 }
 
-#[expect(clippy::too_many_arguments)] // the two public questions in one
 fn read_sites(
     model: &Model,
     row: &Row,

@@ -239,7 +239,7 @@ impl<'a> Pairs<'a> {
                 self.fill(part, *patch, side, &mut |row| c * rows + row, &mut put)?;
             }
         }
-        self.from_layer(part, first, cells.len(), &mut put)
+        self.rerun(part, first, cells.len(), &mut put)
     }
 
     /// One number an item: the mean over its draws; none where the value was to come from a stranger and there is none.
@@ -253,7 +253,7 @@ impl<'a> Pairs<'a> {
     }
 
     /// The part's base run from a layer on, several times over, under a tap.
-    pub(super) fn from_layer(
+    pub(super) fn rerun(
         &self,
         part: &Part,
         first: usize,

@@ -155,7 +155,7 @@ impl Along<'_, '_> {
         let arrived = |&l: &usize| Ok((l, record.value(Site::new(Point::AttnIn, l))?));
         let arrived = inputs.keys().map(arrived).collect::<Result<_>>()?;
         let mut receive = Receive { model: pairs.model, inputs, arrived, now: None };
-        pairs.from_layer(part, nearest, 1, &mut receive)
+        pairs.rerun(part, nearest, 1, &mut receive)
     }
 
     /// Everything that is held between the sender and a last layer.
