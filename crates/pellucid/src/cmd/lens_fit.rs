@@ -25,7 +25,7 @@ pub(super) struct FitArgs {
     #[arg(long, value_name = "SITE", requires = "fit")]
     to: Option<Site>,
     /// With --fit: what is added to the covariance's diagonal, relative to it.
-    #[arg(long, default_value_t = 0.003, value_name = "X", requires = "fit")]
+    #[arg(long, default_value_t = 0.003, value_name = "X", requires = "fit", allow_hyphen_values = true)]
     ridge: f64,
     /// With --fit: files or folders of text; by default the corpus of docs/corpus.md, fetched once.
     #[arg(long, value_name = "PATH", requires = "fit")]

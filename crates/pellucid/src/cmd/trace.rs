@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 10, value_name = "N")]
     samples: usize,
     /// Standard deviation of the noise, in standard deviations of the embeddings it is added to.
-    #[arg(long, default_value_t = 3.0, value_name = "X")]
+    #[arg(long, default_value_t = 3.0, value_name = "X", allow_hyphen_values = true)]
     sigma: f64,
     /// Layers that are patched together.
     #[arg(long, default_value_t = 1, value_name = "N")]
