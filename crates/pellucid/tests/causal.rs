@@ -107,6 +107,7 @@ fn a_behaviour_is_traced_patched_along_paths_and_knocked_out() {
     bad(&["--to", "z.1/h99:q"], "h99");
     bad(&["--to", "logits", "--from", "resid_pre.0"], "resid_pre.0");
     bad(&["--corrupt", "noise", "--sigma", "-1"], "sigma");
+    bad(&["--corrupt", "noise", "--samples", "0"], "samples");
     fails(&[&["knockout"], &of[..], &["--query", "0"]].concat(), "position 0");
     // the gate stands before everything: this file's answers are the other way round
     let turned = folder.path().join("turned.jsonl");

@@ -83,6 +83,8 @@ pub struct Pairs<'a> {
 
 /// Tokens of one side of a part: what is kept of them is every layer.
 const PART_TOKENS: usize = 1024;
+/// Most draws of noise for an item.
+const SAMPLES: usize = 1000;
 /// Tokens that run together.
 pub(super) const BATCH_TOKENS: usize = 2048;
 
@@ -126,8 +128,10 @@ impl<'a> Pairs<'a> {
         let items = aligned(ready)?;
         let copies = match corruption {
             Corruption::Counterfactual => 1,
-            Corruption::Gaussian { samples: 0, .. } => {
-                return Err(Error::Request("noise needs at least one sample".to_owned()));
+            Corruption::Gaussian { samples, .. } if samples == 0 || samples > SAMPLES => {
+                return Err(Error::Request(format!(
+                    "noise is drawn {samples} times; take 1 to {SAMPLES} samples of each item"
+                )));
             }
             Corruption::Gaussian { samples, .. } => samples,
         };
