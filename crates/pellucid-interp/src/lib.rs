@@ -4,7 +4,8 @@
 //! [`ablate_each`] does it and looks. [`lens`] reads inner values with the model's own unembedding.
 //! [`behaviour`] holds what a model is asked to do, and the gate that every method passes first;
 //! [`neuron`] explains it by single neurons and groups of them, beside controls. [`dictionary`] gives a
-//! sparse autoencoder its rows, and says what the model loses with it.
+//! sparse autoencoder its rows, and says what the model loses with it. [`trace`] patches one run with values of another,
+//! and [`patchscope`] has the model itself say what a value means.
 
 mod ablate;
 mod attribute;
@@ -15,17 +16,21 @@ pub mod direction;
 mod error;
 pub mod function;
 mod interval;
-mod lens;
+pub mod lens;
 mod metric;
 pub mod neuron;
+pub mod patch;
+pub mod patchscope;
 mod rank;
+pub mod stream;
 mod sweep;
+pub mod trace;
 
 pub use ablate::{Ablation, Replacement, ablate_each, random_units};
 pub use attribute::{By, Completeness, Effects, Method, UnitEffect, attribute};
 pub use error::{Error, Result};
 pub use interval::{Interval, wilson};
-pub use lens::{LensRow, LensToken, lens, lens_grid};
+pub use lens::{LensRow, LensToken, lens_grid};
 pub use metric::Metric;
 pub use rank::{Correlation, rank_correlation};
 pub use sweep::{Promoted, Swept, promoted, promoted_of, sweep, sweep_sites};

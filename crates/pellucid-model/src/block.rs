@@ -226,7 +226,7 @@ fn mixed(
     Ok(Attended { out, q_norm_in, k_norm_in, rows, attn_out: Some(attn_out), read })
 }
 
-fn qk_norm(
+pub(crate) fn qk_norm(
     x: Tensor,
     by: Option<&Norm>,
     [before, after]: [Point; 2],
@@ -243,7 +243,7 @@ fn qk_norm(
 }
 
 /// Attention looks at one row at a time; gives `(tokens, heads, head_dim)`.
-fn rows_attention(
+pub(crate) fn rows_attention(
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,

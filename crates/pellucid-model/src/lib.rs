@@ -17,6 +17,7 @@ pub mod embed;
 mod error;
 pub mod fidelity;
 mod generate;
+mod heads;
 mod heap;
 pub mod load;
 mod model;

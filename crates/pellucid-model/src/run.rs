@@ -204,7 +204,7 @@ impl Model {
         Ok(())
     }
 
-    fn angles(&self, rows: &[Row]) -> Vec<Angles> {
+    pub(crate) fn angles(&self, rows: &[Row]) -> Vec<Angles> {
         let table = |rope: &crate::rope::Rope| {
             let (mut cos, mut sin) = (Vec::new(), Vec::new());
             for row in rows {

@@ -148,3 +148,54 @@ fn a_circuit_keeps_what_random_edges_lose() {
     let point = &points[4];
     assert!(kept(point, "circuit") > 0.5 && kept(point, "random") < 0.1, "{point}");
 }
+
+/// A lens fitted on paragraphs of this repository's pages is nearer to what SmolLM2 says in the end, on other paragraphs.
+#[test]
+fn a_fitted_lens_is_nearer_on_other_documents() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (file, corpus) = (path("lens"), path("corpus.jsonl"));
+    let pages = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs")).expect("docs");
+    let mut pages: Vec<_> = pages.map(|p| p.expect("a page").path()).collect();
+    pages.sort();
+    let texts: Vec<String> = pages
+        .iter()
+        .filter(|p| p.extension().is_some_and(|e| e == "md"))
+        .flat_map(|p| {
+            std::fs::read_to_string(p).unwrap().split("\n\n").map(str::to_owned).collect::<Vec<_>>()
+        })
+        .filter(|t| t.len() > 200)
+        .collect();
+    let lines: Vec<String> = texts.iter().map(|t| serde_json::json!({"text": t}).to_string()).collect();
+    std::fs::write(&corpus, lines.join("\n")).unwrap();
+    let text = ["--corpus", &corpus, "--tokens", "6000", "--window", "64", "--test-windows", "4"];
+    let result =
+        json(&[&["lens", "--fit", &file, "--model", "smollm2", "--ridge", "0.1"], &text[..]].concat());
+    for layer in result["judged"].as_array().expect("a list") {
+        let kl = |name: &str| layer[name]["value"].as_f64().expect("a number");
+        assert!(kl("fitted_kl") < kl("logit_kl"), "{layer}");
+    }
+}
+
+#[test]
+fn number_goes_from_the_subject_to_the_end_in_smollm2() {
+    let trace = ["trace", "agreement", "--model", "smollm2", "--items", "6"];
+    let result = json(&trace);
+    let cells = result["grids"][0]["cells"].as_array().expect("a list");
+    let recovered = |site: &str, position: u64| {
+        let cell = cells.iter().find(|c| c["site"] == site && c["position"] == position);
+        cell.expect("a cell")["recovered"]["value"].as_f64().expect("a number")
+    };
+    let last = result["positions"].as_array().expect("a list").len() as u64 - 1;
+    assert!(recovered("resid_pre.5", 1) > 0.8 && recovered("resid_pre.29", last) > 0.8, "{result:#}");
+    let strangers = cells.iter().map(|c| c["control"]["value"].as_f64().expect("a number"));
+    assert!(strangers.fold(0f64, |m, v| m.max(v.abs())) < 0.3, "{result:#}");
+}
+
+#[test]
+fn capitals_win_at_layer_twelve_of_gemma() {
+    let result = json(&["lens", "--behaviour", "capitals", "--model", "gemma3-270m", "--items", "16"]);
+    let depths = result[0]["depths"].as_array().expect("a list");
+    let first = depths.iter().find(|d| d["top"]["value"].as_f64().expect("a number") > 0.5);
+    assert_eq!(first.expect("a layer")["site"], "resid_post.12");
+}

@@ -20,11 +20,16 @@ mod fetch;
 mod find;
 mod function;
 mod info;
+mod knockout;
 mod lens;
+mod lens_fit;
+mod lens_wins;
 mod lint;
+mod patchscope;
 mod points;
 mod run;
 mod serve;
+mod trace;
 mod verify;
 mod watch;
 
@@ -40,8 +45,10 @@ pub(crate) enum Command {
     Run(run::Arguments),
     /// Which neurons, heads, layers or input tokens made the model say a token.
     Attribute(attribute::Arguments),
-    /// What the model would say if it stopped at each layer (logit lens).
-    Lens(lens::Arguments),
+    /// What the model would say if it stopped at each layer: logit lens, fitted lenses, and where answers win.
+    Lens(Box<lens::Arguments>),
+    /// A value of one text put into another, where the model itself says what it means.
+    Patchscope(Box<patchscope::Arguments>),
     /// Does the model do this at all? Accuracy and log-odds on a behaviour's items, with intervals.
     Behaviour(behaviour::Arguments),
     /// Every neuron's predicted effect on a behaviour, and what removing the foremost truly does.
@@ -52,6 +59,10 @@ pub(crate) enum Command {
     Direction(direction::Arguments),
     /// What a few examples tell a model, as one vector: found by its heads' causal effects, added to bare questions.
     FunctionVector(function::Arguments),
+    /// Where an answer is decided: values of a clean run put into a corrupted one, place by place or along a path.
+    Trace(Box<trace::Arguments>),
+    /// Attention edges cut, layer by layer, and what the answer loses by it.
+    Knockout(knockout::Arguments),
     /// Sparse autoencoders of a site: train one on text, judge one.
     Dict(dict::Arguments),
     /// What can be looked at in a model, with the names other tools use.
@@ -90,11 +101,14 @@ impl Command {
             Command::Run(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Attribute(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Lens(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::Patchscope(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Behaviour(a) => a.run(out),
             Command::Ablate(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Circuit(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Direction(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::FunctionVector(a) => a.run(out),
+            Command::Trace(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::Knockout(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Dict(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Points(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Info(a) => a.run(out).map(|()| ExitCode::SUCCESS),

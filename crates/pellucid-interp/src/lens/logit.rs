@@ -2,7 +2,9 @@
 //!
 //! Each inner value of the stream is read by the model's own final norm and unembedding.
 
+use super::file::Fitted;
 use crate::error::tensor;
+use crate::stream::site_at;
 use crate::{Error, Result};
 use pellucid_core::{Point, Site};
 use pellucid_model::sample::{Mass, expectation, log_softmax, top_k};
@@ -12,7 +14,7 @@ use serde::Serialize;
 use std::ops::Range;
 
 /// What the lens shows at one site.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LensRow {
     /// Where.
     pub site: Site,
@@ -67,6 +69,46 @@ pub fn lens_grid(
     sub_blocks: bool,
     tap: &mut dyn Tap,
 ) -> Result<Vec<Vec<LensRow>>> {
+    let spec = model.spec();
+    let mut sites = vec![Site::new(Point::ResidPre, 0)];
+    for layer in 0..spec.n_layers {
+        if sub_blocks && !spec.parallel {
+            sites.push(Site::new(Point::ResidMid, layer));
+        }
+        sites.push(Site::new(Point::ResidPost, layer));
+    }
+    read_sites(model, row, positions, top, watched, &sites, None, tap)
+}
+
+/// As [`lens_grid`], through a fitted lens: at the sites that it has a map of, and at the last one.
+///
+/// # Errors
+/// As [`lens`]; also if the lens does not belong to the model or does not lead to the final stream.
+pub fn lens_through(
+    model: &Model,
+    fitted: &Fitted,
+    row: &Row,
+    positions: Range<usize>,
+    top: usize,
+    watched: &[u32],
+    tap: &mut dyn Tap,
+) -> Result<Vec<Vec<LensRow>>> {
+    fitted.check_final(model)?;
+    let last = site_at(model.spec().n_layers);
+    let sites: Vec<Site> = fitted.sites().chain([last]).collect();
+    read_sites(model, row, positions, top, watched, &sites, Some(fitted), tap)
+}
+
+fn read_sites(
+    model: &Model,
+    row: &Row,
+    positions: Range<usize>,
+    top: usize,
+    watched: &[u32],
+    sites: &[Site],
+    fitted: Option<&Fitted>,
+    tap: &mut dyn Tap,
+) -> Result<Vec<Vec<LensRow>>> {
     let (spec, n) = (model.spec(), row.tokens.len());
     if positions.is_empty() || positions.end > n {
         let last = positions.end.saturating_sub(1);
@@ -74,13 +116,6 @@ pub fn lens_grid(
     }
     if let Some(id) = watched.iter().find(|id| **id as usize >= spec.vocabulary) {
         return Err(Error::Request(format!("token {id} is outside the vocabulary of {}", spec.vocabulary)));
-    }
-    let mut sites = vec![Site::new(Point::ResidPre, 0)];
-    for layer in 0..spec.n_layers {
-        if sub_blocks && !spec.parallel {
-            sites.push(Site::new(Point::ResidMid, layer));
-        }
-        sites.push(Site::new(Point::ResidPost, layer));
     }
     let mut record = Record::new(sites.iter().copied());
     let plan = Plan { logits: Logits::At(positions.clone().collect()), start: None, stop_after: None };
@@ -92,7 +127,10 @@ pub fn lens_grid(
     let at_once = (LOGITS / (spec.vocabulary * positions.len())).max(1);
     let mut rows = Vec::with_capacity(sites.len());
     for sites in sites.chunks(at_once) {
-        let value = |&site: &Site| tensor(record.value(site)?.narrow(0, positions.start, positions.len()));
+        let value = |&site: &Site| {
+            let x = tensor(record.value(site)?.narrow(0, positions.start, positions.len()))?;
+            fitted.map_or_else(|| Ok(x.clone()), |f| f.through(site, &x))
+        };
         let x = tensor(Tensor::cat(&sites.iter().map(value).collect::<Result<Vec<_>>>()?, 0))?;
         let logits = rows_of(&model.unembed(&x)?)?;
         let cell = |(i, logits): (usize, &Vec<f32>)| {
@@ -105,25 +143,31 @@ pub fn lens_grid(
 }
 
 /// Logits that are held at a time: 256 MiB.
-const LOGITS: usize = 64 << 20;
+pub(super) const LOGITS: usize = 64 << 20;
 
-fn rows_of(logits: &Tensor) -> Result<Vec<Vec<f32>>> {
+pub(super) fn rows_of(logits: &Tensor) -> Result<Vec<Vec<f32>>> {
     tensor(logits.to_vec2())
 }
 
 /// The final distribution at a position: its probabilities, their sum, and Σ p · ln p.
-struct Final {
+pub(super) struct Final {
     weights: Vec<f32>,
     total: f64,
     negative_entropy: f64,
 }
 
 impl Final {
-    fn of(logits: &[f32]) -> Self {
+    pub(super) fn of(logits: &[f32]) -> Self {
         let log_probs = log_softmax(logits);
         let weights: Vec<f32> = log_probs.iter().map(|l| l.exp()).collect();
         let total = weights.iter().map(|w| f64::from(*w)).sum();
         Final { negative_entropy: expectation(&weights, &log_probs), weights, total }
+    }
+
+    /// KL divergence from this distribution to that of other logits, in nats.
+    pub(super) fn kl_to(&self, logits: &[f32], log_total: f64) -> f64 {
+        // Σ p · (ln p − (logit − log_total)), term by term summed apart
+        self.negative_entropy - expectation(&self.weights, logits) + self.total * log_total
     }
 }
 
@@ -141,7 +185,6 @@ fn read(site: Site, logits: &[f32], last: &Final, top: usize, watched: &[u32]) -
         probability: probability(logit),
         rank: i + 1,
     });
-    // Σ p · (ln p − (logit − log_total)), term by term summed apart
-    let kl = last.negative_entropy - expectation(&last.weights, logits) + last.total * log_total;
+    let kl = last.kl_to(logits, log_total);
     LensRow { site, top: top.collect(), watched: watched.iter().map(|&id| token(id)).collect(), kl, entropy }
 }
