@@ -92,7 +92,11 @@ impl Directions {
             ready.items.iter().map(|i| i.item.class.as_ref() == Some(&classes[0])).collect();
         let mut vectors = BTreeMap::new();
         for (&at, rows) in &seen.streams {
-            vectors.insert(at, direction(method, rows, seen.others.get(&at), &first)?);
+            // before the first token that differs there is nothing to find
+            vectors.extend(direction(method, rows, seen.others.get(&at), &first).map(|v| (at, v)));
+        }
+        if vectors.is_empty() {
+            return Err(Error::Request("the two classes do not differ at these positions".to_owned()));
         }
         let centres = seen.centres.into_iter().map(|(s, (n, sum))| (s, mean(n, &sum))).collect();
         Ok(Directions { classes, positions, vectors, centres })
@@ -192,7 +196,7 @@ fn direction(
     rows: &[Vec<f32>],
     others: Option<&Vec<Vec<f32>>>,
     first: &[bool],
-) -> Result<Vec<f32>> {
+) -> Option<Vec<f32>> {
     let d = rows.first().map_or(0, Vec::len);
     let mean_of = |wanted: bool| -> Vec<f64> {
         let mut sum = vec![0f64; d];
@@ -222,13 +226,13 @@ fn direction(
     };
     let length = dot(&along, &along).sqrt();
     if length.is_nan() || length <= 0.0 {
-        return Err(Error::Request("the two classes do not differ at this place".to_owned()));
+        return None;
     }
     let by = match method {
         Method::Mean | Method::Pairs => 1.0,
         Method::Pca | Method::Logistic => dot(&between, &along) / (length * length),
     };
-    Ok(along.iter().map(|v| (v * by) as f32).collect())
+    Some(along.iter().map(|v| (v * by) as f32).collect())
 }
 
 /// Rounds of power iteration; the start is the mean difference, so few are needed.
