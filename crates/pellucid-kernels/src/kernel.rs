@@ -11,15 +11,18 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Numbers that lie beside each other in a packed operand.
-pub(crate) const LANES: usize = 32;
+pub const LANES: usize = 32;
 
 /// Rows of a tile.
-pub(crate) const ROWS: usize = 12;
+pub const ROWS: usize = 12;
 
 /// One lane; aligned so that no load crosses a cache line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(C, align(64))]
-pub(crate) struct Lane<T>(pub(crate) [T; LANES]);
+pub struct Lane<T>(
+    /// The numbers.
+    pub [T; LANES],
+);
 
 // SAFETY: 32 plain numbers and nothing else: for numbers of 2 or 4 bytes they fill the alignment without padding, and a
 // lane of zero bytes is a lane of zeros.
@@ -36,18 +39,20 @@ unsafe impl bytemuck::Zeroable for Lane<half::f16> {}
 unsafe impl bytemuck::Pod for Lane<half::f16> {}
 
 impl Lane<f32> {
-    pub(crate) const ZERO: Self = Lane([0.0; LANES]);
+    /// 32 zeros.
+    pub const ZERO: Self = Lane([0.0; LANES]);
 }
 
 /// Two neighbouring inputs' weights of 32 outputs, in bf16: the first in the low half of each number.
-pub(crate) type Pairs = Lane<u32>;
+pub type Pairs = Lane<u32>;
 
 impl Pairs {
-    pub(crate) const NONE: Self = Lane([0; LANES]);
+    /// 64 zeros.
+    pub const NONE: Self = Lane([0; LANES]);
 }
 
 /// Sums of a tile; a product of fewer rows leaves the last ones alone.
-pub(crate) type Tile = [Lane<f32>; ROWS];
+pub type Tile = [Lane<f32>; ROWS];
 
 /// `f::<rows>(…)` for the rows that a tile can have.
 macro_rules! by_rows {
@@ -70,7 +75,7 @@ macro_rules! by_rows {
 }
 
 /// `sums[r][l] += Σ_k a[k][r] · b[k][l]` for `r < rows`, `k` in order.
-pub(crate) fn along(rows: usize, a: &[[f32; ROWS]], b: &[Lane<f32>], sums: &mut Tile) {
+pub fn along(rows: usize, a: &[[f32; ROWS]], b: &[Lane<f32>], sums: &mut Tile) {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f") {
@@ -87,7 +92,7 @@ pub(crate) fn along(rows: usize, a: &[[f32; ROWS]], b: &[Lane<f32>], sums: &mut 
 
 /// `sums[r][l] += Σ_j p[r][j] · g[j][l]` for each `r` of `p` (at most [`ROWS`]), `j` in order: the same product, where the
 /// single numbers lie in lanes.
-pub(crate) fn across(p: &[Lane<f32>], g: &[Lane<f32>; LANES], sums: &mut Tile) {
+pub fn across(p: &[Lane<f32>], g: &[Lane<f32>; LANES], sums: &mut Tile) {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f") {
@@ -104,7 +109,7 @@ pub(crate) fn across(p: &[Lane<f32>], g: &[Lane<f32>; LANES], sums: &mut Tile) {
 
 /// Whether [`along_pairs`] is quicker than [`along`] here: the processor has a dot product of bf16 pairs that runs at twice
 /// the rate of f32's multiply-add. AMD's do; Intel's run it at half that rate (both measured with register-only loops).
-pub(crate) fn pairs_are_quick() -> bool {
+pub fn pairs_are_quick() -> bool {
     #[cfg(target_arch = "x86_64")]
     return x86::is_amd() && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16");
     #[cfg(not(target_arch = "x86_64"))]
@@ -114,7 +119,7 @@ pub(crate) fn pairs_are_quick() -> bool {
 /// [`along`] for operands in bf16, two inputs a step: `sums[r][l] += Σ_k a[k][r]₀ · b[k][l]₀ + a[k][r]₁ · b[k][l]₁`.
 /// Products of bf16 are exact in f32; how the processor rounds the two additions of a step is its own affair, and numbers
 /// too small for f32's normal range may count as 0.
-pub(crate) fn along_pairs(rows: usize, a: &[[u32; ROWS]], b: &[Pairs], sums: &mut Tile) {
+pub fn along_pairs(rows: usize, a: &[[u32; ROWS]], b: &[Pairs], sums: &mut Tile) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16") {
         // SAFETY: safe Rust whose only requirement is the features that the line above has just asked for.
@@ -124,7 +129,7 @@ pub(crate) fn along_pairs(rows: usize, a: &[[u32; ROWS]], b: &[Pairs], sums: &mu
 }
 
 /// The two numbers of a pair.
-pub(crate) fn split(pair: u32) -> [f32; 2] {
+pub fn split(pair: u32) -> [f32; 2] {
     [f32::from_bits(pair << 16), f32::from_bits(pair & 0xFFFF_0000)]
 }
 
@@ -324,11 +329,11 @@ mod x86 {
 }
 
 /// A part of a sheet that one task writes.
-pub(crate) struct Block<'a> {
+pub struct Block<'a> {
     /// Its rows of the sheet.
-    pub(crate) rows: Range<usize>,
+    pub rows: Range<usize>,
     /// Its columns.
-    pub(crate) columns: Range<usize>,
+    pub columns: Range<usize>,
     sheet: &'a Sheet,
 }
 
@@ -344,7 +349,7 @@ unsafe impl Sync for Sheet {}
 
 impl Block<'_> {
     /// Writes neighbouring entries of a row.
-    pub(crate) fn put(&mut self, row: usize, column: usize, values: &[f32]) {
+    pub fn put(&mut self, row: usize, column: usize, values: &[f32]) {
         let inside = self.rows.contains(&row)
             && self.columns.start <= column
             && column + values.len() <= self.columns.end;
@@ -360,12 +365,7 @@ impl Block<'_> {
 
 /// A `(rows, width)` matrix made on all threads, block by block of at most `step` rows and columns; what `make` does not
 /// write is 0.
-pub(crate) fn sheet(
-    rows: usize,
-    width: usize,
-    step: [usize; 2],
-    make: impl Fn(&mut Block<'_>) + Sync,
-) -> Vec<f32> {
+pub fn sheet(rows: usize, width: usize, step: [usize; 2], make: impl Fn(&mut Block<'_>) + Sync) -> Vec<f32> {
     let mut out = vec![0f32; rows * width];
     let sheet = Sheet { start: out.as_mut_ptr(), width };
     let [down, right] = step.map(|s| s.max(1));
