@@ -145,18 +145,6 @@ fn every_normalisation_and_a_skip_equal_their_definition() {
 }
 
 #[test]
-fn of_equal_values_the_lower_latents_stand() {
-    let mut largest = Largest::new(3);
-    for block in 0..8 {
-        largest.take(block * 64, &[1.0; 64]);
-    }
-    assert_eq!(largest.finish(), [(0, 1.0), (1, 1.0), (2, 1.0)]);
-    let mut largest = Largest::new(2);
-    largest.take(0, &[-1.0, 0.0, 0.5]);
-    assert_eq!(largest.finish(), [(2, 0.5)]);
-}
-
-#[test]
 fn wrong_inputs_are_refused() {
     let dictionary = random(Shape { d_in: 4, latents: 8, d_out: 4 }, Activation::TopK { k: 2 }, 1);
     assert!(dictionary.encode(&[0.0; 6]).unwrap_err().to_string().contains("must hold 8 numbers"));

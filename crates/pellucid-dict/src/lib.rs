@@ -9,13 +9,16 @@ mod error;
 mod files;
 mod metrics;
 mod product;
+mod select;
 mod sparse;
+mod tiles;
 mod train;
 
 pub use dictionary::{Activation, Dictionary, Normalisation, Shape};
 pub use error::{Error, Result};
 pub use files::{read_saelens, read_sparsify, write_saelens, write_sparsify};
 pub use metrics::{Density, Fidelity};
+pub use pellucid_kernels::Precision;
 pub use sparse::{Frame, Sparse};
 pub use train::{
     Adam, Auxiliary, Config, ErrorScale, Recipe, Step, Trainer, automatic_rate, geometric_median,

@@ -128,6 +128,27 @@ pub fn along_pairs(rows: usize, a: &[[u32; ROWS]], b: &[Pairs], sums: &mut Tile)
     by_rows!(rows, pairs_plain, a, b, sums);
 }
 
+/// Which sums of each of the first `rows` rows are greater than the row's floor: bit `l` of entry `r` says it of
+/// `sums[r][l]`. What is no number is greater than nothing.
+pub fn above(rows: usize, sums: &Tile, floors: &[f32; ROWS]) -> [u32; ROWS] {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") {
+        // SAFETY: safe Rust whose only requirement is the feature that the line above has just asked for.
+        return unsafe { above_avx512(rows, sums, floors) };
+    }
+    above_plain(rows, sums, floors)
+}
+
+fn above_plain(rows: usize, sums: &Tile, floors: &[f32; ROWS]) -> [u32; ROWS] {
+    let mut bits = [0; ROWS];
+    for ((bits, sums), floor) in bits.iter_mut().zip(sums).zip(floors).take(rows) {
+        for (l, sum) in sums.0.iter().enumerate() {
+            *bits |= u32::from(sum > floor) << l;
+        }
+    }
+    bits
+}
+
 /// The two numbers of a pair.
 pub fn split(pair: u32) -> [f32; 2] {
     [f32::from_bits(pair << 16), f32::from_bits(pair & 0xFFFF_0000)]
@@ -162,15 +183,15 @@ fn across_plain<const R: usize>(p: &[Lane<f32>], g: &[Lane<f32>; LANES], sums: &
 }
 
 #[cfg(target_arch = "x86_64")]
-use x86::{across_avx2, across_avx512, along_avx2, along_avx512, pairs_avx512};
+use x86::{above_avx512, across_avx2, across_avx512, along_avx2, along_avx512, pairs_avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{LANES, Lane, Pairs, ROWS, Tile};
     use std::arch::x86_64::{
-        __cpuid, __m256, __m512, __m512bh, _mm256_fmadd_ps, _mm256_load_ps, _mm256_set1_ps, _mm256_store_ps,
-        _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_load_ps, _mm512_load_si512, _mm512_set1_epi32,
-        _mm512_set1_ps, _mm512_store_ps,
+        __cpuid, __m256, __m512, __m512bh, _CMP_GT_OQ, _mm256_fmadd_ps, _mm256_load_ps, _mm256_set1_ps,
+        _mm256_store_ps, _mm512_cmp_ps_mask, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_load_ps,
+        _mm512_load_si512, _mm512_set1_epi32, _mm512_set1_ps, _mm512_store_ps,
     };
 
     /// Whether AMD made the processor ("AuthenticAMD" in the registers that CPUID's leaf 0 fills).
@@ -199,6 +220,18 @@ mod x86 {
         for (to, held) in sums.iter_mut().zip(held) {
             store(to, held);
         }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn above_avx512(rows: usize, sums: &Tile, floors: &[f32; ROWS]) -> [u32; ROWS] {
+        let mut bits = [0; ROWS];
+        for ((bits, sums), floor) in bits.iter_mut().zip(sums).zip(floors).take(rows) {
+            let ([low, high], floor) = (load(sums), _mm512_set1_ps(*floor));
+            let low = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(low, floor);
+            let high = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(high, floor);
+            *bits = u32::from(low) | u32::from(high) << 16;
+        }
+        bits
     }
 
     /// A lane in two registers.
@@ -475,6 +508,21 @@ mod tests {
                         assert!(error < 2e-5, "{rows} rows, {r}/{l}: off by {error}");
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_above_a_floor_is_found_in_every_version() {
+        let mut sums: Tile = std::array::from_fn(|r| lanes(1, 0.3 + r as f32)[0]);
+        let floors: [f32; ROWS] = std::array::from_fn(|r| r as f32 * 0.1 - 0.4);
+        sums[1].0[3..6].copy_from_slice(&[f32::NAN, f32::INFINITY, floors[1]]);
+        for rows in 0..=ROWS {
+            let found = above(rows, &sums, &floors);
+            assert_eq!(found, above_plain(rows, &sums, &floors));
+            for (r, bits) in found.into_iter().enumerate() {
+                let want = |l: usize| r < rows && sums[r].0[l] > floors[r];
+                assert!((0..LANES).all(|l| (bits >> l & 1 == 1) == want(l)), "{rows} rows, row {r}");
             }
         }
     }

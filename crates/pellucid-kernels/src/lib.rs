@@ -6,6 +6,7 @@
 pub mod kernel;
 pub mod pages;
 mod precision;
+pub mod rows;
 pub mod simd;
 
 pub use precision::{Precision, fast_is_quicker};

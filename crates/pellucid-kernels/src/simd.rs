@@ -2,8 +2,6 @@
 //! processor has them. The loops are plain Rust that the compiler vectorises; `unsafe` is only the call of the wider
 //! version, behind the check that the processor supports it.
 
-#![allow(unsafe_code)] // see the safety comment in `wide!`
-
 use crate::kernel::{LANES, Lane, ROWS};
 
 /// Defines `name(args)` that picks the widest compiled version of `body::<FUSED>(args)`, a safe function.
@@ -11,6 +9,7 @@ use crate::kernel::{LANES, Lane, ROWS};
 macro_rules! wide {
     ($(#[$meta:meta])* $vis:vis $name:ident = $body:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?) => {
         $(#[$meta])*
+        #[allow(unsafe_code)] // the macro's own two calls, each with its argument
         $vis fn $name($($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
             {
@@ -50,7 +49,7 @@ pub fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
 }
 
 #[inline(always)]
-fn dot_body<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot_body<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0f32; LANES];
     let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let tail: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
@@ -197,6 +196,34 @@ fn pair_rows_body<const FUSED: bool>(rows: &[&[f32]], to: &mut [[u32; ROWS]]) {
     }
 }
 
+/// Up to 32 rows turned: a lane for each column, `(width, 32)`; lanes keep what they held beyond the rows there are.
+#[inline(always)]
+fn columns_body<const FUSED: bool>(rows: &[f32], width: usize, to: &mut [Lane<f32>]) {
+    for (l, row) in rows.chunks_exact(width).enumerate() {
+        to.iter_mut().zip(row).for_each(|(to, x)| to.0[l] = *x);
+    }
+}
+
+/// The same as pairs of neighbouring columns in bf16, `(⌈width / 2⌉, 32)`. Sixteen pairs of each row are rounded before they
+/// are turned: rounding is then wide, and what is written lies in the nearest cache.
+#[inline(always)]
+fn pair_columns_body<const FUSED: bool>(rows: &[f32], width: usize, to: &mut [Lane<u32>]) {
+    for (at, to) in to.chunks_mut(16).enumerate() {
+        for (l, row) in rows.chunks_exact(width).enumerate() {
+            let part = &row[32 * at..(32 * at + 32).min(width)];
+            let mut pairs = [0u32; 16];
+            let (twos, last) = part.as_chunks::<2>();
+            for (pair, [first, second]) in pairs.iter_mut().zip(twos) {
+                *pair = bf16_bits(*first) | bf16_bits(*second) << 16;
+            }
+            if let [x] = last {
+                pairs[twos.len()] = bf16_bits(*x);
+            }
+            to.iter_mut().zip(pairs).for_each(|(to, pair)| to.0[l] = pair);
+        }
+    }
+}
+
 /// `code · scale + shift`, in the two roundings of ggml whether or not the processor could do them in one.
 #[inline(always)]
 fn nibbles_body<const FUSED: bool>(
@@ -238,6 +265,14 @@ wide!(
 wide!(
     /// Up to twelve rows to `(pairs, 12)`.
     pub pair_rows = pair_rows_body(rows: &[&[f32]], to: &mut [[u32; ROWS]])
+);
+wide!(
+    /// Up to 32 rows, turned.
+    pub columns = columns_body(rows: &[f32], width: usize, to: &mut [Lane<f32>])
+);
+wide!(
+    /// Up to 32 rows, turned, as pairs of bf16.
+    pub pair_columns = pair_columns_body(rows: &[f32], width: usize, to: &mut [Lane<u32>])
 );
 wide!(
     /// 4-bit codes of 32 outputs, low halves first, to weights.

@@ -1,5 +1,6 @@
 //! What decides a training run. Nothing here has a default: a result names all of it.
 
+use pellucid_kernels::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::dictionary::Shape;
@@ -96,6 +97,9 @@ pub struct Config {
     pub adam: Adam,
     /// What random draws begin with.
     pub seed: u64,
+    /// Of the encoder's product; everything else is f32 in either. Runs that do not say were exact.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 /// 2e-4 / √(latents / 2¹⁴), the scaling of Gao et al. with the constant of dictionary_learning and sparsify.

@@ -2,10 +2,11 @@
 
 use pellucid_core::Seed;
 
-use super::pass::{self, Pass};
+use super::pass::{Entry, Pass};
 use super::trainer::Parameters;
 use super::update::Gradient;
 use super::*;
+use crate::Precision;
 use crate::dictionary::{Activation, Shape};
 
 const SHAPE: Shape = Shape { d_in: 6, latents: 20, d_out: 6 };
@@ -25,6 +26,7 @@ fn config(recipe: Recipe) -> Config {
         steps: 20,
         adam: Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
         seed: 5,
+        precision: Precision::Exact,
     }
 }
 
@@ -40,6 +42,18 @@ fn recipes() -> Vec<Recipe> {
 fn rows(n: usize, d: usize, seed: u64) -> Vec<f32> {
     let mut seed = Seed(seed);
     (0..n * d).map(|_| (0.5 + seed.normal()) as f32).collect()
+}
+
+/// A row's active latents.
+fn active(term: &super::pass::Term, row: usize) -> Vec<Entry> {
+    term.entries().filter(|entry| entry.row as usize == row).collect()
+}
+
+/// A batch forward, in room of its own.
+fn forward(config: &Config, at: &Parameters, x: &[f32], y: &[f32], dead: &[u32], hint: f32) -> Pass {
+    let mut pass = Pass::default();
+    pass.run(config, at, [x, y], dead, hint);
+    pass
 }
 
 /// Everything in f64 by the formulas, with the selected latents, the dead latents' target and all scales held as in `pass`.
@@ -66,9 +80,10 @@ impl Plain<'_> {
                     .sum();
                 product + encoder_bias[latent]
             };
+            let kept = active(&self.pass.main, row);
             for end in &ends {
                 for j in 0..d_out {
-                    let kept = self.pass.main.rows[row].iter().filter(|e| (e.latent as usize) < *end);
+                    let kept = kept.iter().filter(|e| (e.latent as usize) < *end);
                     let sum: f64 =
                         kept.map(|e| value(e.latent as usize) * decoder[e.latent as usize * d_out + j]).sum();
                     let error = sum + bias[j] - f64::from(self.y[row * d_out + j]);
@@ -76,12 +91,13 @@ impl Plain<'_> {
                 }
             }
             if let Recipe::ReLU { l1 } = self.config.recipe {
-                let sum: f64 = self.pass.main.rows[row].iter().map(|e| value(e.latent as usize)).sum();
+                let sum: f64 = kept.iter().map(|e| value(e.latent as usize)).sum();
                 loss += f64::from(l1) * sum / (x.len() / d_in) as f64;
             }
-            if let (Some(term), Some(setting)) = (&self.pass.auxiliary, self.config.auxiliary) {
+            if let (1.., Some(setting)) = (self.pass.auxiliary.rows(), self.config.auxiliary) {
+                let dead = active(&self.pass.auxiliary, row);
                 for j in 0..d_out {
-                    let said: f64 = term.rows[row]
+                    let said: f64 = dead
                         .iter()
                         .map(|e| value(e.latent as usize) * decoder[e.latent as usize * d_out + j])
                         .sum();
@@ -106,11 +122,11 @@ fn all(p: &Parameters) -> Vec<Vec<f64>> {
         .to_vec()
 }
 
-fn gathered(gradient: &Gradient<'_>, shape: Shape) -> Vec<Vec<f32>> {
+fn gathered(gradient: &Gradient, pass: &Pass, shape: Shape) -> Vec<Vec<f32>> {
     let mut encoder = vec![0f32; shape.latents * shape.d_in];
     let mut decoder = vec![0f32; shape.latents * shape.d_out];
     let rows = encoder.chunks_exact_mut(shape.d_in).zip(decoder.chunks_exact_mut(shape.d_out));
-    rows.enumerate().for_each(|(i, (e, d))| gradient.latent(i, e, d));
+    rows.enumerate().for_each(|(i, (e, d))| gradient.latent(pass, i, e, d));
     vec![encoder, gradient.encoder_bias.clone(), decoder, gradient.bias.clone()]
 }
 
@@ -121,9 +137,10 @@ fn check_gradient(config: &Config, x: &[f32], targets: Option<&[f32]>) {
     let mut seed = Seed(8);
     trainer.at.encoder_bias.iter_mut().for_each(|b| *b = 0.1 * seed.normal() as f32);
     trainer.at.decoder.iter_mut().for_each(|b| *b += 0.1 * seed.normal() as f32);
-    let pass = pass::run(config, &trainer.at, x, y, &[2, 7, 13, 19], 0.0);
-    let gradient = Gradient::of(config, &trainer.at, &pass);
-    let found = gathered(&gradient, config.shape);
+    let pass = forward(config, &trainer.at, x, y, &[2, 7, 13, 19], 0.0);
+    let mut gradient = Gradient::default();
+    gradient.sort(config, &trainer.at, &pass);
+    let found = gathered(&gradient, &pass, config.shape);
     let d_out = config.shape.d_out;
     let wide: Vec<f64> = y.iter().map(|v| f64::from(*v)).collect();
     let unit = match config.error {
@@ -133,8 +150,9 @@ fn check_gradient(config: &Config, x: &[f32], targets: Option<&[f32]>) {
     };
     // e = y − x̂, from the slopes' definition: the last group's slope is 2 (x̂ − y) / (unit · prefixes)
     let factor = 2.0 / (unit * config.prefixes().len() as f64);
-    let last = pass.main.slopes.last().unwrap();
-    let residual: Vec<f64> = last.iter().map(|s| -f64::from(*s) / factor).collect();
+    let last = pass.main.slopes.chunks_exact(d_out).skip(config.prefixes().len() - 1);
+    let last = last.step_by(config.prefixes().len()).flatten();
+    let residual: Vec<f64> = last.map(|s| -f64::from(*s) / factor).collect();
     let residual_variance = centred(&residual, d_out);
     let plain = Plain { config, pass: &pass, y, unit, residual, residual_variance };
     let at = all(&trainer.at);
@@ -176,16 +194,17 @@ fn a_batch_keeps_the_largest_whatever_was_hinted() {
     let config = config(Recipe::BatchTopK { k: 3, threshold_decay: 0.9 });
     let trainer = Trainer::new(config.clone(), &rows(8, 6, 3)).unwrap();
     let x = rows(200, 6, 4);
-    let active = |hint: f32| -> Vec<Vec<(u32, f32)>> {
-        let pass = pass::run(&config, &trainer.at, &x, &x, &[], hint);
-        pass.main.rows.iter().map(|row| row.iter().map(|e| (e.latent, e.value)).collect()).collect()
+    let kept_with = |hint: f32| -> Vec<Vec<(u32, f32)>> {
+        let pass = forward(&config, &trainer.at, &x, &x, &[], hint);
+        let entries = |row| active(&pass.main, row).iter().map(|e| (e.latent, e.value)).collect();
+        (0..200).map(entries).collect()
     };
-    let plain = active(0.0);
+    let plain = kept_with(0.0);
     assert_eq!(plain.iter().map(Vec::len).sum::<usize>(), 600);
-    assert!(plain == active(0.3) && plain == active(100.0));
+    assert!(plain == kept_with(0.3) && plain == kept_with(100.0));
     let relu = Config { recipe: Recipe::ReLU { l1: 0.0 }, ..config.clone() };
-    let pass = pass::run(&relu, &trainer.at, &x, &x, &[], 0.0);
-    let mut all: Vec<f32> = pass.main.rows.iter().flatten().map(|e| e.value).collect();
+    let pass = forward(&relu, &trainer.at, &x, &x, &[], 0.0);
+    let mut all: Vec<f32> = pass.main.entries().map(|e| e.value).collect();
     all.sort_by(|a, b| b.total_cmp(a));
     let mut kept: Vec<f32> = plain.iter().flatten().map(|e| e.1).collect();
     kept.sort_by(|a, b| b.total_cmp(a));
