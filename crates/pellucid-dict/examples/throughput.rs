@@ -28,6 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         decay_from: 1_000_000,
         steps: 1_000_000,
         adam: Adam { beta1: 0.9, beta2: 0.999, epsilon: 6.25e-10 },
+        clip: None,
         seed: 0,
         precision,
     };

@@ -48,7 +48,7 @@ fn dots_body<const FUSED: bool>(x: &[f32], table: &[f32], terms: &[Term], out: &
 }
 
 /// One step of Adam (Kingma and Ba 2015), with both corrections for the first steps worked into `rate` and `widen`:
-/// `m ← β₁ m + (1 − β₁) g`, `v ← β₂ v + (1 − β₂) g²`, `p ← p − rate · m / (√v · widen + ε)`.
+/// `g ← scale · g`, `m ← β₁ m + (1 − β₁) g`, `v ← β₂ v + (1 − β₂) g²`, `p ← p − rate · m / (√v · widen + ε)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Stride {
     /// β₁.
@@ -61,6 +61,8 @@ pub struct Stride {
     pub rate: f32,
     /// 1 / √(1 − β₂ᵗ).
     pub widen: f32,
+    /// What gradients are multiplied by first: 1, or less where they are clipped.
+    pub scale: f32,
 }
 
 #[inline(always)]
@@ -71,8 +73,9 @@ fn adam_body<const FUSED: bool>(
     gradient: &[f32],
     stride: Stride,
 ) {
-    let Stride { beta1, beta2, epsilon, rate, widen } = stride;
+    let Stride { beta1, beta2, epsilon, rate, widen, scale } = stride;
     for (((p, m), v), g) in values.iter_mut().zip(first).zip(second).zip(gradient) {
+        let g = scale * g;
         *m = multiply_add::<FUSED>(beta1, *m, (1.0 - beta1) * g);
         *v = multiply_add::<FUSED>(beta2, *v, (1.0 - beta2) * g * g);
         *p -= rate * *m / multiply_add::<FUSED>(v.sqrt(), widen, epsilon);
@@ -172,11 +175,12 @@ mod tests {
                 epsilon: epsilon as f32,
                 rate: (rate / gone(beta1)) as f32,
                 widen: (1.0 / gone(beta2).sqrt()) as f32,
+                scale: 0.5,
             };
             let [p, m, v] = &mut held;
             adam(p, m, v, &gradient, stride);
             for ([p, m, v], g) in want.iter_mut().zip(&gradient) {
-                let g = f64::from(*g);
+                let g = 0.5 * f64::from(*g);
                 *m = beta1 * *m + (1.0 - beta1) * g;
                 *v = beta2 * *v + (1.0 - beta2) * g * g;
                 *p -= rate * (*m / gone(beta1)) / ((*v / gone(beta2)).sqrt() + epsilon);

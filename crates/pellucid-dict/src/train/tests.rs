@@ -25,6 +25,7 @@ fn config(recipe: Recipe) -> Config {
         decay_from: 15,
         steps: 20,
         adam: Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
+        clip: None,
         seed: 5,
         precision: Precision::Exact,
     }

@@ -8,7 +8,7 @@ use crate::error::{Result, expect_finite, expect_length, setting};
 use crate::train::config::{Config, Recipe};
 use crate::train::init::{directions, geometric_median};
 use crate::train::pass::Pass;
-use crate::train::update::{self, Gradient};
+use crate::train::update::{self, Gradient, Update};
 
 /// What is trained, or one of Adam's moments of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,7 +76,7 @@ pub struct Trainer {
 pub(crate) struct Room {
     pass: Pass,
     gradient: Gradient,
-    rows: Vec<f32>,
+    update: update::Room,
     dead: Vec<u32>,
 }
 
@@ -142,7 +142,7 @@ impl Trainer {
         let y = self.expect(x, targets)?;
         let hint = 0.8 * self.threshold; // only saves work: what is found does not depend on it
         let Trainer { config, at, first, second, step, room, .. } = self;
-        let Room { pass, gradient, rows, dead } = room;
+        let Room { pass, gradient, update, dead } = room;
         dead.clear();
         if config.auxiliary.is_some() {
             dead.extend(silent(&self.idle, config.dead_after));
@@ -156,7 +156,7 @@ impl Trainer {
                 pass.loss,
             ));
         }
-        update::apply(config, (gradient, pass), *step, [at, first, second], rows);
+        Update { config, gradient, pass, step: *step }.apply([at, first, second], update);
         let active = self.account();
         let pass = &self.room.pass;
         let report = Step {

@@ -2,7 +2,7 @@
 //! so that no gradient of the size of the dictionary exists. All of it happens in one reading of the parameters and moments.
 
 use pellucid_kernels::rows::{Stride, Term as Factor, adam, add_scaled, gather};
-use pellucid_kernels::simd::dot;
+use pellucid_kernels::simd::{dot, dot_wide};
 use rayon::prelude::*;
 
 use crate::train::config::Config;
@@ -101,50 +101,93 @@ impl Gradient {
     }
 }
 
-/// One step of Adam; `step` counts from 0. `room` is for a latent's gradient in each task.
-pub(crate) fn apply(
-    config: &Config,
-    (gradient, pass): (&Gradient, &Pass),
-    step: u64,
-    [at, first, second]: [&mut Parameters; 3],
-    room: &mut Vec<f32>,
-) {
-    let (d_in, d_out) = (config.shape.d_in, config.shape.d_out);
-    let gone = |beta: f32| 1.0 - f64::from(beta).powf(step as f64 + 1.0);
-    let stride = Stride {
-        beta1: config.adam.beta1,
-        beta2: config.adam.beta2,
-        epsilon: config.adam.epsilon,
-        rate: (f64::from(config.rate(step)) / gone(config.adam.beta1)) as f32,
-        widen: (1.0 / gone(config.adam.beta2).sqrt()) as f32,
-    };
-    room.resize(config.shape.latents.div_ceil(TASK) * (d_in + d_out), 0.0);
-    let encoders = at.encoder.par_chunks_mut(TASK * d_in);
-    let encoders = encoders.zip(first.encoder.par_chunks_mut(TASK * d_in));
-    let encoders = encoders.zip(second.encoder.par_chunks_mut(TASK * d_in));
-    let decoders = at.decoder.par_chunks_mut(TASK * d_out);
-    let decoders = decoders.zip(first.decoder.par_chunks_mut(TASK * d_out));
-    let decoders = decoders.zip(second.decoder.par_chunks_mut(TASK * d_out));
-    let work = encoders.zip(decoders).zip(room.par_chunks_exact_mut(d_in + d_out)).enumerate();
-    work.for_each(|(task, ((((e, e1), e2), ((d, d1), d2)), room))| {
-        let (by_encoder, by_decoder) = room.split_at_mut(d_in);
-        let encoders = e.chunks_exact_mut(d_in).zip(e1.chunks_exact_mut(d_in)).zip(e2.chunks_exact_mut(d_in));
-        let decoders =
-            d.chunks_exact_mut(d_out).zip(d1.chunks_exact_mut(d_out)).zip(d2.chunks_exact_mut(d_out));
-        for (i, (((e, e1), e2), ((d, d1), d2))) in encoders.zip(decoders).enumerate() {
-            gradient.latent(pass, task * TASK + i, by_encoder, by_decoder);
-            if config.unit_norm {
-                let along = dot(by_decoder, d);
-                add_scaled(by_decoder, -along, d);
-            }
-            adam(e, e1, e2, by_encoder, stride);
-            adam(d, d1, d2, by_decoder, stride);
-            if config.unit_norm {
-                unit(d);
-            }
+/// Room for a latent's gradient in each task, and for each task's share of the norm.
+#[derive(Default)]
+pub(crate) struct Room {
+    rows: Vec<f32>,
+    squares: Vec<f64>,
+}
+
+/// A step of a configuration from a batch's gradient.
+#[derive(Clone, Copy)]
+pub(crate) struct Update<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) gradient: &'a Gradient,
+    pub(crate) pass: &'a Pass,
+    /// From 0.
+    pub(crate) step: u64,
+}
+
+impl Update<'_> {
+    /// A latent's gradient, without the part along its row of the decoder where that keeps norm 1.
+    fn latent(&self, latent: usize, decoder: &[f32], [by_encoder, by_decoder]: [&mut [f32]; 2]) {
+        self.gradient.latent(self.pass, latent, by_encoder, by_decoder);
+        if self.config.unit_norm {
+            let along = dot(by_decoder, decoder);
+            add_scaled(by_decoder, -along, decoder);
         }
-    });
-    let by = &gradient.encoder_bias;
-    adam(&mut at.encoder_bias, &mut first.encoder_bias, &mut second.encoder_bias, by, stride);
-    adam(&mut at.bias, &mut first.bias, &mut second.bias, &gradient.bias, stride);
+    }
+
+    /// The norm of the whole gradient. It needs all of it before any is used, so a clipped step gathers twice.
+    fn norm(&self, at: &Parameters, room: &mut Room) -> f64 {
+        let (d_in, d_out) = (self.config.shape.d_in, self.config.shape.d_out);
+        room.squares.resize(self.config.shape.latents.div_ceil(TASK), 0.0);
+        let work = room.squares.par_iter_mut().zip(room.rows.par_chunks_exact_mut(d_in + d_out));
+        work.zip(at.decoder.par_chunks(TASK * d_out)).enumerate().for_each(|(task, ((sum, room), rows))| {
+            let (by_encoder, by_decoder) = room.split_at_mut(d_in);
+            *sum = 0.0;
+            for (i, row) in rows.chunks_exact(d_out).enumerate() {
+                self.latent(task * TASK + i, row, [by_encoder, by_decoder]);
+                *sum += dot_wide(by_encoder, by_encoder) + dot_wide(by_decoder, by_decoder);
+            }
+        });
+        let biases = [&self.gradient.encoder_bias, &self.gradient.bias];
+        let squares: f64 = biases.into_iter().map(|by| dot_wide(by, by)).sum();
+        (squares + room.squares.iter().sum::<f64>()).sqrt()
+    }
+
+    fn stride(&self, at: &Parameters, room: &mut Room) -> Stride {
+        let Config { adam, clip, .. } = self.config;
+        let gone = |beta: f32| 1.0 - f64::from(beta).powf(self.step as f64 + 1.0);
+        let shrunk = |clip: f32| (f64::from(clip) / self.norm(at, room).max(f64::MIN_POSITIVE)).min(1.0);
+        Stride {
+            beta1: adam.beta1,
+            beta2: adam.beta2,
+            epsilon: adam.epsilon,
+            rate: (f64::from(self.config.rate(self.step)) / gone(adam.beta1)) as f32,
+            widen: (1.0 / gone(adam.beta2).sqrt()) as f32,
+            scale: clip.map_or(1.0, shrunk) as f32,
+        }
+    }
+
+    /// One step of Adam: parameters, first and second moments.
+    pub(crate) fn apply(&self, [at, first, second]: [&mut Parameters; 3], room: &mut Room) {
+        let (d_in, d_out) = (self.config.shape.d_in, self.config.shape.d_out);
+        room.rows.resize(self.config.shape.latents.div_ceil(TASK) * (d_in + d_out), 0.0);
+        let stride = self.stride(at, room);
+        let encoders = at.encoder.par_chunks_mut(TASK * d_in);
+        let encoders = encoders.zip(first.encoder.par_chunks_mut(TASK * d_in));
+        let encoders = encoders.zip(second.encoder.par_chunks_mut(TASK * d_in));
+        let decoders = at.decoder.par_chunks_mut(TASK * d_out);
+        let decoders = decoders.zip(first.decoder.par_chunks_mut(TASK * d_out));
+        let decoders = decoders.zip(second.decoder.par_chunks_mut(TASK * d_out));
+        let work = encoders.zip(decoders).zip(room.rows.par_chunks_exact_mut(d_in + d_out)).enumerate();
+        work.for_each(|(task, ((((e, e1), e2), ((d, d1), d2)), room))| {
+            let (by_encoder, by_decoder) = room.split_at_mut(d_in);
+            let of_latent = |width| move |i: usize| i * width..(i + 1) * width;
+            let (e_at, d_at) = (of_latent(d_in), of_latent(d_out));
+            for i in 0..d.len() / d_out {
+                let row = &mut d[d_at(i)];
+                self.latent(task * TASK + i, row, [by_encoder, by_decoder]);
+                adam(&mut e[e_at(i)], &mut e1[e_at(i)], &mut e2[e_at(i)], by_encoder, stride);
+                adam(row, &mut d1[d_at(i)], &mut d2[d_at(i)], by_decoder, stride);
+                if self.config.unit_norm {
+                    unit(row);
+                }
+            }
+        });
+        let by = &self.gradient.encoder_bias;
+        adam(&mut at.encoder_bias, &mut first.encoder_bias, &mut second.encoder_bias, by, stride);
+        adam(&mut at.bias, &mut first.bias, &mut second.bias, &self.gradient.bias, stride);
+    }
 }
