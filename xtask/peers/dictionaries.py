@@ -1,11 +1,11 @@
 """The peers of `cargo xtask bench --dictionaries`: dictionary_learning's and SAELens's own trainers, one step after the other.
 
-    python dictionaries.py PEER --file FILE --d N --train N --latents N --k N --batch N --steps N --segments N --rate LR --seed N
-                           --precision exact|fast --threads N --out FOLDER
+    python dictionaries.py PEER --file FILE --begin FILE --d N --train N --latents N --k N --batch N --steps N --warm N --segments N --rate LR
+                           --seed N --precision exact|fast --recipe unit|free --threads N --out FOLDER
 
-FILE holds f32 rows; batch i is the rows from (i · batch) mod TRAIN on. A TopK autoencoder is trained with a constant learning rate, Adam
-(0.9, 0.999), unit decoder rows and the encoder their copy at the beginning. `fast` is autocast to bf16. The first steps % segments steps are
-not timed; each segment is steps / segments steps. The result is written in SAELens's format, and one line of JSON is printed. Whatever a
+FILE holds f32 rows; batch i is the rows from (i · batch) mod TRAIN on. A TopK autoencoder is trained with a constant learning rate and Adam
+(0.9, 0.999); the decoder's rows and the encoder's begin as those of the file `begin`, (latents, d). `fast` is autocast to bf16. The first `warm`
+steps are not timed; the rest are cut into segments. The recipe (whether decoder rows keep norm 1) is the library's own. The result is written in SAELens's format, and one line of JSON is printed. Whatever a
 library does beside (clipping gradients, counting, its threshold) it does here too: only its own functions are called.
 """
 import argparse
@@ -29,13 +29,19 @@ torch.set_grad_enabled(True)
 def arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("peer", choices=PEERS)
-    for name in ("d", "train", "latents", "k", "batch", "steps", "segments", "seed", "threads"):
+    for name in ("d", "train", "latents", "k", "batch", "steps", "warm", "segments", "seed", "threads"):
         parser.add_argument(f"--{name}", type=int, required=True)
-    for name in ("file", "out"):
+    for name in ("file", "begin", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--rate", type=float, required=True)
+    parser.add_argument("--recipe", choices=["unit", "free"], required=True)
     parser.add_argument("--precision", choices=["exact", "fast"], required=True)
     return parser.parse_args()
+
+
+def beginning(o):
+    """Directions, (latents, d)."""
+    return torch.from_numpy(np.fromfile(o.begin, dtype=np.float32).reshape(o.latents, o.d))
 
 
 def dictionary_learning(o):
@@ -46,6 +52,9 @@ def dictionary_learning(o):
         steps=o.steps, activation_dim=o.d, dict_size=o.latents, k=o.k, layer=0, lm_name="none", lr=o.rate,
         warmup_steps=0, seed=o.seed, device="cpu",
     )
+    with torch.no_grad():
+        trainer.ae.decoder.weight.copy_(beginning(o).T)
+        trainer.ae.encoder.weight.copy_(beginning(o))
     cast = torch.autocast("cpu", torch.bfloat16) if o.precision == "fast" else contextlib.nullcontext()
 
     def step(index, x):
@@ -78,6 +87,9 @@ def sae_lens(o):
         d_in=o.d, d_sae=o.latents, k=o.k, decoder_init_norm=1.0, rescale_acts_by_decoder_norm=False,
         apply_b_dec_to_input=True, dtype="float32", device="cpu",
     ))
+    with torch.no_grad():
+        sae.W_dec.copy_(beginning(o))
+        sae.W_enc.copy_(beginning(o).T)
     config = SAETrainerConfig(
         total_training_samples=o.steps * o.batch, train_batch_size_samples=o.batch, lr=o.rate, lr_end=o.rate,
         device="cpu", autocast=o.precision == "fast",
@@ -113,12 +125,12 @@ def main():
             at = index % batches * o.batch
             step(index, rows[at : at + o.batch])
 
-    warm, each = o.steps % o.segments, o.steps // o.segments
-    steps(0, warm)
+    each = (o.steps - o.warm) // o.segments
+    steps(0, o.warm)
     seconds = []
     for segment in range(o.segments):
         start = time.perf_counter()
-        steps(warm + segment * each, each)
+        steps(o.warm + segment * each, each)
         seconds.append(time.perf_counter() - start)
     peak = harness.peak_memory()
     save(o.out)

@@ -2,7 +2,8 @@
 //! The contract is in `xtask/peers/dictionaries.py`.
 //!
 //!     dictionary_bench rows  --file FILE --d N --count N
-//!     dictionary_bench train --file FILE --d N --train N --latents N --k N --batch N --steps N --segments N --rate LR --seed N
+//!     dictionary_bench begin --file FILE --d N --latents N --seed N --out FILE
+//!     dictionary_bench train --file FILE --d N --train N --latents N --k N --batch N --steps N --warm N --segments N --rate LR --seed N
 //!                            --precision exact|fast --recipe unit|free --out FOLDER
 //!     dictionary_bench judge --file FILE --d N --train N --folder FOLDER
 
@@ -35,6 +36,13 @@ impl Flags {
         Ok(Flags(all))
     }
 
+    /// With the settings of a run on which its first directions do not depend.
+    fn for_directions(&self) -> Self {
+        let more = [("steps", "1"), ("k", "1"), ("rate", "1"), ("precision", "exact")];
+        let more = more.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Flags(self.0.clone().into_iter().chain(more).collect())
+    }
+
     fn get<T: FromStr>(&self, name: &str) -> Result<T, Fault> {
         let text = self.0.get(name).ok_or_else(|| format!("--{name} is missing"))?;
         text.parse().map_err(|_| format!("--{name} does not take `{text}`").into())
@@ -43,14 +51,17 @@ impl Flags {
 
 fn main() -> Result<(), Fault> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let Some((command, rest)) = words.split_first() else { return Err("rows, train or judge?".into()) };
+    let Some((command, rest)) = words.split_first() else {
+        return Err("rows, begin, train or judge?".into());
+    };
     let flags = Flags::read(rest)?;
     let file: PathBuf = flags.get("file")?;
     match command.as_str() {
         "rows" => rows(&file, flags.get("d")?, flags.get("count")?),
         "train" => train(&file, &flags),
+        "begin" => begin(&flags),
         "judge" => judge(&file, flags.get("d")?, flags.get("train")?, &flags.get::<PathBuf>("folder")?),
-        other => Err(format!("there is no `{other}`, only rows, train and judge").into()),
+        other => Err(format!("there is no `{other}`, only rows, begin, train and judge").into()),
     }
 }
 
@@ -82,6 +93,16 @@ fn read(file: &Path, d: usize, from: usize, count: usize) -> Result<Vec<f32>, Fa
         all.extend(row.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
     }
     Ok(all)
+}
+
+/// Writes the directions with which training begins at a seed, (latents, d), for others to begin with the same.
+fn begin(flags: &Flags) -> Result<(), Fault> {
+    let zeros = vec![0f32; flags.get("d")?];
+    let first = Trainer::new(config(&flags.for_directions(), "free")?, &zeros)?.dictionary();
+    let bytes: Vec<u8> = first.decoder.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let out: PathBuf = flags.get("out")?;
+    std::fs::write(out.with_extension("part"), bytes)?;
+    Ok(std::fs::rename(out.with_extension("part"), out)?)
 }
 
 /// The settings of `dictionary_learning` ("unit": decoder rows keep norm 1, the bias begins at the geometric median of the first batch)
@@ -125,15 +146,16 @@ fn train(file: &Path, flags: &Flags) -> Result<(), Fault> {
     let sample = if recipe == "unit" { &x[..batch * d] } else { &zeros };
     let mut trainer = Trainer::new(config, sample)?;
     let batches: Vec<&[f32]> = x.chunks_exact(batch * d).collect();
-    let warm = steps % segments;
+    let warm: usize = flags.get("warm")?;
+    let each = steps.saturating_sub(warm) / segments;
     for step in 0..warm {
         trainer.step(batches[step % batches.len()], None)?;
     }
     let mut seconds = Vec::new();
     for segment in 0..segments {
         let start = Instant::now();
-        for step in 0..steps / segments {
-            let step = warm + segment * (steps / segments) + step;
+        for step in 0..each {
+            let step = warm + segment * each + step;
             trainer.step(batches[step % batches.len()], None)?;
         }
         seconds.push(start.elapsed().as_secs_f64());

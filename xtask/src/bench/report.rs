@@ -210,13 +210,13 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
-fn header(heads: &[String]) -> String {
+pub(super) fn header(heads: &[String]) -> String {
     let rule: Vec<String> =
         heads.iter().enumerate().map(|(i, _)| if i == 0 { "---" } else { "---:" }.to_owned()).collect();
     line(heads) + &line(&rule)
 }
 
-fn line(cells: &[String]) -> String {
+pub(super) fn line(cells: &[String]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
