@@ -221,8 +221,9 @@ fn train(trainer: &mut Trainer, steps: std::ops::Range<u64>) {
 #[test]
 fn a_run_that_was_stopped_goes_on_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    for recipe in recipes() {
-        let config = Config { dead_after: 900, ..config(recipe) };
+    let fast = Config { precision: Precision::Fast, clip: Some(0.1), ..config(Recipe::TopK { k: 4 }) };
+    for config in recipes().into_iter().map(config).chain([fast]) {
+        let config = Config { dead_after: 900, ..config };
         let mut whole = Trainer::new(config.clone(), &rows(50, 6, 3)).unwrap();
         let mut half = whole.clone();
         train(&mut whole, 0..20);
@@ -249,17 +250,80 @@ fn a_run_that_was_stopped_goes_on_to_the_same_bytes() {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
-    let run = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| {
-            let config = Config { dead_after: 900, ..config(Recipe::TopK { k: 4 }) };
-            let mut trainer = Trainer::new(config, &rows(50, 6, 3)).unwrap();
-            train(&mut trainer, 0..8);
-            trainer
-        })
+    // more latents than one task has, more rows than one block
+    let shape = Shape { latents: 150, ..SHAPE };
+    for (precision, clip) in [(Precision::Exact, None), (Precision::Fast, Some(0.1))] {
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let config =
+                    Config { dead_after: 900, precision, clip, shape, ..config(Recipe::TopK { k: 4 }) };
+                let mut trainer = Trainer::new(config, &rows(50, 6, 3)).unwrap();
+                train(&mut trainer, 0..8);
+                trainer
+            })
+        };
+        let one = run(1);
+        assert!(one == run(2) && one == run(5));
+    }
+}
+
+#[test]
+fn a_runs_room_is_no_part_of_it() {
+    let config = Config { dead_after: 900, ..config(Recipe::TopK { k: 4 }) };
+    let mut kept = Trainer::new(config, &rows(50, 6, 3)).unwrap();
+    let mut fresh = kept.clone();
+    for step in 0..6 {
+        // batches of several sizes leave room of several sizes behind
+        let x = rows([300, 7, 130][step as usize % 3], 6, 100 + step);
+        let reports = [&mut kept, &mut fresh].map(|trainer| trainer.step(&x, None).unwrap());
+        assert!(reports[0] == reports[1] && kept == fresh);
+        fresh = fresh.clone();
+    }
+}
+
+#[test]
+fn a_clipped_step_is_one_of_a_gradient_of_that_norm() {
+    let x = rows(300, 6, 9);
+    let free = Config { error: ErrorScale::Rows, ..config(Recipe::TopK { k: 4 }) };
+    let moments = |clip: Option<f32>| {
+        let mut trainer = Trainer::new(Config { clip, ..free.clone() }, &rows(50, 6, 3)).unwrap();
+        trainer.step(&x, None).unwrap();
+        let first = all(&trainer.first).concat();
+        let norm = first.iter().map(|m| (m / 0.1).powi(2)).sum::<f64>().sqrt();
+        (first, norm)
     };
-    let one = run(1);
-    assert!(one == run(2) && one == run(5));
+    let (whole, norm) = moments(None);
+    let (clipped, shrunk) = moments(Some(0.01));
+    assert!(norm > 0.02 && (shrunk - 0.01).abs() < 1e-5, "{norm} {shrunk}");
+    assert!(whole.iter().zip(&clipped).all(|(w, c)| (w * 0.01 / norm - c).abs() < 1e-6));
+    assert!(moments(Some(1e3)).0 == whole);
+}
+
+/// What is active is chosen by the rounded product; in everything else a fast step is an exact one.
+#[test]
+fn a_fast_forward_differs_by_what_rounding_makes() {
+    let exact = config(Recipe::TopK { k: 4 });
+    let trainer = Trainer::new(exact.clone(), &rows(50, 6, 3)).unwrap();
+    let x = rows(200, 6, 4);
+    let run = |precision| forward(&Config { precision, ..exact.clone() }, &trainer.at, &x, &x, &[], 0.0);
+    let (exact, fast) = (run(Precision::Exact), run(Precision::Fast));
+    assert!((exact.loss - fast.loss).abs() < 0.01 * exact.loss);
+    assert!(fast.inputs == exact.inputs);
+    if !pellucid_kernels::fast_is_quicker() {
+        assert!(fast.loss == exact.loss);
+    }
+}
+
+/// A configuration that was written before it said these things is still read, and means what it meant.
+#[test]
+fn configurations_without_precision_and_clip_are_exact_and_unclipped() {
+    let config = config(Recipe::TopK { k: 4 });
+    let mut json = serde_json::to_value(&config).unwrap();
+    let fields = json.as_object_mut().unwrap();
+    assert_eq!(fields.remove("precision").unwrap(), "exact");
+    fields.remove("clip");
+    assert!(serde_json::from_value::<Config>(json).unwrap() == config);
 }
 
 /// Sums of few out of 12 known directions.
@@ -339,6 +403,7 @@ fn bad_settings_and_rows_are_refused() {
     assert!(refused(&|c| c.recipe = Recipe::TopK { k: 21 }));
     assert!(refused(&|c| c.learning_rate = f32::NAN));
     assert!(refused(&|c| c.decay_from = 21));
+    assert!(refused(&|c| c.clip = Some(0.0)));
     assert!(refused(&|c| c.shape.d_out = 5));
     let prefixes = |p: &[usize]| Recipe::Matryoshka { k: 4, threshold_decay: 0.9, prefixes: p.to_vec() };
     assert!(refused(&|c| c.recipe = prefixes(&[5, 5, 20])));
