@@ -290,8 +290,8 @@ impl Pass {
         let work = lots.par_iter_mut().zip(slopes.par_chunks_mut(BLOCK * span));
         work.zip(y.par_chunks(BLOCK * width)).for_each(|((lot, slopes), y)| {
             let Lot { terms, slopes: by_value, ends: stops, errors, bias } = lot;
-            (errors.clear(), errors.resize(ends.len(), 0.0));
-            (bias.clear(), bias.resize(width, 0.0));
+            anew(errors, ends.len(), 0.0);
+            anew(bias, width, 0.0);
             by_value.resize(terms.len(), 0.0);
             let mut from = 0;
             for (row, stop) in stops.iter().enumerate() {
@@ -329,7 +329,7 @@ impl Pass {
         let work = lots.par_iter_mut().zip(slopes.par_chunks_mut(BLOCK * width));
         work.zip(residual.par_chunks(BLOCK * width)).for_each(|((lot, slopes), residual)| {
             lot.slopes.resize(lot.terms.len(), 0.0);
-            (lot.errors.clear(), lot.errors.push(0.0));
+            anew(&mut lot.errors, 1, 0.0);
             let rows = slopes.chunks_exact_mut(width).zip(residual.chunks_exact(width));
             let mut from = 0;
             for ((slope, residual), end) in rows.zip(&lot.ends) {
@@ -406,7 +406,7 @@ fn scan_block(panels: &Panels, desk: &mut Desk, x: &[f32], ask: Ask<'_>, [lot, i
     active.iter_mut().for_each(|row| row.begin(ask.k, ask.floor));
     sleeping.resize_with(if ask.dead.is_empty() { 0 } else { BLOCK }, Largest::default);
     sleeping.iter_mut().for_each(|row| row.begin(ask.idle, 0.0));
-    (floors.clear(), floors.resize(BLOCK / ROWS, [active[0].floor(); ROWS]));
+    anew(floors, BLOCK / ROWS, [active[0].floor(); ROWS]);
     let mut rows = 0;
     panels.multiply(x, operands, |first, count, latent, sums| {
         rows = rows.max(first + count);
@@ -434,12 +434,18 @@ fn scan_block(panels: &Panels, desk: &mut Desk, x: &[f32], ask: Ask<'_>, [lot, i
     }
 }
 
+/// So many of a value, in the memory that the list has.
+pub(super) fn anew<T: Copy>(all: &mut Vec<T>, count: usize, value: T) {
+    all.clear();
+    all.resize(count, value);
+}
+
 /// Σ ‖y − ȳ‖² in f64, from one reading: sums are of differences from the first row, so that a large mean costs no digits.
 fn variance(y: &[f32], width: usize, desks: &mut [Desk]) -> f64 {
     let blocks = (y.len() / width).div_ceil(BLOCK);
     let origin = &y[..width.min(y.len())];
     desks.par_iter_mut().zip(y.par_chunks(BLOCK * width)).for_each(|(desk, part)| {
-        (desk.sums.clear(), desk.sums.resize(width, 0.0));
+        anew(&mut desk.sums, width, 0.0);
         desk.squares = part.chunks_exact(width).map(|row| spread(row, origin, &mut desk.sums)).sum();
     });
     let sum = |j: usize| desks[..blocks].iter().map(|desk| desk.sums[j]).sum::<f64>();

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::train::config::Config;
 use crate::train::init::unit;
-use crate::train::pass::{Pass, Term};
+use crate::train::pass::{Pass, Term, anew};
 use crate::train::trainer::Parameters;
 
 /// Latents of one task.
@@ -26,9 +26,8 @@ struct Columns {
 
 impl Columns {
     fn sort(&mut self, term: &Term, latents: usize) {
-        (self.offsets.clear(), self.offsets.resize(latents + 1, 0));
-        let active = if term.rows() > 0 { term.lots() } else { &[] };
-        for (latent, _) in active.iter().flat_map(|lot| &lot.terms) {
+        anew(&mut self.offsets, latents + 1, 0);
+        for (latent, _) in term.lots().iter().flat_map(|lot| &lot.terms) {
             self.offsets[*latent as usize + 1] += 1;
         }
         (0..latents).for_each(|i| self.offsets[i + 1] += self.offsets[i]);
@@ -74,7 +73,7 @@ impl Gradient {
         self.encoder_bias.resize(latents, 0.0);
         self.encoder_bias.par_iter_mut().enumerate().with_min_len(TASK).for_each(|(i, to)| *to = slope(i));
         // the first group's slopes are those of all prefixes, and each holds the bias
-        (self.bias.clear(), self.bias.resize(config.shape.d_out, 0.0));
+        anew(&mut self.bias, config.shape.d_out, 0.0);
         pass.main.lots().iter().for_each(|lot| add_scaled(&mut self.bias, 1.0, &lot.bias));
         if config.subtract_bias {
             // −Σ_rows Eᵀ slopes = −Eᵀ Σ_rows slopes: one product with a vector for the whole batch
