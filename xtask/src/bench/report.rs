@@ -13,7 +13,7 @@ use super::peer::{Peer, Sample};
 const WEIGHTS: f64 = 538_060_032.0;
 
 /// Above this share of the processors used by others, a reader must be warned.
-const BUSY: f64 = 0.05;
+pub(super) const BUSY: f64 = 0.05;
 
 /// One sentence for each case; `peers/harness.py` has the exact contract.
 const MEANING: [(&str, &str); 5] = [
