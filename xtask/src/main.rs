@@ -51,10 +51,12 @@ cargo xtask COMMAND
   bench [--peers] [--only CASE,…] [--runs 5] [--rounds 2] [--threads CORES] [--ours PROGRAM]
                     time ours; with --peers also transformers and TransformerLens, into docs/benchmarks.md
                     cases: load forward capture attribute decode
+  bench --dictionaries [--runs 5] [--rounds 2] [--threads CORES]
+                    train dictionaries beside dictionary_learning and SAELens, into docs/dictionary-speed.md
 
 Models and Python environments are kept in $PELLUCID_CACHE, else $XDG_CACHE_HOME/pellucid, else ~/.cache/pellucid.
-$PELLUCID_PYTHON names the Python to make environments with; $PELLUCID_PEERS_PYTHON and $PELLUCID_FIXTURES_PYTHON name
-ready-made environments to use instead.
+$PELLUCID_PYTHON names the Python to make environments with; $PELLUCID_PEERS_PYTHON, $PELLUCID_DICTIONARIES_PYTHON
+and $PELLUCID_FIXTURES_PYTHON name ready-made environments to use instead.
 ";
 
 fn main() -> ExitCode {

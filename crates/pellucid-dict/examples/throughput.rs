@@ -1,11 +1,11 @@
 //! How many vectors a second TopK training takes on synthetic sparse rows.
 //!
-//!     cargo run --release -p pellucid-dict --example throughput -- [d latents k batch steps]
+//!     cargo run --release -p pellucid-dict --example throughput -- [d latents k batch steps exact|fast]
 
 use std::time::Instant;
 
 use pellucid_core::Seed;
-use pellucid_dict::{Adam, Auxiliary, Config, ErrorScale, Recipe, Shape, Trainer, automatic_rate};
+use pellucid_dict::{Adam, Auxiliary, Config, ErrorScale, Precision, Recipe, Shape, Trainer, automatic_rate};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut numbers = [512usize, 4096, 32, 2048, 20];
@@ -13,6 +13,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         *number = word.parse()?;
     }
     let [d, latents, k, batch, steps] = numbers;
+    let exact = std::env::args().nth(6).is_some_and(|word| word == Precision::Exact.name());
+    let precision = if exact { Precision::Exact } else { Precision::Fast };
     let config = Config {
         shape: Shape { d_in: d, latents, d_out: d },
         recipe: Recipe::TopK { k },
@@ -26,7 +28,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         decay_from: 1_000_000,
         steps: 1_000_000,
         adam: Adam { beta1: 0.9, beta2: 0.999, epsilon: 6.25e-10 },
+        clip: None,
         seed: 0,
+        precision,
     };
     let rows = synthetic(d, 2 * d, 16, 4 * batch);
     let mut trainer = Trainer::new(config, &rows[..256 * d])?;
@@ -41,8 +45,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let seconds = start.elapsed().as_secs_f64();
     println!(
-        "d={d} latents={latents} k={k} batch={batch} threads={}: {:.0} vectors/s ({:.1} ms a step)",
+        "d={d} latents={latents} k={k} batch={batch} threads={} {}: {:.0} vectors/s ({:.1} ms a step)",
         rayon_threads(),
+        precision.name(),
         (steps * batch) as f64 / seconds,
         1e3 * seconds / steps as f64
     );

@@ -1,81 +1,21 @@
 //! Encoding and decoding by blocks: a thread multiplies a block of rows by a block of latents and takes from the product
 //! what can still be among a row's largest, so that no array of all rows × all latents exists.
-//!
-//! A row's candidates are every value above the k-th largest seen so far. Latents come in ascending order, so of equal
-//! values the lower latent was seen first, and "strictly above" settles ties as the definition does.
 
 use rayon::prelude::*;
 
 use crate::dictionary::{Activation, Dictionary, Normalisation};
 use crate::error::{Result, expect_finite, expect_length};
 use crate::product::{add_scaled, dot, times_transposed};
+use crate::select::Largest;
 use crate::sparse::{Frame, Sparse};
 
 /// Rows and latents of one product: 128 KiB of results, which stay in a core's cache.
-pub(crate) const ROWS: usize = 128;
+const ROWS: usize = 128;
 const LATENTS: usize = 256;
-
-/// The largest k values above 0 of a stream, with the latents they came from.
-#[derive(Clone)]
-pub(crate) struct Largest {
-    k: usize,
-    threshold: f32,
-    held: Vec<(u32, f32)>,
-}
-
-impl Largest {
-    pub(crate) fn new(k: usize) -> Self {
-        Largest { k, threshold: 0.0, held: Vec::with_capacity(4 * k + 16) }
-    }
-
-    /// Takes values of the latents `first..`. Latents must come in ascending order from call to call.
-    pub(crate) fn take(&mut self, first: u32, values: &[f32]) {
-        for (at, chunk) in values.chunks(16).enumerate() {
-            // most chunks hold nothing of interest, and one comparison of a chunk's maximum says so
-            if chunk.iter().fold(f32::MIN, |m, v| if *v > m { *v } else { m }) > self.threshold {
-                for (i, v) in chunk.iter().enumerate() {
-                    self.offer(first + (16 * at + i) as u32, *v);
-                }
-            }
-        }
-    }
-
-    /// Takes one value.
-    pub(crate) fn offer(&mut self, latent: u32, value: f32) {
-        if value > self.threshold && self.k > 0 {
-            self.held.push((latent, value));
-            if self.held.len() >= 4 * self.k + 16 {
-                self.shrink();
-            }
-        }
-    }
-
-    /// Keeps the k largest, and raises the threshold to the smallest of them.
-    fn shrink(&mut self) {
-        if self.held.len() >= self.k {
-            let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-            self.held.select_nth_unstable_by(self.k - 1, order);
-            self.held.truncate(self.k);
-            self.threshold = self.held[self.k - 1].1;
-        }
-    }
-
-    /// The k largest, latents ascending.
-    pub(crate) fn finish(mut self) -> Vec<(u32, f32)> {
-        if self.k == 0 {
-            return Vec::new();
-        }
-        if self.held.len() > self.k {
-            self.shrink();
-        }
-        self.held.sort_unstable_by_key(|entry| entry.0);
-        self.held
-    }
-}
 
 /// Calls `see(row, first latent, products)` for every row and block of latents: x (rows, width) times each of w's rows.
 /// Blocks come with ascending latents. On this thread.
-pub(crate) fn products(x: &[f32], w: &[f32], width: usize, mut see: impl FnMut(usize, usize, &[f32])) {
+fn products(x: &[f32], w: &[f32], width: usize, mut see: impl FnMut(usize, usize, &[f32])) {
     let rows = x.len() / width;
     let mut scratch = vec![0f32; rows * LATENTS];
     for (block, part) in w.chunks(LATENTS * width).enumerate() {
@@ -89,7 +29,7 @@ pub(crate) fn products(x: &[f32], w: &[f32], width: usize, mut see: impl FnMut(u
 }
 
 /// Adds a bias to a row's products, into `sums`.
-pub(crate) fn with_bias<'a>(products: &[f32], bias: &[f32], sums: &'a mut [f32; LATENTS]) -> &'a [f32] {
+fn with_bias<'a>(products: &[f32], bias: &[f32], sums: &'a mut [f32; LATENTS]) -> &'a [f32] {
     for ((sum, product), bias) in sums.iter_mut().zip(products).zip(bias) {
         *sum = product + bias;
     }
@@ -97,7 +37,7 @@ pub(crate) fn with_bias<'a>(products: &[f32], bias: &[f32], sums: &'a mut [f32; 
 }
 
 /// Room for one row of one block.
-pub(crate) fn room() -> [f32; LATENTS] {
+fn room() -> [f32; LATENTS] {
     [0.0; LATENTS]
 }
 
@@ -143,8 +83,11 @@ impl Dictionary {
             }
             Normalisation::LayerNorm { epsilon } => {
                 let squares: f32 = row.iter().map(|v| (v - mean) * (v - mean)).sum();
-                let scale = (squares / (d - 1.0).max(1.0)).sqrt() + epsilon;
-                Frame { shift: mean, scale: if scale > 0.0 { scale } else { 1.0 } }
+                let std = (squares / (d - 1.0).max(1.0)).sqrt();
+                let divisor = if std + epsilon > 0.0 { std + epsilon } else { 1.0 };
+                row.iter_mut().for_each(|v| *v = (*v - mean) / divisor);
+                // both libraries that have one put std back without epsilon
+                return Some(Frame { shift: mean, scale: std });
             }
         };
         row.iter_mut().for_each(|v| *v = (*v - frame.shift) / frame.scale);
@@ -157,12 +100,18 @@ impl Dictionary {
         let rows = inputs.len() / d;
         let mut sums = room();
         if let Activation::TopK { k } = self.activation {
-            let mut largest = vec![Largest::new(k); rows];
+            let mut largest = vec![Largest::default(); rows];
+            largest.iter_mut().for_each(|row| row.begin(k, 0.0));
             products(inputs, &self.encoder, d, |row, first, values| {
                 let values = with_bias(values, &self.encoder_bias[first..], &mut sums);
                 largest[row].take(first as u32, values);
             });
-            return largest.into_iter().map(Largest::finish).collect();
+            let kept = largest.iter_mut().map(|row| {
+                let mut kept = Vec::with_capacity(k.min(self.shape.latents));
+                row.finish(&mut kept);
+                kept
+            });
+            return kept.collect();
         }
         let mut active = vec![Vec::new(); rows];
         products(inputs, &self.encoder, d, |row, first, values| {

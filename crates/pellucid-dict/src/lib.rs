@@ -9,7 +9,9 @@ mod error;
 mod files;
 mod metrics;
 mod product;
+mod select;
 mod sparse;
+mod tiles;
 mod train;
 
 pub use dictionary::{Activation, Dictionary, Normalisation, Shape};
@@ -20,6 +22,7 @@ pub use files::{
     write_gemma_scope, write_llama_scope, write_saelens, write_sparsify,
 };
 pub use metrics::{Density, Fidelity};
+pub use pellucid_kernels::Precision;
 pub use sparse::{Frame, Sparse};
 pub use train::{
     Adam, Auxiliary, Config, ErrorScale, Recipe, Step, Trainer, automatic_rate, geometric_median,

@@ -43,25 +43,8 @@ pub(crate) fn times_transposed(x: &[f32], w: &[f32], width: usize, out: &mut [f3
     }
 }
 
-/// a · b in sixteen running sums, so that a compiler may use wide registers and every machine sums in one order.
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0f32; 16];
-    let (left, right) = (a.chunks_exact(16), b.chunks_exact(16));
-    let rest: f32 = left.remainder().iter().zip(right.remainder()).map(|(x, y)| x * y).sum();
-    for (x, y) in left.zip(right) {
-        for ((s, x), y) in sums.iter_mut().zip(x).zip(y) {
-            *s += x * y;
-        }
-    }
-    sums.iter().sum::<f32>() + rest
-}
-
-/// y += a · x.
-pub(crate) fn add_scaled(y: &mut [f32], a: f32, x: &[f32]) {
-    for (y, x) in y.iter_mut().zip(x) {
-        *y += a * x;
-    }
-}
+pub(crate) use pellucid_kernels::rows::add_scaled;
+pub(crate) use pellucid_kernels::simd::dot;
 
 #[cfg(test)]
 mod tests {

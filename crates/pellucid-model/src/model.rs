@@ -131,7 +131,8 @@ impl Model {
         self
     }
 
-    /// The model with its blocks' linear layers computed so; [`Precision::Exact`] as it is loaded.
+    /// The model with its blocks' linear layers computed so; [`Precision::Exact`] as it is loaded. Attention, norms, the unembedding
+    /// and every gradient are f32 in either.
     #[must_use]
     pub fn with_precision(mut self, precision: Precision) -> Self {
         self.set_precision(precision);

@@ -13,6 +13,7 @@ use crate::paths;
 use crate::shell::{cargo, fetch, step};
 
 mod agree;
+mod dictionaries;
 mod machine;
 mod options;
 mod peer;
@@ -30,6 +31,9 @@ type Samples = BTreeMap<(&'static str, String), Vec<Sample>>;
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let options = Options::parse(arguments)?;
+    if options.dictionaries {
+        return dictionaries::run(&options);
+    }
     // With a program and a model at hand nothing of ours needs to be built, not even to fetch.
     if options.ours.is_none() || paths::gguf("smollm2").is_err() {
         fetch(&["smollm2"])?;

@@ -12,6 +12,8 @@ use super::CASES;
 pub(super) struct Options {
     /// Also run the peers, and write the page.
     pub(super) peers: bool,
+    /// Time the training of dictionaries instead, always with its peers.
+    pub(super) dictionaries: bool,
     pub(super) cases: Vec<&'static str>,
     /// Timed runs in each process, after one warm-up.
     pub(super) runs: usize,
@@ -26,13 +28,21 @@ pub(super) struct Options {
 impl Options {
     pub(super) fn parse(arguments: &[String]) -> Result<Self> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let mut options =
-            Self { peers: false, cases: CASES.to_vec(), runs: 5, rounds: 2, threads: cores, ours: None };
+        let mut options = Self {
+            peers: false,
+            dictionaries: false,
+            cases: CASES.to_vec(),
+            runs: 5,
+            rounds: 2,
+            threads: cores,
+            ours: None,
+        };
         let mut rest = arguments.iter();
         while let Some(option) = rest.next() {
             let mut value = || rest.next().with_context(|| format!("{option} needs a value"));
             match option.as_str() {
                 "--peers" => options.peers = true,
+                "--dictionaries" => options.dictionaries = true,
                 "--only" => options.cases = cases(value()?)?,
                 "--runs" => options.runs = positive(option, value()?)?,
                 "--rounds" => options.rounds = positive(option, value()?)?,

@@ -204,7 +204,7 @@ fn transformers(python: &Path, gguf: &Path, options: &Options, notes: &mut Vec<S
     Ok(peer)
 }
 
-fn folder() -> PathBuf {
+pub(super) fn folder() -> PathBuf {
     paths::root().join("xtask").join("peers")
 }
 

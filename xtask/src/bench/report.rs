@@ -13,7 +13,7 @@ use super::peer::{Peer, Sample};
 const WEIGHTS: f64 = 538_060_032.0;
 
 /// Above this share of the processors used by others, a reader must be warned.
-const BUSY: f64 = 0.05;
+pub(super) const BUSY: f64 = 0.05;
 
 /// One sentence for each case; `peers/harness.py` has the exact contract.
 const MEANING: [(&str, &str); 5] = [
@@ -210,13 +210,13 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
-fn header(heads: &[String]) -> String {
+pub(super) fn header(heads: &[String]) -> String {
     let rule: Vec<String> =
         heads.iter().enumerate().map(|(i, _)| if i == 0 { "---" } else { "---:" }.to_owned()).collect();
     line(heads) + &line(&rule)
 }
 
-fn line(cells: &[String]) -> String {
+pub(super) fn line(cells: &[String]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 

@@ -8,7 +8,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::error::{Error, Result, expect_finite, expect_length};
 use crate::train::config::Config;
-use crate::train::trainer::{Parameters, Trainer};
+use crate::train::trainer::{Parameters, Room, Trainer};
 
 const FORMAT: &str = "training checkpoint";
 
@@ -76,7 +76,8 @@ impl Trainer {
         let threshold = floats("threshold")?;
         expect_length("the checkpoint's step", 1, step.len())?;
         expect_length("the checkpoint's threshold", 1, threshold.len())?;
-        let trainer = Trainer { config, at, first, second, step: step[0], idle, threshold: threshold[0] };
+        let (step, threshold, room) = (step[0], threshold[0], Room::default());
+        let trainer = Trainer { config, at, first, second, step, idle, threshold, room };
         trainer.check()?;
         Ok(trainer)
     }

@@ -1,5 +1,6 @@
 //! What decides a training run. Nothing here has a default: a result names all of it.
 
+use pellucid_kernels::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::dictionary::Shape;
@@ -94,8 +95,14 @@ pub struct Config {
     pub steps: u64,
     /// The optimiser.
     pub adam: Adam,
+    /// The largest norm of the whole gradient, which is scaled down to it; none leaves it as it is.
+    #[serde(default)]
+    pub clip: Option<f32>,
     /// What random draws begin with.
     pub seed: u64,
+    /// Of the encoder's product; everything else is f32 in either. Runs that do not say were exact.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 /// 2e-4 / √(latents / 2¹⁴), the scaling of Gao et al. with the constant of dictionary_learning and sparsify.
@@ -125,6 +132,9 @@ impl Config {
         let Adam { beta1, beta2, epsilon } = self.adam;
         if !(share(beta1) && share(beta2) && epsilon.is_finite() && epsilon > 0.0) {
             return Err(setting("Adam", "β in [0, 1) and ε above 0", format!("{:?}", self.adam)));
+        }
+        if let Some(clip) = self.clip.filter(|clip| !(clip.is_finite() && *clip > 0.0)) {
+            return Err(setting("the gradient's largest norm", "finite and above 0", clip));
         }
         if self.decay_from > self.steps {
             return Err(setting("decay_from", &format!("at most the {} steps", self.steps), self.decay_from));

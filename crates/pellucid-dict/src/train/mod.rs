@@ -1,9 +1,10 @@
 //! Training a dictionary on rows of activations.
 //!
-//! Everything after the encoder's product touches only active latents: x̂ is k rows of D a vector, and the gradients of a latent's
-//! row of E and D are sums over the vectors in which it was active. They are gathered latent by latent (`update.rs`), so threads
-//! never write to one place and no sum depends on how many there are. Adam is the dense one: with batches of practical size
-//! every latent that lives is touched in every step, and a lazy Adam is another optimiser.
+//! The encoder's product is dense, once, in register tiles that are chosen from before they leave the nearest cache (`tiles.rs`).
+//! Everything after it touches only active latents: x̂ is k rows of D a vector, and the gradients of a latent's row of E and D are
+//! sums over the vectors in which it was active. They are gathered latent by latent (`update.rs`), so threads never write to one
+//! place and no sum depends on how many there are. Room is kept from step to step. Adam is the other dense part: with batches of
+//! practical size every latent that lives is touched in every step, and a lazy Adam is another optimiser.
 //!
 //! Sources: TopK with AuxK: Gao et al. 2024 (arXiv 2406.04093) §2.3, A.2; BatchTopK: Bussmann et al. 2024 (2412.06410); Matryoshka:
 //! Bussmann et al. 2025 (2503.17547); ReLU with L1, unit-norm decoder, resampling: Bricken et al. 2023.

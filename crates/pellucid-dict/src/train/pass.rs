@@ -1,274 +1,455 @@
 //! One batch forward: what is active, what is reconstructed, the losses, and what each active latent's value should change by.
 //!
 //! With prefixes p₁ < … < p_G the error is c/G Σ_j ‖x̂_{<p_j} − y‖². A latent in the group between two prefixes takes part in all later
-//! ones, so its gradient is the sum of theirs: `slopes` holds these sums, one matrix a group.
+//! ones, so its gradient is the sum of theirs: `slopes` holds these sums, a row for each group.
+//!
+//! A batch is cut into blocks of rows (`tiles::BLOCK`), each with room of its own that is kept from step to step; sums over a batch are
+//! sums over blocks, in their order, so the number of threads changes no bit.
 
+use pellucid_kernels::kernel::{LANES, ROWS, above};
+use pellucid_kernels::rows::{add_scaled, dots, gather, spread};
+use pellucid_kernels::simd::dot_wide;
 use rayon::prelude::*;
 
-use crate::encode::{Largest, ROWS, products, room, with_bias};
-use crate::product::{add_scaled, dot};
+use crate::select::Largest;
+use crate::tiles::{BLOCK, Operands, Panels};
 use crate::train::config::{Auxiliary, Config, ErrorScale, Recipe};
 use crate::train::trainer::Parameters;
 
-/// An active latent of a row: its value, and the loss's slope by its pre-activation.
+/// Active latents of a block's rows.
+#[derive(Default)]
+pub(crate) struct Lot {
+    /// Latent and value, row after row, latents ascending in each.
+    pub(crate) terms: Vec<(u32, f32)>,
+    /// The loss's slope by each latent's pre-activation.
+    pub(crate) slopes: Vec<f32>,
+    /// Where each row's terms end.
+    pub(crate) ends: Vec<usize>,
+    /// Each prefix's summed squared error.
+    errors: Vec<f64>,
+    /// The summed slopes of the first group: of the loss by the output's bias.
+    pub(crate) bias: Vec<f32>,
+}
+
+impl Lot {
+    fn begin(&mut self) {
+        self.terms.clear();
+        self.slopes.clear();
+        self.ends.clear();
+    }
+
+    /// Each row's stretch of terms.
+    fn stretches(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+        self.ends.iter().scan(0, |from, end| Some(std::mem::replace(from, *end)..*end))
+    }
+}
+
+/// An active latent of a row of the batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
+    pub(crate) row: u32,
     pub(crate) latent: u32,
     pub(crate) value: f32,
     pub(crate) slope: f32,
 }
 
 /// Active latents row by row, and the slopes of the loss by what they add up to.
+#[derive(Default)]
 pub(crate) struct Term {
-    /// Latents ascending in each row.
-    pub(crate) rows: Vec<Vec<Entry>>,
-    /// A matrix (rows, d_out) for each group of latents.
-    pub(crate) slopes: Vec<Vec<f32>>,
+    rows: usize,
+    lots: Vec<Lot>,
+    /// (rows, groups, d_out).
+    pub(crate) slopes: Vec<f32>,
     /// Where each group's latents end.
     pub(crate) ends: Vec<usize>,
 }
 
 impl Term {
+    /// Room for so many rows, none of which has an active latent yet.
+    fn begin(&mut self, rows: usize, ends: &[usize], width: usize) {
+        self.rows = rows;
+        let blocks = rows.div_ceil(BLOCK).max(self.lots.len());
+        self.lots.resize_with(blocks, Lot::default);
+        self.lots.iter_mut().for_each(Lot::begin);
+        self.ends.clear();
+        self.ends.extend_from_slice(ends);
+        self.slopes.resize(rows * ends.len() * width, 0.0);
+    }
+
+    /// The blocks in use.
+    pub(crate) fn lots(&self) -> &[Lot] {
+        &self.lots[..self.rows.div_ceil(BLOCK)]
+    }
+
+    fn lots_mut(&mut self) -> &mut [Lot] {
+        &mut self.lots[..self.rows.div_ceil(BLOCK)]
+    }
+
     /// Which group a latent is in.
     pub(crate) fn group(&self, latent: usize) -> usize {
         self.ends.partition_point(|end| *end <= latent)
     }
+
+    /// Rows of the batch; 0 where there is no such term.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Everything that is active, rows ascending, and latents in each.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry> {
+        self.lots().iter().enumerate().flat_map(|(block, lot)| {
+            lot.stretches().enumerate().flat_map(move |(row, here)| {
+                let row = (block * BLOCK + row) as u32;
+                let both = lot.terms[here.clone()].iter().zip(&lot.slopes[here]);
+                both.map(move |((latent, value), slope)| Entry {
+                    row,
+                    latent: *latent,
+                    value: *value,
+                    slope: *slope,
+                })
+            })
+        })
+    }
 }
 
-/// What a batch said.
+/// What one block needs while its rows are chosen from.
+#[derive(Default)]
+struct Desk {
+    operands: Operands,
+    active: Vec<Largest>,
+    idle: Vec<Largest>,
+    floors: Vec<[f32; ROWS]>,
+    sums: Vec<f64>,
+    squares: f64,
+}
+
+/// What a batch said, and the room in which it was computed.
+#[derive(Default)]
 pub(crate) struct Pass {
     /// Inputs, shifted, (rows, d_in).
     pub(crate) inputs: Vec<f32>,
     pub(crate) main: Term,
-    pub(crate) auxiliary: Option<Term>,
+    /// For dead latents; without rows where there is none.
+    pub(crate) auxiliary: Term,
     /// FVU of the whole reconstruction.
     pub(crate) unexplained: f64,
     pub(crate) loss: f64,
     pub(crate) auxiliary_loss: f64,
     /// The smallest active value, where a whole batch was selected from.
     pub(crate) smallest: Option<f32>,
+    panels: Panels,
+    desks: Vec<Desk>,
+    /// y − x̂, where dead latents are to explain it.
+    residual: Vec<f32>,
+    /// Flipped bits of a value, row, latent: ascending is the order in which a batch keeps them.
+    pool: Vec<(u32, u32, u32)>,
 }
 
-type Rows = Vec<Vec<(u32, f32)>>;
-
-/// Runs a batch x (rows, d_in) to be reconstructed as y (rows, d_out).
-pub(crate) fn run(config: &Config, at: &Parameters, x: &[f32], y: &[f32], dead: &[u32], hint: f32) -> Pass {
-    let d_out = config.shape.d_out;
-    let mut inputs = x.to_vec();
-    if config.subtract_bias {
-        inputs.par_chunks_exact_mut(config.shape.d_in).for_each(|row| add_scaled(row, -1.0, &at.bias));
-    }
-    let (active, idle) = select(config, at, &inputs, dead, hint);
-    let smallest = match config.recipe {
-        Recipe::BatchTopK { .. } | Recipe::Matryoshka { .. } => {
-            active.iter().flatten().map(|entry| entry.1).min_by(f32::total_cmp)
-        }
-        _ => None,
-    };
-    let variance = variance(y, d_out);
-    let rows = (y.len() / d_out) as f64;
-    let unit = match config.error {
-        ErrorScale::Variance => variance.max(f64::MIN_POSITIVE),
-        ErrorScale::Rows => rows,
-        ErrorScale::Elements => rows * d_out as f64,
-    };
-    let ends = config.prefixes();
-    let (slopes, errors, residual) = reconstruct(&ends, at, &active, y, 2.0 / (unit * ends.len() as f64));
-    let mut loss = errors.iter().sum::<f64>() / (unit * ends.len() as f64);
-    let mut penalty = 0.0;
-    if let Recipe::ReLU { l1 } = config.recipe {
-        let sum: f64 = active.iter().flatten().map(|entry| f64::from(entry.1)).sum();
-        penalty = l1 / rows as f32;
-        loss += f64::from(l1) * sum / rows;
-    }
-    let mut main = Term { rows: Vec::new(), slopes, ends };
-    main.rows = entries(&main, at, active, penalty, d_out);
-    let (auxiliary, auxiliary_loss) = match (config.auxiliary, idle) {
-        (Some(setting), Some(idle)) => auxiliary(config, setting, at, idle, &residual),
-        _ => (None, 0.0),
-    };
-    let unexplained = errors.last().copied().unwrap_or(0.0) / variance.max(f64::MIN_POSITIVE);
-    Pass { inputs, main, auxiliary, unexplained, loss: loss + auxiliary_loss, auxiliary_loss, smallest }
-}
-
-/// Active latents of each row, and of each row the largest dead ones where there are any.
-fn select(config: &Config, at: &Parameters, inputs: &[f32], dead: &[u32], hint: f32) -> (Rows, Option<Rows>) {
-    let rows = inputs.len() / config.shape.d_in;
-    let (mut active, idle) = match config.recipe {
-        Recipe::TopK { k } => scan(config, at, inputs, k, 0.0, dead),
-        Recipe::ReLU { .. } => scan(config, at, inputs, usize::MAX, 0.0, dead),
-        Recipe::BatchTopK { k, .. } | Recipe::Matryoshka { k, .. } => {
-            // what lies above the hint holds the k · rows largest if it is that many; otherwise all positive ones are needed
-            let guess = scan(config, at, inputs, usize::MAX, hint.max(0.0), dead);
-            let enough = guess.0.iter().map(Vec::len).sum::<usize>() >= k * rows;
-            let (all, idle) =
-                if enough || hint <= 0.0 { guess } else { scan(config, at, inputs, usize::MAX, 0.0, dead) };
-            (largest_of_batch(all, k * rows), idle)
-        }
-    };
-    active.truncate(rows);
-    (active, (!dead.is_empty()).then_some(idle))
-}
-
-/// The product, block by block: of each row either the `k` largest or everything above `floor`, and the largest dead ones.
-fn scan(
-    config: &Config,
-    at: &Parameters,
-    inputs: &[f32],
+/// What is asked of the product.
+#[derive(Clone, Copy)]
+struct Ask<'a> {
+    /// Of each row at most so many,
     k: usize,
+    /// and only above this.
     floor: f32,
-    dead: &[u32],
-) -> (Rows, Rows) {
-    let d = config.shape.d_in;
-    let k_idle = config.auxiliary.map_or(0, |auxiliary| auxiliary.k);
-    let block = |inputs: &[f32]| {
-        let rows = inputs.len() / d;
-        let mut largest = vec![Largest::new(if k == usize::MAX { 0 } else { k }); rows];
-        let mut above: Rows = vec![Vec::new(); rows];
-        let mut idle = vec![Largest::new(if dead.is_empty() { 0 } else { k_idle }); rows];
-        let mut sums = room();
-        products(inputs, &at.encoder, d, |row, first, values| {
-            let values = with_bias(values, &at.encoder_bias[first..], &mut sums);
-            match k {
-                usize::MAX => {
-                    let all = values.iter().enumerate().filter(|(_, v)| **v > floor);
-                    above[row].extend(all.map(|(i, v)| ((first + i) as u32, *v)));
-                }
-                _ => largest[row].take(first as u32, values),
-            }
-            let from = dead.partition_point(|latent| (*latent as usize) < first);
-            for latent in dead[from..].iter().take_while(|l| (**l as usize) < first + values.len()) {
-                idle[row].offer(*latent, values[*latent as usize - first]);
-            }
-        });
-        let finish = |all: Vec<Largest>| -> Rows { all.into_iter().map(Largest::finish).collect() };
-        (if k == usize::MAX { above } else { finish(largest) }, finish(idle))
-    };
-    let blocks: Vec<(Rows, Rows)> = inputs.par_chunks(ROWS * d).map(block).collect();
-    let (active, idle): (Vec<Rows>, Vec<Rows>) = blocks.into_iter().unzip();
-    (active.into_iter().flatten().collect(), idle.into_iter().flatten().collect())
+    /// Latents of which the largest `idle` are wanted beside.
+    dead: &'a [u32],
+    idle: usize,
 }
 
-/// The `count` largest of all rows; of equals the earlier row's, then the lower latent.
-fn largest_of_batch(mut rows: Rows, count: usize) -> Rows {
-    let mut all: Vec<(f32, u32, u32)> = rows
-        .iter()
-        .enumerate()
-        .flat_map(|(row, entries)| entries.iter().map(move |(latent, value)| (*value, row as u32, *latent)))
-        .collect();
-    if all.len() > count && count > 0 {
-        let order =
-            |a: &(f32, u32, u32), b: &(f32, u32, u32)| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2)));
-        let (_, last, _) = all.select_nth_unstable_by(count - 1, order);
-        let (value, row, latent) = *last;
-        for (at, entries) in rows.iter_mut().enumerate() {
-            entries.retain(|(l, v)| *v > value || *v == value && (at as u32, *l) <= (row, latent));
+impl Pass {
+    /// Runs a batch x (rows, d_in) to be reconstructed as y (rows, d_out).
+    pub(crate) fn run(
+        &mut self,
+        config: &Config,
+        at: &Parameters,
+        [x, y]: [&[f32]; 2],
+        dead: &[u32],
+        hint: f32,
+    ) {
+        let (d_in, d_out) = (config.shape.d_in, config.shape.d_out);
+        let rows = x.len() / d_in;
+        let ends = config.prefixes();
+        self.main.begin(rows, &ends, d_out);
+        self.auxiliary.begin(if dead.is_empty() { 0 } else { rows }, &[config.shape.latents], d_out);
+        if self.desks.len() < rows.div_ceil(BLOCK) {
+            self.desks.resize_with(rows.div_ceil(BLOCK), Desk::default);
         }
-    }
-    rows
-}
-
-/// Σ ‖y − ȳ‖², summed in f64 in an order that the number of threads does not change.
-pub(crate) fn variance(y: &[f32], width: usize) -> f64 {
-    let rows = (y.len() / width).max(1) as f64;
-    let add = |mut a: Vec<f64>, b: Vec<f64>| {
-        a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
-        a
-    };
-    let sums = |part: &[f32]| {
-        let mut sum = vec![0f64; width];
-        for row in part.chunks_exact(width) {
-            sum.iter_mut().zip(row).for_each(|(s, v)| *s += f64::from(*v));
-        }
-        sum
-    };
-    let parts: Vec<Vec<f64>> = y.par_chunks(ROWS * width).map(sums).collect();
-    let mean: Vec<f64> = parts.into_iter().fold(vec![0.0; width], add).iter().map(|s| s / rows).collect();
-    let squares = |part: &[f32]| -> f64 {
-        let of_row =
-            |row: &[f32]| row.iter().zip(&mean).map(|(v, m)| (f64::from(*v) - m).powi(2)).sum::<f64>();
-        part.chunks_exact(width).map(of_row).sum()
-    };
-    let parts: Vec<f64> = y.par_chunks(ROWS * width).map(squares).collect();
-    parts.iter().sum()
-}
-
-/// Each group's slopes, each prefix's summed squared error, and y − x̂ of the whole.
-fn reconstruct(
-    ends: &[usize],
-    at: &Parameters,
-    active: &Rows,
-    y: &[f32],
-    factor: f64,
-) -> (Vec<Vec<f32>>, Vec<f64>, Vec<f32>) {
-    let width = at.bias.len();
-    // a row of every prefix's error: (group, d_out)
-    let row = |(entries, y): (&Vec<(u32, f32)>, &[f32])| {
-        let mut errors = vec![0f32; ends.len() * width];
-        let mut sum = at.bias.clone();
-        let mut entries = entries.iter().peekable();
-        for (end, error) in ends.iter().zip(errors.chunks_exact_mut(width)) {
-            while let Some((latent, value)) = entries.next_if(|entry| (entry.0 as usize) < *end) {
-                add_scaled(&mut sum, *value, at.feature(*latent));
-            }
-            error.iter_mut().zip(&sum).zip(y).for_each(|((e, s), y)| *e = s - y);
-        }
-        errors
-    };
-    let by_row: Vec<Vec<f32>> = active.par_iter().zip(y.par_chunks_exact(width)).map(row).collect();
-    let square = |errors: &[f32]| errors.iter().map(|e| f64::from(*e).powi(2)).sum::<f64>();
-    let squares: Vec<Vec<f64>> =
-        by_row.par_iter().map(|errors| errors.chunks_exact(width).map(square).collect()).collect();
-    let totals = (0..ends.len()).map(|g| squares.iter().map(|s| s[g]).sum()).collect();
-    let mut slopes = vec![vec![0f32; y.len()]; ends.len()];
-    for g in 0..ends.len() {
-        slopes[g].par_chunks_exact_mut(width).zip(&by_row).for_each(|(slope, errors)| {
-            errors[g * width..].chunks_exact(width).for_each(|error| add_scaled(slope, factor as f32, error));
-        });
-    }
-    let last = (ends.len() - 1) * width;
-    let residual = by_row.iter().flat_map(|errors| errors[last..].iter().map(|e| -e)).collect();
-    (slopes, totals, residual)
-}
-
-/// The slope of the loss by each active value.
-fn entries(term: &Term, at: &Parameters, active: Rows, penalty: f32, width: usize) -> Vec<Vec<Entry>> {
-    let row = |(row, active): (usize, Vec<(u32, f32)>)| {
-        let slope = |latent: u32| {
-            let of_row = &term.slopes[term.group(latent as usize)][row * width..][..width];
-            dot(of_row, at.feature(latent)) + penalty
+        self.centre(x, d_in, config.subtract_bias.then_some(&at.bias));
+        self.panels.pack(&at.encoder, &at.encoder_bias, d_in, config.precision);
+        self.select(config, dead, hint);
+        let variance = variance(y, d_out, &mut self.desks);
+        let unit = match config.error {
+            ErrorScale::Variance => variance.max(f64::MIN_POSITIVE),
+            ErrorScale::Rows => rows as f64,
+            ErrorScale::Elements => (rows * d_out) as f64,
         };
-        active.into_iter().map(|(latent, value)| Entry { latent, value, slope: slope(latent) }).collect()
-    };
-    active.into_par_iter().enumerate().map(row).collect()
+        let each = unit * ends.len() as f64;
+        let penalty = match config.recipe {
+            Recipe::ReLU { l1 } => l1 / rows as f32,
+            _ => 0.0,
+        };
+        self.reconstruct(at, y, (2.0 / each) as f32, penalty);
+        let errors = |g: usize| self.main.lots().iter().map(|lot| lot.errors[g]).sum::<f64>();
+        self.loss = (0..ends.len()).map(errors).sum::<f64>() / each;
+        self.unexplained = errors(ends.len() - 1) / variance.max(f64::MIN_POSITIVE);
+        if let Recipe::ReLU { l1 } = config.recipe {
+            let of_lot = |lot: &Lot| lot.terms.iter().map(|term| f64::from(term.1)).sum::<f64>();
+            self.loss += f64::from(l1) * self.main.lots().iter().map(of_lot).sum::<f64>() / rows as f64;
+        }
+        self.auxiliary_loss = match config.auxiliary {
+            Some(setting) if !dead.is_empty() => self.explain_residual(at, setting, each / 2.0),
+            _ => 0.0,
+        };
+        self.loss += self.auxiliary_loss;
+    }
+
+    fn centre(&mut self, x: &[f32], d: usize, bias: Option<&Vec<f32>>) {
+        self.inputs.resize(x.len(), 0.0);
+        let work = self.inputs.par_chunks_mut(BLOCK * d).zip(x.par_chunks(BLOCK * d));
+        work.for_each(|(to, from)| {
+            to.copy_from_slice(from);
+            if let Some(bias) = bias {
+                to.chunks_exact_mut(d).for_each(|row| add_scaled(row, -1.0, bias));
+            }
+        });
+    }
+
+    /// Active latents of each row, and of each row the largest dead ones where there are any.
+    fn select(&mut self, config: &Config, dead: &[u32], hint: f32) {
+        let d = config.shape.d_in;
+        let rows = self.main.rows;
+        let idle = config.auxiliary.map_or(0, |auxiliary| auxiliary.k);
+        let all = Ask { k: usize::MAX, floor: 0.0, dead, idle };
+        self.smallest = None;
+        match config.recipe {
+            Recipe::TopK { k } => self.scan(Ask { k, ..all }, d),
+            Recipe::ReLU { .. } => self.scan(all, d),
+            Recipe::BatchTopK { k, .. } | Recipe::Matryoshka { k, .. } => {
+                // what lies above the hint holds the k · rows largest if it is that many; otherwise all positive ones are needed
+                self.scan(Ask { floor: hint.max(0.0), ..all }, d);
+                let found: usize = self.main.lots().iter().map(|lot| lot.terms.len()).sum();
+                if found < k * rows && hint > 0.0 {
+                    self.scan(all, d);
+                }
+                self.keep_largest(k * rows);
+                let values = self.main.lots().iter().flat_map(|lot| &lot.terms).map(|term| term.1);
+                self.smallest = values.min_by(f32::total_cmp);
+            }
+        }
+    }
+
+    /// The product, tile by tile.
+    fn scan(&mut self, ask: Ask<'_>, d: usize) {
+        let (panels, inputs) = (&self.panels, &self.inputs);
+        let work = self.desks.par_iter_mut().zip(inputs.par_chunks(BLOCK * d)).zip(self.main.lots_mut());
+        if ask.dead.is_empty() {
+            work.for_each(|((desk, x), lot)| scan_block(panels, desk, x, ask, [lot, &mut Lot::default()]));
+        } else {
+            let work = work.zip(self.auxiliary.lots_mut());
+            work.for_each(|(((desk, x), lot), idle)| scan_block(panels, desk, x, ask, [lot, idle]));
+        }
+    }
+
+    /// Of all rows' terms only the `count` largest; of equals the earlier row's, then the lower latent.
+    fn keep_largest(&mut self, count: usize) {
+        let pool = &mut self.pool;
+        pool.clear();
+        for (block, lot) in self.main.lots().iter().enumerate() {
+            for (row, here) in lot.stretches().enumerate() {
+                let row = (block * BLOCK + row) as u32;
+                pool.extend(lot.terms[here].iter().map(|(latent, v)| (!v.to_bits(), row, *latent)));
+            }
+        }
+        if pool.len() <= count || count == 0 {
+            return;
+        }
+        let last = *pool.select_nth_unstable(count - 1).1;
+        self.main.lots_mut().iter_mut().enumerate().for_each(|(block, lot)| {
+            let (mut kept, mut from) = (0, 0);
+            for row in 0..lot.ends.len() {
+                for i in from..lot.ends[row] {
+                    let (latent, value) = lot.terms[i];
+                    if (!value.to_bits(), (block * BLOCK + row) as u32, latent) <= last {
+                        lot.terms[kept] = lot.terms[i];
+                        kept += 1;
+                    }
+                }
+                from = std::mem::replace(&mut lot.ends[row], kept);
+            }
+            lot.terms.truncate(kept);
+        });
+    }
+
+    /// Each row's reconstruction and at once, while its latents' rows are near, the slopes.
+    fn reconstruct(&mut self, at: &Parameters, y: &[f32], factor: f32, penalty: f32) {
+        let width = at.bias.len();
+        let Term { rows, lots, slopes, ends } = &mut self.main;
+        let lots = &mut lots[..rows.div_ceil(BLOCK)];
+        let span = ends.len() * width;
+        let work = lots.par_iter_mut().zip(slopes.par_chunks_mut(BLOCK * span));
+        work.zip(y.par_chunks(BLOCK * width)).for_each(|((lot, slopes), y)| {
+            let Lot { terms, slopes: by_value, ends: stops, errors, bias } = lot;
+            anew(errors, ends.len(), 0.0);
+            anew(bias, width, 0.0);
+            by_value.resize(terms.len(), 0.0);
+            let mut from = 0;
+            for (row, stop) in stops.iter().enumerate() {
+                let here = from..*stop;
+                from = *stop;
+                let slopes = &mut slopes[row * span..][..span];
+                let y = &y[row * width..][..width];
+                let places = Places { ends, at, width };
+                let (terms, by_value) = (&terms[here.clone()], &mut by_value[here]);
+                places.errors(terms, y, slopes, errors);
+                places.slopes(terms, factor, penalty, slopes, by_value);
+                add_scaled(bias, 1.0, &slopes[..width]);
+            }
+        });
+    }
+
+    /// α ‖ê − e‖² / Σ‖e − ē‖² with e = y − x̂ held constant and ê what dead latents say, without a bias. Times `unit`, the last
+    /// group's slopes are x̂ − y.
+    fn explain_residual(&mut self, at: &Parameters, setting: Auxiliary, unit: f64) -> f64 {
+        let (width, span) = (at.bias.len(), self.main.ends.len() * at.bias.len());
+        self.residual.resize(self.main.rows * width, 0.0);
+        let slopes = self.main.slopes.par_chunks_exact(span);
+        self.residual.par_chunks_exact_mut(width).zip(slopes).for_each(|(to, slopes)| {
+            to.iter_mut().zip(&slopes[span - width..]).for_each(|(to, s)| *to = -(unit as f32) * s);
+        });
+        let variance = variance(&self.residual, width, &mut self.desks);
+        if variance <= 0.0 {
+            self.auxiliary.rows = 0;
+            return 0.0;
+        }
+        let scale = f64::from(setting.coefficient) / variance;
+        let residual = &self.residual;
+        let Term { rows, lots, slopes, .. } = &mut self.auxiliary;
+        let lots = &mut lots[..rows.div_ceil(BLOCK)];
+        let work = lots.par_iter_mut().zip(slopes.par_chunks_mut(BLOCK * width));
+        work.zip(residual.par_chunks(BLOCK * width)).for_each(|((lot, slopes), residual)| {
+            lot.slopes.resize(lot.terms.len(), 0.0);
+            anew(&mut lot.errors, 1, 0.0);
+            let rows = slopes.chunks_exact_mut(width).zip(residual.chunks_exact(width));
+            let mut from = 0;
+            for ((slope, residual), end) in rows.zip(&lot.ends) {
+                let here = from..*end;
+                from = *end;
+                slope.iter_mut().zip(residual).for_each(|(s, r)| *s = -r);
+                gather(slope, &at.decoder, &lot.terms[here.clone()]);
+                lot.errors[0] += dot_wide(slope, slope);
+                slope.iter_mut().for_each(|s| *s *= (2.0 * scale) as f32);
+                dots(slope, &at.decoder, &lot.terms[here.clone()], &mut lot.slopes[here]);
+            }
+        });
+        scale * self.auxiliary.lots().iter().map(|lot| lot.errors[0]).sum::<f64>()
+    }
 }
 
-/// α ‖ê − e‖² / Σ‖e − ē‖² with e = y − x̂ held constant and ê what dead latents say, without a bias.
-fn auxiliary(
-    config: &Config,
-    setting: Auxiliary,
-    at: &Parameters,
-    idle: Rows,
-    residual: &[f32],
-) -> (Option<Term>, f64) {
-    let width = config.shape.d_out;
-    let variance = variance(residual, width);
-    if variance <= 0.0 {
-        return (None, 0.0);
+/// Groups of latents and their rows of the decoder.
+struct Places<'a> {
+    ends: &'a [usize],
+    at: &'a Parameters,
+    width: usize,
+}
+
+impl Places<'_> {
+    /// Calls `see(group, terms)` for each group's stretch of a row's terms.
+    fn groups(&self, terms: &[(u32, f32)], mut see: impl FnMut(usize, std::ops::Range<usize>)) {
+        let mut from = 0;
+        for (g, end) in self.ends.iter().enumerate() {
+            let to = from + terms[from..].partition_point(|term| (term.0 as usize) < *end);
+            see(g, from..to);
+            from = to;
+        }
     }
-    let scale = f64::from(setting.coefficient) / variance;
-    let mut slopes = vec![0f32; residual.len()];
-    let work = slopes.par_chunks_exact_mut(width).zip(residual.par_chunks_exact(width)).zip(&idle);
-    let squares: Vec<f64> = work
-        .map(|((slope, residual), idle)| {
-            slope.iter_mut().zip(residual).for_each(|(s, r)| *s = -r);
-            idle.iter().for_each(|(latent, value)| add_scaled(slope, *value, at.feature(*latent)));
-            let square = slope.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>();
-            slope.iter_mut().for_each(|s| *s *= (2.0 * scale) as f32);
-            square
-        })
-        .collect();
-    let mut term = Term { rows: Vec::new(), slopes: vec![slopes], ends: vec![config.shape.latents] };
-    term.rows = entries(&term, at, idle, 0.0, width);
-    (Some(term), scale * squares.iter().sum::<f64>())
+
+    /// x̂ − y of every prefix into `rows` (groups, d_out), and their squares added to `squares`.
+    fn errors(&self, terms: &[(u32, f32)], y: &[f32], rows: &mut [f32], squares: &mut [f64]) {
+        let width = self.width;
+        self.groups(terms, |g, here| {
+            // what the last prefix said, and its own latents
+            match g {
+                0 => rows[..width].copy_from_slice(&self.at.bias),
+                _ => rows.copy_within((g - 1) * width..g * width, g * width),
+            }
+            gather(&mut rows[g * width..][..width], &self.at.decoder, &terms[here]);
+        });
+        for (row, square) in rows.chunks_exact_mut(width).zip(squares) {
+            add_scaled(row, -1.0, y);
+            *square += dot_wide(row, row);
+        }
+    }
+
+    /// Errors in `rows` to slopes, and the slopes by each value into `out`.
+    fn slopes(&self, terms: &[(u32, f32)], factor: f32, penalty: f32, rows: &mut [f32], out: &mut [f32]) {
+        let width = self.width;
+        rows.iter_mut().for_each(|v| *v *= factor);
+        for g in (1..self.ends.len()).rev() {
+            let (before, later) = rows.split_at_mut(g * width);
+            add_scaled(&mut before[(g - 1) * width..], 1.0, &later[..width]);
+        }
+        self.groups(terms, |g, here| {
+            let out = &mut out[here.clone()];
+            dots(&rows[g * width..][..width], &self.at.decoder, &terms[here], out);
+            if penalty != 0.0 {
+                out.iter_mut().for_each(|slope| *slope += penalty);
+            }
+        });
+    }
+}
+
+/// A block's rows through all panels: what each row keeps into the first lot, the dead latents' into the second.
+fn scan_block(panels: &Panels, desk: &mut Desk, x: &[f32], ask: Ask<'_>, [lot, idle]: [&mut Lot; 2]) {
+    let Desk { operands, active, idle: sleeping, floors, .. } = desk;
+    active.resize_with(BLOCK, Largest::default);
+    active.iter_mut().for_each(|row| row.begin(ask.k, ask.floor));
+    sleeping.resize_with(if ask.dead.is_empty() { 0 } else { BLOCK }, Largest::default);
+    sleeping.iter_mut().for_each(|row| row.begin(ask.idle, 0.0));
+    anew(floors, BLOCK / ROWS, [active[0].floor(); ROWS]);
+    let mut rows = 0;
+    panels.multiply(x, operands, |first, count, latent, sums| {
+        rows = rows.max(first + count);
+        let floors = &mut floors[first / ROWS];
+        for (r, mut bits) in above(count, sums, floors).into_iter().enumerate() {
+            while bits != 0 {
+                let lane = bits.trailing_zeros();
+                bits &= bits - 1;
+                active[first + r].offer(latent as u32 + lane, sums[r].0[lane as usize]);
+            }
+            floors[r] = active[first + r].floor();
+        }
+        let from = ask.dead.partition_point(|l| (*l as usize) < latent);
+        for l in ask.dead[from..].iter().take_while(|l| (**l as usize) < latent + LANES) {
+            let here = sleeping[first..].iter_mut().zip(sums).take(count);
+            here.for_each(|(row, sums)| row.offer(*l, sums.0[*l as usize - latent]));
+        }
+    });
+    for (lot, found) in [(lot, active), (idle, sleeping)] {
+        lot.begin();
+        for row in found.iter_mut().take(rows) {
+            row.finish(&mut lot.terms);
+            lot.ends.push(lot.terms.len());
+        }
+    }
+}
+
+/// So many of a value, in the memory that the list has.
+pub(super) fn anew<T: Copy>(all: &mut Vec<T>, count: usize, value: T) {
+    all.clear();
+    all.resize(count, value);
+}
+
+/// Σ ‖y − ȳ‖² in f64, from one reading: sums are of differences from the first row, so that a large mean costs no digits.
+fn variance(y: &[f32], width: usize, desks: &mut [Desk]) -> f64 {
+    let blocks = (y.len() / width).div_ceil(BLOCK);
+    let origin = &y[..width.min(y.len())];
+    desks.par_iter_mut().zip(y.par_chunks(BLOCK * width)).for_each(|(desk, part)| {
+        anew(&mut desk.sums, width, 0.0);
+        desk.squares = part.chunks_exact(width).map(|row| spread(row, origin, &mut desk.sums)).sum();
+    });
+    let sum = |j: usize| desks[..blocks].iter().map(|desk| desk.sums[j]).sum::<f64>();
+    let of_mean: f64 = (0..width).map(|j| sum(j).powi(2)).sum::<f64>() / (y.len() / width).max(1) as f64;
+    let squares: f64 = desks[..blocks].iter().map(|desk| desk.squares).sum();
+    (squares - of_mean).max(0.0)
 }

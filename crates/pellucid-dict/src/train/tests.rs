@@ -2,10 +2,11 @@
 
 use pellucid_core::Seed;
 
-use super::pass::{self, Pass};
+use super::pass::{Entry, Pass};
 use super::trainer::Parameters;
 use super::update::Gradient;
 use super::*;
+use crate::Precision;
 use crate::dictionary::{Activation, Shape};
 
 const SHAPE: Shape = Shape { d_in: 6, latents: 20, d_out: 6 };
@@ -24,7 +25,9 @@ fn config(recipe: Recipe) -> Config {
         decay_from: 15,
         steps: 20,
         adam: Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
+        clip: None,
         seed: 5,
+        precision: Precision::Exact,
     }
 }
 
@@ -40,6 +43,18 @@ fn recipes() -> Vec<Recipe> {
 fn rows(n: usize, d: usize, seed: u64) -> Vec<f32> {
     let mut seed = Seed(seed);
     (0..n * d).map(|_| (0.5 + seed.normal()) as f32).collect()
+}
+
+/// A row's active latents.
+fn active(term: &super::pass::Term, row: usize) -> Vec<Entry> {
+    term.entries().filter(|entry| entry.row as usize == row).collect()
+}
+
+/// A batch forward, in room of its own.
+fn forward(config: &Config, at: &Parameters, x: &[f32], y: &[f32], dead: &[u32], hint: f32) -> Pass {
+    let mut pass = Pass::default();
+    pass.run(config, at, [x, y], dead, hint);
+    pass
 }
 
 /// Everything in f64 by the formulas, with the selected latents, the dead latents' target and all scales held as in `pass`.
@@ -66,9 +81,10 @@ impl Plain<'_> {
                     .sum();
                 product + encoder_bias[latent]
             };
+            let kept = active(&self.pass.main, row);
             for end in &ends {
                 for j in 0..d_out {
-                    let kept = self.pass.main.rows[row].iter().filter(|e| (e.latent as usize) < *end);
+                    let kept = kept.iter().filter(|e| (e.latent as usize) < *end);
                     let sum: f64 =
                         kept.map(|e| value(e.latent as usize) * decoder[e.latent as usize * d_out + j]).sum();
                     let error = sum + bias[j] - f64::from(self.y[row * d_out + j]);
@@ -76,12 +92,13 @@ impl Plain<'_> {
                 }
             }
             if let Recipe::ReLU { l1 } = self.config.recipe {
-                let sum: f64 = self.pass.main.rows[row].iter().map(|e| value(e.latent as usize)).sum();
+                let sum: f64 = kept.iter().map(|e| value(e.latent as usize)).sum();
                 loss += f64::from(l1) * sum / (x.len() / d_in) as f64;
             }
-            if let (Some(term), Some(setting)) = (&self.pass.auxiliary, self.config.auxiliary) {
+            if let (1.., Some(setting)) = (self.pass.auxiliary.rows(), self.config.auxiliary) {
+                let dead = active(&self.pass.auxiliary, row);
                 for j in 0..d_out {
-                    let said: f64 = term.rows[row]
+                    let said: f64 = dead
                         .iter()
                         .map(|e| value(e.latent as usize) * decoder[e.latent as usize * d_out + j])
                         .sum();
@@ -106,11 +123,11 @@ fn all(p: &Parameters) -> Vec<Vec<f64>> {
         .to_vec()
 }
 
-fn gathered(gradient: &Gradient<'_>, shape: Shape) -> Vec<Vec<f32>> {
+fn gathered(gradient: &Gradient, pass: &Pass, shape: Shape) -> Vec<Vec<f32>> {
     let mut encoder = vec![0f32; shape.latents * shape.d_in];
     let mut decoder = vec![0f32; shape.latents * shape.d_out];
     let rows = encoder.chunks_exact_mut(shape.d_in).zip(decoder.chunks_exact_mut(shape.d_out));
-    rows.enumerate().for_each(|(i, (e, d))| gradient.latent(i, e, d));
+    rows.enumerate().for_each(|(i, (e, d))| gradient.latent(pass, i, e, d));
     vec![encoder, gradient.encoder_bias.clone(), decoder, gradient.bias.clone()]
 }
 
@@ -121,9 +138,10 @@ fn check_gradient(config: &Config, x: &[f32], targets: Option<&[f32]>) {
     let mut seed = Seed(8);
     trainer.at.encoder_bias.iter_mut().for_each(|b| *b = 0.1 * seed.normal() as f32);
     trainer.at.decoder.iter_mut().for_each(|b| *b += 0.1 * seed.normal() as f32);
-    let pass = pass::run(config, &trainer.at, x, y, &[2, 7, 13, 19], 0.0);
-    let gradient = Gradient::of(config, &trainer.at, &pass);
-    let found = gathered(&gradient, config.shape);
+    let pass = forward(config, &trainer.at, x, y, &[2, 7, 13, 19], 0.0);
+    let mut gradient = Gradient::default();
+    gradient.sort(config, &trainer.at, &pass);
+    let found = gathered(&gradient, &pass, config.shape);
     let d_out = config.shape.d_out;
     let wide: Vec<f64> = y.iter().map(|v| f64::from(*v)).collect();
     let unit = match config.error {
@@ -133,8 +151,9 @@ fn check_gradient(config: &Config, x: &[f32], targets: Option<&[f32]>) {
     };
     // e = y − x̂, from the slopes' definition: the last group's slope is 2 (x̂ − y) / (unit · prefixes)
     let factor = 2.0 / (unit * config.prefixes().len() as f64);
-    let last = pass.main.slopes.last().unwrap();
-    let residual: Vec<f64> = last.iter().map(|s| -f64::from(*s) / factor).collect();
+    let last = pass.main.slopes.chunks_exact(d_out).skip(config.prefixes().len() - 1);
+    let last = last.step_by(config.prefixes().len()).flatten();
+    let residual: Vec<f64> = last.map(|s| -f64::from(*s) / factor).collect();
     let residual_variance = centred(&residual, d_out);
     let plain = Plain { config, pass: &pass, y, unit, residual, residual_variance };
     let at = all(&trainer.at);
@@ -176,16 +195,17 @@ fn a_batch_keeps_the_largest_whatever_was_hinted() {
     let config = config(Recipe::BatchTopK { k: 3, threshold_decay: 0.9 });
     let trainer = Trainer::new(config.clone(), &rows(8, 6, 3)).unwrap();
     let x = rows(200, 6, 4);
-    let active = |hint: f32| -> Vec<Vec<(u32, f32)>> {
-        let pass = pass::run(&config, &trainer.at, &x, &x, &[], hint);
-        pass.main.rows.iter().map(|row| row.iter().map(|e| (e.latent, e.value)).collect()).collect()
+    let kept_with = |hint: f32| -> Vec<Vec<(u32, f32)>> {
+        let pass = forward(&config, &trainer.at, &x, &x, &[], hint);
+        let entries = |row| active(&pass.main, row).iter().map(|e| (e.latent, e.value)).collect();
+        (0..200).map(entries).collect()
     };
-    let plain = active(0.0);
+    let plain = kept_with(0.0);
     assert_eq!(plain.iter().map(Vec::len).sum::<usize>(), 600);
-    assert!(plain == active(0.3) && plain == active(100.0));
+    assert!(plain == kept_with(0.3) && plain == kept_with(100.0));
     let relu = Config { recipe: Recipe::ReLU { l1: 0.0 }, ..config.clone() };
-    let pass = pass::run(&relu, &trainer.at, &x, &x, &[], 0.0);
-    let mut all: Vec<f32> = pass.main.rows.iter().flatten().map(|e| e.value).collect();
+    let pass = forward(&relu, &trainer.at, &x, &x, &[], 0.0);
+    let mut all: Vec<f32> = pass.main.entries().map(|e| e.value).collect();
     all.sort_by(|a, b| b.total_cmp(a));
     let mut kept: Vec<f32> = plain.iter().flatten().map(|e| e.1).collect();
     kept.sort_by(|a, b| b.total_cmp(a));
@@ -201,8 +221,9 @@ fn train(trainer: &mut Trainer, steps: std::ops::Range<u64>) {
 #[test]
 fn a_run_that_was_stopped_goes_on_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    for recipe in recipes() {
-        let config = Config { dead_after: 900, ..config(recipe) };
+    let fast = Config { precision: Precision::Fast, clip: Some(0.1), ..config(Recipe::TopK { k: 4 }) };
+    for config in recipes().into_iter().map(config).chain([fast]) {
+        let config = Config { dead_after: 900, ..config };
         let mut whole = Trainer::new(config.clone(), &rows(50, 6, 3)).unwrap();
         let mut half = whole.clone();
         train(&mut whole, 0..20);
@@ -229,17 +250,80 @@ fn a_run_that_was_stopped_goes_on_to_the_same_bytes() {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
-    let run = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| {
-            let config = Config { dead_after: 900, ..config(Recipe::TopK { k: 4 }) };
-            let mut trainer = Trainer::new(config, &rows(50, 6, 3)).unwrap();
-            train(&mut trainer, 0..8);
-            trainer
-        })
+    // more latents than one task has, more rows than one block
+    let shape = Shape { latents: 150, ..SHAPE };
+    for (precision, clip) in [(Precision::Exact, None), (Precision::Fast, Some(0.1))] {
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let config =
+                    Config { dead_after: 900, precision, clip, shape, ..config(Recipe::TopK { k: 4 }) };
+                let mut trainer = Trainer::new(config, &rows(50, 6, 3)).unwrap();
+                train(&mut trainer, 0..8);
+                trainer
+            })
+        };
+        let one = run(1);
+        assert!(one == run(2) && one == run(5));
+    }
+}
+
+#[test]
+fn a_runs_room_is_no_part_of_it() {
+    let config = Config { dead_after: 900, ..config(Recipe::TopK { k: 4 }) };
+    let mut kept = Trainer::new(config, &rows(50, 6, 3)).unwrap();
+    let mut fresh = kept.clone();
+    for step in 0..6 {
+        // batches of several sizes leave room of several sizes behind
+        let x = rows([300, 7, 130][step as usize % 3], 6, 100 + step);
+        let reports = [&mut kept, &mut fresh].map(|trainer| trainer.step(&x, None).unwrap());
+        assert!(reports[0] == reports[1] && kept == fresh);
+        fresh = fresh.clone();
+    }
+}
+
+#[test]
+fn a_clipped_step_is_one_of_a_gradient_of_that_norm() {
+    let x = rows(300, 6, 9);
+    let free = Config { error: ErrorScale::Rows, ..config(Recipe::TopK { k: 4 }) };
+    let moments = |clip: Option<f32>| {
+        let mut trainer = Trainer::new(Config { clip, ..free.clone() }, &rows(50, 6, 3)).unwrap();
+        trainer.step(&x, None).unwrap();
+        let first = all(&trainer.first).concat();
+        let norm = first.iter().map(|m| (m / 0.1).powi(2)).sum::<f64>().sqrt();
+        (first, norm)
     };
-    let one = run(1);
-    assert!(one == run(2) && one == run(5));
+    let (whole, norm) = moments(None);
+    let (clipped, shrunk) = moments(Some(0.01));
+    assert!(norm > 0.02 && (shrunk - 0.01).abs() < 1e-5, "{norm} {shrunk}");
+    assert!(whole.iter().zip(&clipped).all(|(w, c)| (w * 0.01 / norm - c).abs() < 1e-6));
+    assert!(moments(Some(1e3)).0 == whole);
+}
+
+/// What is active is chosen by the rounded product; in everything else a fast step is an exact one.
+#[test]
+fn a_fast_forward_differs_by_what_rounding_makes() {
+    let exact = config(Recipe::TopK { k: 4 });
+    let trainer = Trainer::new(exact.clone(), &rows(50, 6, 3)).unwrap();
+    let x = rows(200, 6, 4);
+    let run = |precision| forward(&Config { precision, ..exact.clone() }, &trainer.at, &x, &x, &[], 0.0);
+    let (exact, fast) = (run(Precision::Exact), run(Precision::Fast));
+    assert!((exact.loss - fast.loss).abs() < 0.01 * exact.loss);
+    assert!(fast.inputs == exact.inputs);
+    if !pellucid_kernels::fast_is_quicker() {
+        assert!(fast.loss == exact.loss);
+    }
+}
+
+/// A configuration that was written before it said these things is still read, and means what it meant.
+#[test]
+fn configurations_without_precision_and_clip_are_exact_and_unclipped() {
+    let config = config(Recipe::TopK { k: 4 });
+    let mut json = serde_json::to_value(&config).unwrap();
+    let fields = json.as_object_mut().unwrap();
+    assert_eq!(fields.remove("precision").unwrap(), "exact");
+    fields.remove("clip");
+    assert!(serde_json::from_value::<Config>(json).unwrap() == config);
 }
 
 /// Sums of few out of 12 known directions.
@@ -319,6 +403,7 @@ fn bad_settings_and_rows_are_refused() {
     assert!(refused(&|c| c.recipe = Recipe::TopK { k: 21 }));
     assert!(refused(&|c| c.learning_rate = f32::NAN));
     assert!(refused(&|c| c.decay_from = 21));
+    assert!(refused(&|c| c.clip = Some(0.0)));
     assert!(refused(&|c| c.shape.d_out = 5));
     let prefixes = |p: &[usize]| Recipe::Matryoshka { k: 4, threshold_decay: 0.9, prefixes: p.to_vec() };
     assert!(refused(&|c| c.recipe = prefixes(&[5, 5, 20])));

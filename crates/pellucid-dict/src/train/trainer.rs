@@ -1,12 +1,14 @@
 //! The trainer: parameters, Adam's moments, and which latents are dead.
 
 use pellucid_core::Seed;
+use pellucid_kernels::rows::finite;
 
 use crate::dictionary::{Activation, Dictionary, Normalisation, Shape};
 use crate::error::{Result, expect_finite, expect_length, setting};
 use crate::train::config::{Config, Recipe};
 use crate::train::init::{directions, geometric_median};
-use crate::train::{pass, update};
+use crate::train::pass::Pass;
+use crate::train::update::{self, Gradient, Update};
 
 /// What is trained, or one of Adam's moments of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +29,7 @@ impl Parameters {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn feature(&self, latent: u32) -> &[f32] {
         let width = self.bias.len();
         &self.decoder[latent as usize * width..][..width]
@@ -64,6 +67,35 @@ pub struct Trainer {
     pub(crate) idle: Vec<u64>,
     /// The running mean of a batch's smallest active value; 0 until there is one.
     pub(crate) threshold: f32,
+    pub(crate) room: Room,
+}
+
+/// What steps compute in, kept so that a step asks for no memory. It is no part of the state: a copy begins with none, and two
+/// runs are equal whatever room they have.
+#[derive(Default)]
+pub(crate) struct Room {
+    pass: Pass,
+    gradient: Gradient,
+    update: update::Room,
+    dead: Vec<u32>,
+}
+
+impl Clone for Room {
+    fn clone(&self) -> Self {
+        Room::default()
+    }
+}
+
+impl PartialEq for Room {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl std::fmt::Debug for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("room")
+    }
 }
 
 impl Trainer {
@@ -85,7 +117,8 @@ impl Trainer {
         let at = Parameters { encoder, encoder_bias: vec![0.0; shape.latents], decoder, bias };
         let zeros = Parameters::zeros(shape);
         let idle = vec![0; shape.latents];
-        Ok(Trainer { config, at, first: zeros.clone(), second: zeros, step: 0, idle, threshold: 0.0 })
+        let (first, second) = (zeros.clone(), zeros);
+        Ok(Trainer { config, at, first, second, step: 0, idle, threshold: 0.0, room: Room::default() })
     }
 
     /// What was decided for this run.
@@ -100,35 +133,39 @@ impl Trainer {
 
     /// Latents that have been silent for `dead_after` rows, ascending.
     pub fn dead(&self) -> Vec<u32> {
-        let dead = self.idle.iter().enumerate().filter(|(_, rows)| **rows >= self.config.dead_after);
-        dead.map(|(latent, _)| latent as u32).collect()
+        silent(&self.idle, self.config.dead_after).collect()
     }
 
     /// Learns from a batch x (rows, d_in). A transcoder also gets what it should say, (rows, d_out). Rows with numbers that are not
     /// finite are refused, and nothing is learned.
     pub fn step(&mut self, x: &[f32], targets: Option<&[f32]>) -> Result<Step> {
         let y = self.expect(x, targets)?;
-        let dead = if self.config.auxiliary.is_some() { self.dead() } else { Vec::new() };
         let hint = 0.8 * self.threshold; // only saves work: what is found does not depend on it
-        let pass = pass::run(&self.config, &self.at, x, y, &dead, hint);
-        let gradient = update::Gradient::of(&self.config, &self.at, &pass);
-        if !(pass.loss.is_finite() && gradient.bias.iter().all(|g| g.is_finite())) {
+        let Trainer { config, at, first, second, step, room, .. } = self;
+        let Room { pass, gradient, update, dead } = room;
+        dead.clear();
+        if config.auxiliary.is_some() {
+            dead.extend(silent(&self.idle, config.dead_after));
+        }
+        pass.run(config, at, [x, y], dead, hint);
+        gradient.sort(config, at, pass);
+        if !(pass.loss.is_finite() && finite(&gradient.bias)) {
             return Err(setting(
                 "the loss",
                 "finite; lower the learning rate or normalise the rows",
                 pass.loss,
             ));
         }
-        update::apply(&gradient, self.step, &mut self.at, &mut self.first, &mut self.second);
-        let active = self.account(&pass);
-        let rows = pass.main.rows.len();
+        Update { config, gradient, pass, step: *step }.apply([at, first, second], update);
+        let active = self.account();
+        let pass = &self.room.pass;
         let report = Step {
             step: self.step,
             loss: pass.loss,
             auxiliary: pass.auxiliary_loss,
             unexplained: pass.unexplained,
-            l0: active as f64 / rows.max(1) as f64,
-            dead: self.dead().len(),
+            l0: active as f64 / pass.main.rows().max(1) as f64,
+            dead: silent(&self.idle, self.config.dead_after).count(),
             rate: self.config.rate(self.step),
         };
         self.step += 1;
@@ -144,18 +181,21 @@ impl Trainer {
         expect_finite("a batch", x)?;
         let y = targets.unwrap_or(x);
         expect_length("a batch's targets", x.len() / d_in * d_out, y.len())?;
-        expect_finite("a batch's targets", y)?;
+        if targets.is_some() {
+            expect_finite("a batch's targets", y)?;
+        }
         Ok(y)
     }
 
     /// Keeps books of who was active; the number of active entries.
-    fn account(&mut self, pass: &pass::Pass) -> usize {
-        let rows = pass.main.rows.len() as u64;
+    fn account(&mut self) -> usize {
+        let pass = &self.room.pass;
+        let rows = pass.main.rows() as u64;
         self.idle.iter_mut().for_each(|idle| *idle += rows);
         let mut active = 0;
-        for entry in pass.main.rows.iter().flatten() {
-            self.idle[entry.latent as usize] = 0;
-            active += 1;
+        for lot in pass.main.lots() {
+            active += lot.terms.len();
+            lot.terms.iter().for_each(|(latent, _)| self.idle[*latent as usize] = 0);
         }
         if let (
             Some(smallest),
@@ -193,6 +233,12 @@ impl Trainer {
             activation,
         }
     }
+}
+
+/// Latents that were idle for so many rows, ascending.
+fn silent(idle: &[u64], dead_after: u64) -> impl Iterator<Item = u32> {
+    let dead = idle.iter().enumerate().filter(move |(_, rows)| **rows >= dead_after);
+    dead.map(|(latent, _)| latent as u32)
 }
 
 /// The length of these numbers filled up to whole rows.

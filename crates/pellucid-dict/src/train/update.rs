@@ -1,151 +1,192 @@
 //! From what a batch said to new parameters, a latent at a time: its gradient is gathered in two short buffers and used at once,
-//! so that no gradient of the size of the dictionary exists.
+//! so that no gradient of the size of the dictionary exists. All of it happens in one reading of the parameters and moments.
 
+use pellucid_kernels::rows::{Stride, Term as Factor, adam, add_scaled, gather};
+use pellucid_kernels::simd::{dot, dot_wide};
 use rayon::prelude::*;
 
-use crate::product::{add_scaled, dot};
-use crate::train::config::{Adam, Config};
+use crate::train::config::Config;
 use crate::train::init::unit;
-use crate::train::pass::{Pass, Term};
+use crate::train::pass::{Pass, Term, anew};
 use crate::train::trainer::Parameters;
 
+/// Latents of one task.
+const TASK: usize = 64;
+
 /// Entries by latent: those of latent i are `offsets[i]..offsets[i + 1]`, rows ascending.
-struct Columns<'a> {
-    term: &'a Term,
+#[derive(Default)]
+struct Columns {
     offsets: Vec<usize>,
-    /// Row, value and slope.
-    entries: Vec<(u32, f32, f32)>,
+    next: Vec<usize>,
+    /// Row of the inputs, and the slope: what the encoder's row changes by.
+    encoder: Vec<Factor>,
+    /// Row of the slopes, and the value: what the decoder's row changes by.
+    decoder: Vec<Factor>,
 }
 
-impl<'a> Columns<'a> {
-    fn of(term: &'a Term, latents: usize) -> Self {
-        let mut offsets = vec![0usize; latents + 1];
-        term.rows.iter().flatten().for_each(|entry| offsets[entry.latent as usize + 1] += 1);
-        (0..latents).for_each(|i| offsets[i + 1] += offsets[i]);
-        let mut next = offsets.clone();
-        let mut entries = vec![(0, 0.0, 0.0); offsets[latents]];
-        for (row, active) in term.rows.iter().enumerate() {
-            for entry in active {
-                let place = &mut next[entry.latent as usize];
-                entries[*place] = (row as u32, entry.value, entry.slope);
-                *place += 1;
-            }
+impl Columns {
+    fn sort(&mut self, term: &Term, latents: usize) {
+        anew(&mut self.offsets, latents + 1, 0);
+        for (latent, _) in term.lots().iter().flat_map(|lot| &lot.terms) {
+            self.offsets[*latent as usize + 1] += 1;
         }
-        Columns { term, offsets, entries }
+        (0..latents).for_each(|i| self.offsets[i + 1] += self.offsets[i]);
+        self.next.clear();
+        self.next.extend_from_slice(&self.offsets);
+        self.encoder.resize(self.offsets[latents], (0, 0.0));
+        self.decoder.resize(self.offsets[latents], (0, 0.0));
+        let groups = term.ends.len() as u32;
+        for entry in term.entries() {
+            let place = &mut self.next[entry.latent as usize];
+            let group = if groups > 1 { term.group(entry.latent as usize) as u32 } else { 0 };
+            self.encoder[*place] = (entry.row, entry.slope);
+            self.decoder[*place] = (entry.row * groups + group, entry.value);
+            *place += 1;
+        }
     }
 
-    fn latent(&self, latent: usize) -> &[(u32, f32, f32)] {
-        &self.entries[self.offsets[latent]..self.offsets[latent + 1]]
+    fn latent(&self, latent: usize) -> std::ops::Range<usize> {
+        self.offsets[latent]..self.offsets[latent + 1]
     }
 }
 
 /// The gradient of one batch, which can be asked for latent by latent.
-pub(crate) struct Gradient<'a> {
-    config: &'a Config,
-    pass: &'a Pass,
-    columns: Vec<Columns<'a>>,
+#[derive(Default)]
+pub(crate) struct Gradient {
+    main: Columns,
+    auxiliary: Columns,
     /// By the encoder's bias, (latents).
     pub(crate) encoder_bias: Vec<f32>,
     /// By the decoder's bias, (d_out).
     pub(crate) bias: Vec<f32>,
+    /// Each task's share of Eᵀ Σ slopes, (tasks, d_in).
+    parts: Vec<f32>,
 }
 
-impl<'a> Gradient<'a> {
-    pub(crate) fn of(config: &'a Config, at: &Parameters, pass: &'a Pass) -> Self {
+impl Gradient {
+    pub(crate) fn sort(&mut self, config: &Config, at: &Parameters, pass: &Pass) {
         let latents = config.shape.latents;
-        let terms = [Some(&pass.main), pass.auxiliary.as_ref()];
-        let columns: Vec<Columns> = terms.into_iter().flatten().map(|t| Columns::of(t, latents)).collect();
-        let slope = |i: usize| columns.iter().flat_map(|c| c.latent(i)).map(|entry| entry.2).sum();
-        let encoder_bias: Vec<f32> = (0..latents).into_par_iter().map(slope).collect();
-        let mut bias = vec![0f32; config.shape.d_out];
+        rayon::join(|| self.main.sort(&pass.main, latents), || self.auxiliary.sort(&pass.auxiliary, latents));
+        let columns = [&self.main, &self.auxiliary];
+        let slope =
+            |i: usize| columns.iter().flat_map(|c| &c.encoder[c.latent(i)]).map(|entry| entry.1).sum::<f32>();
+        self.encoder_bias.resize(latents, 0.0);
+        self.encoder_bias.par_iter_mut().enumerate().with_min_len(TASK).for_each(|(i, to)| *to = slope(i));
         // the first group's slopes are those of all prefixes, and each holds the bias
-        pass.main.slopes[0].chunks_exact(bias.len()).for_each(|row| add_scaled(&mut bias, 1.0, row));
+        anew(&mut self.bias, config.shape.d_out, 0.0);
+        pass.main.lots().iter().for_each(|lot| add_scaled(&mut self.bias, 1.0, &lot.bias));
         if config.subtract_bias {
             // −Σ_rows Eᵀ slopes = −Eᵀ Σ_rows slopes: one product with a vector for the whole batch
             let d = config.shape.d_in;
-            let part = |(rows, slopes): (&[f32], &[f32])| {
-                let mut sum = vec![0f32; d];
-                rows.chunks_exact(d).zip(slopes).for_each(|(row, s)| add_scaled(&mut sum, *s, row));
-                sum
-            };
-            let parts: Vec<Vec<f32>> =
-                at.encoder.par_chunks(256 * d).zip(encoder_bias.par_chunks(256)).map(part).collect();
-            parts.iter().for_each(|part| add_scaled(&mut bias, -1.0, part));
+            self.parts.resize(latents.div_ceil(TASK) * d, 0.0);
+            let work = self.parts.par_chunks_exact_mut(d).zip(at.encoder.par_chunks(TASK * d));
+            work.zip(self.encoder_bias.par_chunks(TASK)).for_each(|((sum, rows), slopes)| {
+                sum.fill(0.0);
+                rows.chunks_exact(d).zip(slopes).for_each(|(row, s)| add_scaled(sum, *s, row));
+            });
+            self.parts.chunks_exact(d).for_each(|part| add_scaled(&mut self.bias, -1.0, part));
         }
-        Gradient { config, pass, columns, encoder_bias, bias }
     }
 
     /// Writes the gradient by a latent's rows of the encoder and the decoder.
-    pub(crate) fn latent(&self, latent: usize, encoder: &mut [f32], decoder: &mut [f32]) {
+    pub(crate) fn latent(&self, pass: &Pass, latent: usize, encoder: &mut [f32], decoder: &mut [f32]) {
         encoder.fill(0.0);
         decoder.fill(0.0);
-        let (d_in, d_out) = (self.config.shape.d_in, self.config.shape.d_out);
-        for columns in &self.columns {
-            let slopes = &columns.term.slopes[columns.term.group(latent)];
-            for (row, value, slope) in columns.latent(latent) {
-                let row = *row as usize;
-                add_scaled(encoder, *slope, &self.pass.inputs[row * d_in..][..d_in]);
-                add_scaled(decoder, *value, &slopes[row * d_out..][..d_out]);
-            }
+        for (columns, term) in [(&self.main, &pass.main), (&self.auxiliary, &pass.auxiliary)] {
+            let here = columns.latent(latent);
+            gather(encoder, &pass.inputs, &columns.encoder[here.clone()]);
+            gather(decoder, &term.slopes, &columns.decoder[here]);
         }
     }
 }
 
-/// Adam for one step: its rate with both corrections for the first steps' bias.
+/// Room for a latent's gradient in each task, and for each task's share of the norm.
+#[derive(Default)]
+pub(crate) struct Room {
+    rows: Vec<f32>,
+    squares: Vec<f64>,
+}
+
+/// A step of a configuration from a batch's gradient.
 #[derive(Clone, Copy)]
-struct Stride {
-    adam: Adam,
-    rate: f32,
-    first: f32,
-    second: f32,
+pub(crate) struct Update<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) gradient: &'a Gradient,
+    pub(crate) pass: &'a Pass,
+    /// From 0.
+    pub(crate) step: u64,
 }
 
-impl Stride {
-    fn apply(&self, values: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32]) {
-        let Adam { beta1, beta2, epsilon } = self.adam;
-        for (((p, m), v), g) in values.iter_mut().zip(first).zip(second).zip(gradient) {
-            *m = beta1 * *m + (1.0 - beta1) * g;
-            *v = beta2 * *v + (1.0 - beta2) * g * g;
-            *p -= self.rate * (*m / self.first) / ((*v / self.second).sqrt() + epsilon);
+impl Update<'_> {
+    /// A latent's gradient, without the part along its row of the decoder where that keeps norm 1.
+    fn latent(&self, latent: usize, decoder: &[f32], [by_encoder, by_decoder]: [&mut [f32]; 2]) {
+        self.gradient.latent(self.pass, latent, by_encoder, by_decoder);
+        if self.config.unit_norm {
+            let along = dot(by_decoder, decoder);
+            add_scaled(by_decoder, -along, decoder);
         }
     }
-}
 
-/// One step of Adam; `step` counts from 0.
-pub(crate) fn apply(
-    gradient: &Gradient<'_>,
-    step: u64,
-    at: &mut Parameters,
-    first: &mut Parameters,
-    second: &mut Parameters,
-) {
-    let config = gradient.config;
-    let (d_in, d_out) = (config.shape.d_in, config.shape.d_out);
-    let adam = config.adam;
-    let gone = |beta: f32| (1.0 - f64::from(beta).powf(step as f64 + 1.0)) as f32;
-    let stride = Stride { adam, rate: config.rate(step), first: gone(adam.beta1), second: gone(adam.beta2) };
-    let encoders = at.encoder.par_chunks_exact_mut(d_in);
-    let encoders = encoders.zip(first.encoder.par_chunks_exact_mut(d_in));
-    let encoders = encoders.zip(second.encoder.par_chunks_exact_mut(d_in));
-    let decoders = at.decoder.par_chunks_exact_mut(d_out);
-    let decoders = decoders.zip(first.decoder.par_chunks_exact_mut(d_out));
-    let decoders = decoders.zip(second.decoder.par_chunks_exact_mut(d_out));
-    encoders.zip(decoders).enumerate().for_each_init(
-        || (vec![0f32; d_in], vec![0f32; d_out]),
-        |(by_encoder, by_decoder), (latent, (((e, e1), e2), ((d, d1), d2)))| {
-            gradient.latent(latent, by_encoder, by_decoder);
-            if config.unit_norm {
-                let along = dot(by_decoder, d);
-                add_scaled(by_decoder, -along, d);
+    /// The norm of the whole gradient. It needs all of it before any is used, so a clipped step gathers twice.
+    fn norm(&self, at: &Parameters, room: &mut Room) -> f64 {
+        let (d_in, d_out) = (self.config.shape.d_in, self.config.shape.d_out);
+        room.squares.resize(self.config.shape.latents.div_ceil(TASK), 0.0);
+        let work = room.squares.par_iter_mut().zip(room.rows.par_chunks_exact_mut(d_in + d_out));
+        work.zip(at.decoder.par_chunks(TASK * d_out)).enumerate().for_each(|(task, ((sum, room), rows))| {
+            let (by_encoder, by_decoder) = room.split_at_mut(d_in);
+            *sum = 0.0;
+            for (i, row) in rows.chunks_exact(d_out).enumerate() {
+                self.latent(task * TASK + i, row, [by_encoder, by_decoder]);
+                *sum += dot_wide(by_encoder, by_encoder) + dot_wide(by_decoder, by_decoder);
             }
-            stride.apply(e, e1, e2, by_encoder);
-            stride.apply(d, d1, d2, by_decoder);
-            if config.unit_norm {
-                unit(d);
+        });
+        let biases = [&self.gradient.encoder_bias, &self.gradient.bias];
+        let squares: f64 = biases.into_iter().map(|by| dot_wide(by, by)).sum();
+        (squares + room.squares.iter().sum::<f64>()).sqrt()
+    }
+
+    fn stride(&self, at: &Parameters, room: &mut Room) -> Stride {
+        let Config { adam, clip, .. } = self.config;
+        let gone = |beta: f32| 1.0 - f64::from(beta).powf(self.step as f64 + 1.0);
+        let shrunk = |clip: f32| (f64::from(clip) / self.norm(at, room).max(f64::MIN_POSITIVE)).min(1.0);
+        Stride {
+            beta1: adam.beta1,
+            beta2: adam.beta2,
+            epsilon: adam.epsilon,
+            rate: (f64::from(self.config.rate(self.step)) / gone(adam.beta1)) as f32,
+            widen: (1.0 / gone(adam.beta2).sqrt()) as f32,
+            scale: clip.map_or(1.0, shrunk) as f32,
+        }
+    }
+
+    /// One step of Adam: parameters, first and second moments.
+    pub(crate) fn apply(&self, [at, first, second]: [&mut Parameters; 3], room: &mut Room) {
+        let (d_in, d_out) = (self.config.shape.d_in, self.config.shape.d_out);
+        room.rows.resize(self.config.shape.latents.div_ceil(TASK) * (d_in + d_out), 0.0);
+        let stride = self.stride(at, room);
+        let encoders = at.encoder.par_chunks_mut(TASK * d_in);
+        let encoders = encoders.zip(first.encoder.par_chunks_mut(TASK * d_in));
+        let encoders = encoders.zip(second.encoder.par_chunks_mut(TASK * d_in));
+        let decoders = at.decoder.par_chunks_mut(TASK * d_out);
+        let decoders = decoders.zip(first.decoder.par_chunks_mut(TASK * d_out));
+        let decoders = decoders.zip(second.decoder.par_chunks_mut(TASK * d_out));
+        let work = encoders.zip(decoders).zip(room.rows.par_chunks_exact_mut(d_in + d_out)).enumerate();
+        work.for_each(|(task, ((((e, e1), e2), ((d, d1), d2)), room))| {
+            let (by_encoder, by_decoder) = room.split_at_mut(d_in);
+            let of_latent = |width| move |i: usize| i * width..(i + 1) * width;
+            let (e_at, d_at) = (of_latent(d_in), of_latent(d_out));
+            for i in 0..d.len() / d_out {
+                let row = &mut d[d_at(i)];
+                self.latent(task * TASK + i, row, [by_encoder, by_decoder]);
+                adam(&mut e[e_at(i)], &mut e1[e_at(i)], &mut e2[e_at(i)], by_encoder, stride);
+                adam(row, &mut d1[d_at(i)], &mut d2[d_at(i)], by_decoder, stride);
+                if self.config.unit_norm {
+                    unit(row);
+                }
             }
-        },
-    );
-    let by = &gradient.encoder_bias;
-    stride.apply(&mut at.encoder_bias, &mut first.encoder_bias, &mut second.encoder_bias, by);
-    stride.apply(&mut at.bias, &mut first.bias, &mut second.bias, &gradient.bias);
+        });
+        let by = &self.gradient.encoder_bias;
+        adam(&mut at.encoder_bias, &mut first.encoder_bias, &mut second.encoder_bias, by, stride);
+        adam(&mut at.bias, &mut first.bias, &mut second.bias, &self.gradient.bias, stride);
+    }
 }

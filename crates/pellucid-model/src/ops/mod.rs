@@ -2,17 +2,15 @@
 //!
 //! Each has a plain definition in `plain.rs`, written with tensor primitives, and a fast form here that the
 //! tests hold equal to it; each backward is checked against automatic differentiation of the plain form and
-//! against finite differences. Nothing else in the workspace computes on slices.
+//! against finite differences. The loops that know no tensors are in `pellucid-kernels`.
 
 pub(crate) mod attention;
 pub(crate) mod blocks;
-pub(crate) mod kernel;
 pub(crate) mod linear;
 pub(crate) mod matmul;
 pub(crate) mod mlp;
 pub(crate) mod norm;
 pub(crate) mod packed;
-pub(crate) mod pages;
 #[cfg(test)]
 mod plain;
 pub(crate) mod rotary;
@@ -20,33 +18,9 @@ pub(crate) mod simd;
 
 use crate::Result;
 use candle_core::{CpuStorage, Device, Shape, Storage, Tensor};
+pub use pellucid_kernels::{Precision, fast_is_quicker};
+pub(crate) use pellucid_kernels::{kernel, pages};
 use rayon::prelude::*;
-
-/// How linear layers of the blocks compute their outputs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Precision {
-    /// In f32: the definition.
-    #[default]
-    Exact,
-    /// Inputs and weights rounded to bf16, sums in f32, where the processor does that quicker ([`fast_is_quicker`]);
-    /// elsewhere as [`Precision::Exact`]. Attention, norms, the unembedding and every gradient stay f32.
-    Fast,
-}
-
-impl Precision {
-    /// The name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Precision::Exact => "exact",
-            Precision::Fast => "fast",
-        }
-    }
-}
-
-/// Whether [`Precision::Fast`] differs from [`Precision::Exact`] on this processor.
-pub fn fast_is_quicker() -> bool {
-    kernel::pairs_are_quick()
-}
 
 /// How a backward pass treats the parts that are not linear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

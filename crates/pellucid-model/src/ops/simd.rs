@@ -1,112 +1,9 @@
-//! Inner loops, compiled three times: for any processor, with AVX2 and fused multiply-add, and with AVX-512, where the
-//! processor has them. The loops are plain Rust that the compiler vectorises; `unsafe` is only the call of the wider
-//! version, behind the check that the processor supports it.
+//! Activations of the feed-forward part, compiled for each width of registers; the loops that know no model are in
+//! `pellucid-kernels`.
 
-#![allow(unsafe_code)] // see the safety comment in `wide!`
-
-use super::kernel::{Lane, ROWS};
 use crate::spec::Activation;
-
-/// Defines `name(args)` that picks the widest compiled version of `body::<FUSED>(args)`.
-macro_rules! wide {
-    ($(#[$meta:meta])* $name:ident = $body:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?) => {
-        $(#[$meta])*
-        pub(crate) fn $name($($arg: $ty),*) $(-> $ret)? {
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-                fn with_avx512($($arg: $ty),*) $(-> $ret)? {
-                    $body::<true>($($arg),*)
-                }
-                #[target_feature(enable = "avx2,fma")]
-                fn with_avx2($($arg: $ty),*) $(-> $ret)? {
-                    $body::<true>($($arg),*)
-                }
-                if is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("fma")
-                {
-                    // SAFETY: the function is safe Rust; its only requirement is that the processor has the
-                    // features it was compiled for, which the lines above have just asked.
-                    return unsafe { with_avx512($($arg),*) };
-                }
-                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                    // SAFETY: the function is safe Rust; its only requirement is that the processor has the
-                    // features it was compiled for, which the line above has just asked.
-                    return unsafe { with_avx2($($arg),*) };
-                }
-            }
-            $body::<false>($($arg),*)
-        }
-    };
-}
-
-/// `a·b + c`, fused where that is one instruction (elsewhere a fused one would be a slow library call).
-#[inline(always)]
-fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
-    if FUSED { a.mul_add(b, c) } else { a * b + c }
-}
-
-const LANES: usize = 32;
-
-#[inline(always)]
-fn dot_body<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0f32; LANES];
-    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let tail: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a.zip(b) {
-        for i in 0..LANES {
-            lanes[i] = multiply_add::<FUSED>(a[i], b[i], lanes[i]);
-        }
-    }
-    fold(lanes) + tail
-}
-
-/// Adds lanes pairwise: the order is fixed, so the result does not depend on the processor's width.
-#[inline(always)]
-fn fold(mut lanes: [f32; LANES]) -> f32 {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] += lanes[i + width];
-        }
-        width /= 2;
-    }
-    lanes[0]
-}
-
-#[inline(always)]
-fn sum_body<const FUSED: bool>(a: &[f32]) -> f32 {
-    let mut lanes = [0f32; LANES];
-    let a = a.chunks_exact(LANES);
-    let tail: f32 = a.remainder().iter().sum();
-    for a in a {
-        for i in 0..LANES {
-            lanes[i] += a[i];
-        }
-    }
-    fold(lanes) + tail
-}
-
-/// e^x to about one unit in the last place: `2^n · e^r` with |r| ≤ ln 2 / 2 and a polynomial of degree 6.
-#[inline(always)]
-fn exp<const FUSED: bool>(x: f32) -> f32 {
-    const ROUND: f32 = 12_582_912.0; // 1.5·2²³: adding it leaves the nearest integer in the low bits
-    let x = x.clamp(-87.3, 88.7);
-    let n = multiply_add::<FUSED>(x, std::f32::consts::LOG2_E, ROUND) - ROUND;
-    let r = multiply_add::<FUSED>(n, -0.693_359_4, x);
-    let r = multiply_add::<FUSED>(n, 2.121_944_4e-4, r);
-    let mut p = 1.0 / 720.0;
-    for c in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-        p = multiply_add::<FUSED>(p, r, c);
-    }
-    // 2^n in two factors, so that n = 128 does not overflow the exponent
-    let half = (n as i32) >> 1;
-    let power = |n: i32| f32::from_bits(((n + 127) << 23) as u32);
-    p * power(half) * power(n as i32 - half)
-}
+pub(crate) use pellucid_kernels::simd::*;
+use pellucid_kernels::wide;
 
 #[inline(always)]
 fn sigmoid<const FUSED: bool>(x: f32) -> f32 {
@@ -170,204 +67,22 @@ fn slope_body<const FUSED: bool>(x: &[f32], out: &mut [f32], f: Activation) {
     }
 }
 
-/// `e^(x − max)` in place; returns the sum.
-#[inline(always)]
-fn exp_shifted_body<const FUSED: bool>(x: &mut [f32], max: f32) -> f32 {
-    for v in x.iter_mut() {
-        *v = exp::<FUSED>(*v - max);
-    }
-    sum_body::<FUSED>(x)
-}
-
-/// Numbers whose exponentials are taken at a time.
-const STRETCH: usize = 256;
-
-/// `[Σ e^(x − max), Σ e^(x − max) · (x − max)]`, summed in f64; terms too small for f32 count as nothing.
-#[inline(always)]
-fn mass_body<const FUSED: bool>(x: &[f32], max: f32) -> [f64; 2] {
-    let mut sums = [[0f64; WIDE]; 2];
-    let mut terms = [0f32; STRETCH];
-    for x in x.chunks(STRETCH) {
-        let terms = &mut terms[..x.len()];
-        for (t, x) in terms.iter_mut().zip(x) {
-            let far = x - max;
-            *t = if far < -87.0 { 0.0 } else { exp::<FUSED>(far) };
-        }
-        for (t, x) in terms.chunks(WIDE).zip(x.chunks(WIDE)) {
-            for (i, (t, x)) in t.iter().zip(x).enumerate() {
-                sums[0][i] += f64::from(*t);
-                sums[1][i] += if *t > 0.0 { f64::from(*t) * f64::from(x - max) } else { 0.0 };
-            }
-        }
-    }
-    sums.map(|lanes| lanes.iter().sum())
-}
-
-/// Lanes of sums in f64.
-const WIDE: usize = 8;
-
-#[inline(always)]
-fn dot_wide_body<const FUSED: bool>(a: &[f32], b: &[f32]) -> f64 {
-    let mut lanes = [0f64; WIDE];
-    let (a, b) = (a.chunks_exact(WIDE), b.chunks_exact(WIDE));
-    let tail = a.remainder().iter().zip(b.remainder());
-    let tail: f64 = tail.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-    for (a, b) in a.zip(b) {
-        for i in 0..WIDE {
-            // a product of two f32 is exact in f64, so fusing changes nothing
-            lanes[i] += f64::from(a[i]) * f64::from(b[i]);
-        }
-    }
-    lanes.iter().sum::<f64>() + tail
-}
-
-#[inline(always)]
-fn widen_pairs_body<const FUSED: bool>(from: &[Lane<u32>], to: &mut [Lane<f32>]) {
-    for (to, from) in to.chunks_mut(2).zip(from) {
-        for (half, to) in to.iter_mut().enumerate() {
-            let kept = if half == 0 { 16 } else { 0 };
-            to.0.iter_mut()
-                .zip(&from.0)
-                .for_each(|(to, pair)| *to = f32::from_bits((pair << kept) & 0xFFFF_0000));
-        }
-    }
-}
-
-/// The upper half of an f32's bits after rounding to the nearest bf16, ties to even; what is no number stays none.
-#[inline(always)]
-fn bf16_bits(x: f32) -> u32 {
-    let bits = x.to_bits();
-    let rounded = bits.wrapping_add(0x7FFF + ((bits >> 16) & 1)) >> 16;
-    if x.is_nan() { (bits >> 16) | 0x40 } else { rounded }
-}
-
-#[inline(always)]
-fn narrow_pairs_body<const FUSED: bool>(from: &[Lane<f32>], to: &mut [Lane<u32>]) {
-    for (to, from) in to.iter_mut().zip(from.chunks(2)) {
-        to.0.iter_mut().zip(&from[0].0).for_each(|(to, x)| *to = bf16_bits(*x));
-        if let Some(second) = from.get(1) {
-            to.0.iter_mut().zip(&second.0).for_each(|(to, x)| *to |= bf16_bits(*x) << 16);
-        }
-    }
-}
-
-/// Neighbouring numbers of up to twelve rows as pairs: `(inner / 2, 12)` from rows of `inner`.
-#[inline(always)]
-fn pair_rows_body<const FUSED: bool>(rows: &[&[f32]], to: &mut [[u32; ROWS]]) {
-    for (r, row) in rows.iter().enumerate() {
-        for (to, pair) in to.iter_mut().zip(row.chunks(2)) {
-            to[r] = bf16_bits(pair[0]) | pair.get(1).map_or(0, |x| bf16_bits(*x) << 16);
-        }
-    }
-}
-
-/// `code · scale + shift`, in the two roundings of ggml whether or not the processor could do them in one.
-#[inline(always)]
-fn nibbles_body<const FUSED: bool>(
-    codes: &[[u8; 16]],
-    scale: &Lane<f32>,
-    shift: &Lane<f32>,
-    out: &mut [Lane<f32>],
-) {
-    for (out, codes) in out.iter_mut().zip(codes) {
-        for (i, code) in codes.iter().enumerate() {
-            out.0[i] = f32::from(code & 0xF) * scale.0[i] + shift.0[i];
-            out.0[i + 16] = f32::from(code >> 4) * scale.0[i + 16] + shift.0[i + 16];
-        }
-    }
-}
-
-#[inline(always)]
-fn bytes_body<const FUSED: bool>(
-    codes: &[[i8; 32]],
-    scale: &Lane<f32>,
-    shift: &Lane<f32>,
-    out: &mut [Lane<f32>],
-) {
-    for (out, codes) in out.iter_mut().zip(codes) {
-        for (i, code) in codes.iter().enumerate() {
-            out.0[i] = f32::from(*code) * scale.0[i] + shift.0[i];
-        }
-    }
-}
-
-wide!(
-    /// Pairs of bf16 to f32: a lane for each input.
-    widen_pairs = widen_pairs_body(from: &[Lane<u32>], to: &mut [Lane<f32>])
-);
-wide!(
-    /// Lanes of f32 to pairs of bf16, half as many.
-    narrow_pairs = narrow_pairs_body(from: &[Lane<f32>], to: &mut [Lane<u32>])
-);
-wide!(
-    /// Up to twelve rows to `(pairs, 12)`.
-    pair_rows = pair_rows_body(rows: &[&[f32]], to: &mut [[u32; ROWS]])
-);
-wide!(
-    /// 4-bit codes of 32 outputs, low halves first, to weights.
-    nibbles = nibbles_body(codes: &[[u8; 16]], scale: &Lane<f32>, shift: &Lane<f32>, out: &mut [Lane<f32>])
-);
-wide!(
-    /// 8-bit codes of 32 outputs to weights.
-    bytes = bytes_body(codes: &[[i8; 32]], scale: &Lane<f32>, shift: &Lane<f32>, out: &mut [Lane<f32>])
-);
-wide!(
-    /// `[Σ e^(x − max), Σ e^(x − max) · (x − max)]` in f64.
-    mass = mass_body(x: &[f32], max: f32) -> [f64; 2]
-);
-wide!(
-    /// Inner product in f64.
-    dot_wide = dot_wide_body(a: &[f32], b: &[f32]) -> f64
-);
-wide!(
-    /// Inner product.
-    dot = dot_body(a: &[f32], b: &[f32]) -> f32
-);
-wide!(
-    /// Sum.
-    sum = sum_body(a: &[f32]) -> f32
-);
 wide!(
     /// `f(x)` for each element.
-    activation = activation_body(x: &[f32], out: &mut [f32], f: Activation)
+    pub(crate) activation = activation_body(x: &[f32], out: &mut [f32], f: Activation)
 );
 wide!(
     /// `f(x) / x` for each element, at 0 its limit.
-    ratio = ratio_body(x: &[f32], out: &mut [f32], f: Activation)
+    pub(crate) ratio = ratio_body(x: &[f32], out: &mut [f32], f: Activation)
 );
 wide!(
     /// `f'(x)` for each element.
-    slope = slope_body(x: &[f32], out: &mut [f32], f: Activation)
-);
-wide!(
-    /// `e^(x − max)` in place; returns the sum.
-    exp_shifted = exp_shifted_body(x: &mut [f32], max: f32) -> f32
+    pub(crate) slope = slope_body(x: &[f32], out: &mut [f32], f: Activation)
 );
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn exponential_is_exact_to_a_few_units_in_the_last_place() {
-        for i in -8600..8800 {
-            let x = i as f32 * 0.01;
-            let mut y = [x];
-            exp_shifted(&mut y, 0.0);
-            let want = f64::from(x).exp();
-            assert!((f64::from(y[0]) - want).abs() <= 4e-7 * want, "e^{x}: {} {want}", y[0]);
-        }
-    }
-
-    #[test]
-    fn rounding_to_bf16_is_that_of_the_half_crate() {
-        let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN_POSITIVE, 1e-42, -0.0, 0.0];
-        let more = (0..20_000u32).map(|i| f32::from_bits(i.wrapping_mul(214_013).wrapping_add(0x3F7F_8000)));
-        for x in odd.into_iter().chain(more) {
-            let (found, want) = (bf16_bits(x), half::bf16::from_f32(x));
-            assert!(found == u32::from(want.to_bits()) || x.is_nan() && want.is_nan(), "{x}: {found:x}");
-        }
-    }
 
     #[test]
     fn slopes_are_those_of_finite_differences() {
@@ -382,16 +97,6 @@ mod tests {
                 let numeric = (up[0] - down[0]) / (2.0 * h);
                 assert!((numeric - slope_at[0]).abs() < 2e-4, "{f:?} at {x}: {numeric} {}", slope_at[0]);
             }
-        }
-    }
-
-    #[test]
-    fn dot_equals_its_definition_at_every_length() {
-        for n in 0..130 {
-            let a: Vec<f32> = (0..n).map(|i| (i as f32 * 0.37).sin()).collect();
-            let b: Vec<f32> = (0..n).map(|i| (i as f32 * 0.11).cos()).collect();
-            let want: f64 = a.iter().zip(&b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-            assert!((f64::from(dot(&a, &b)) - want).abs() < 1e-5);
         }
     }
 }

@@ -322,7 +322,7 @@ impl TrainArgs {
         windows.chunks(CHUNK).map(|c| (row_count(c) / self.batch) as u64).sum()
     }
 
-    fn config(&self, width: usize, steps: u64) -> Config {
+    fn config(&self, width: usize, steps: u64, precision: Precision) -> Config {
         Config {
             shape: Shape { d_in: width, latents: self.latents, d_out: width },
             recipe: Recipe::TopK { k: self.k },
@@ -337,7 +337,9 @@ impl TrainArgs {
             decay_from: steps - steps / 5,
             steps,
             adam: Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
+            clip: None,
             seed: self.of.seed,
+            precision,
         }
     }
 
@@ -359,7 +361,7 @@ impl TrainArgs {
             batch: self.batch,
             scale,
             arithmetic: loaded.model.precision().name().to_owned(),
-            config: self.config(text.width, steps),
+            config: self.config(text.width, steps, loaded.model.precision()),
             code: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let (state, settings) = (self.out.join("training.safetensors"), self.out.join("run.json"));

@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 /// Numbers in memory of their own.
-pub(crate) struct Pages<T>(Held<T>);
+pub struct Pages<T>(Held<T>);
 
 enum Held<T> {
     Heap(Vec<T>),
@@ -20,7 +20,7 @@ const LARGE: usize = 2 << 20;
 
 impl<T: Pod> Pages<T> {
     /// So many zeros.
-    pub(crate) fn zeroed(count: usize) -> Self {
+    pub fn zeroed(count: usize) -> Self {
         let bytes = count.saturating_mul(size_of::<T>());
         let map = if bytes >= LARGE { MmapMut::map_anon(bytes).ok() } else { None };
         Pages(match map {
@@ -35,7 +35,7 @@ impl<T: Pod> Pages<T> {
     }
 
     /// Bytes held.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         size_of_val(&**self)
     }
 }

@@ -11,15 +11,18 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Numbers that lie beside each other in a packed operand.
-pub(crate) const LANES: usize = 32;
+pub const LANES: usize = 32;
 
 /// Rows of a tile.
-pub(crate) const ROWS: usize = 12;
+pub const ROWS: usize = 12;
 
 /// One lane; aligned so that no load crosses a cache line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(C, align(64))]
-pub(crate) struct Lane<T>(pub(crate) [T; LANES]);
+pub struct Lane<T>(
+    /// The numbers.
+    pub [T; LANES],
+);
 
 // SAFETY: 32 plain numbers and nothing else: for numbers of 2 or 4 bytes they fill the alignment without padding, and a
 // lane of zero bytes is a lane of zeros.
@@ -36,18 +39,20 @@ unsafe impl bytemuck::Zeroable for Lane<half::f16> {}
 unsafe impl bytemuck::Pod for Lane<half::f16> {}
 
 impl Lane<f32> {
-    pub(crate) const ZERO: Self = Lane([0.0; LANES]);
+    /// 32 zeros.
+    pub const ZERO: Self = Lane([0.0; LANES]);
 }
 
 /// Two neighbouring inputs' weights of 32 outputs, in bf16: the first in the low half of each number.
-pub(crate) type Pairs = Lane<u32>;
+pub type Pairs = Lane<u32>;
 
 impl Pairs {
-    pub(crate) const NONE: Self = Lane([0; LANES]);
+    /// 64 zeros.
+    pub const NONE: Self = Lane([0; LANES]);
 }
 
 /// Sums of a tile; a product of fewer rows leaves the last ones alone.
-pub(crate) type Tile = [Lane<f32>; ROWS];
+pub type Tile = [Lane<f32>; ROWS];
 
 /// `f::<rows>(…)` for the rows that a tile can have.
 macro_rules! by_rows {
@@ -70,7 +75,7 @@ macro_rules! by_rows {
 }
 
 /// `sums[r][l] += Σ_k a[k][r] · b[k][l]` for `r < rows`, `k` in order.
-pub(crate) fn along(rows: usize, a: &[[f32; ROWS]], b: &[Lane<f32>], sums: &mut Tile) {
+pub fn along(rows: usize, a: &[[f32; ROWS]], b: &[Lane<f32>], sums: &mut Tile) {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f") {
@@ -87,7 +92,7 @@ pub(crate) fn along(rows: usize, a: &[[f32; ROWS]], b: &[Lane<f32>], sums: &mut 
 
 /// `sums[r][l] += Σ_j p[r][j] · g[j][l]` for each `r` of `p` (at most [`ROWS`]), `j` in order: the same product, where the
 /// single numbers lie in lanes.
-pub(crate) fn across(p: &[Lane<f32>], g: &[Lane<f32>; LANES], sums: &mut Tile) {
+pub fn across(p: &[Lane<f32>], g: &[Lane<f32>; LANES], sums: &mut Tile) {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f") {
@@ -104,7 +109,7 @@ pub(crate) fn across(p: &[Lane<f32>], g: &[Lane<f32>; LANES], sums: &mut Tile) {
 
 /// Whether [`along_pairs`] is quicker than [`along`] here: the processor has a dot product of bf16 pairs that runs at twice
 /// the rate of f32's multiply-add. AMD's do; Intel's run it at half that rate (both measured with register-only loops).
-pub(crate) fn pairs_are_quick() -> bool {
+pub fn pairs_are_quick() -> bool {
     #[cfg(target_arch = "x86_64")]
     return x86::is_amd() && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16");
     #[cfg(not(target_arch = "x86_64"))]
@@ -114,7 +119,7 @@ pub(crate) fn pairs_are_quick() -> bool {
 /// [`along`] for operands in bf16, two inputs a step: `sums[r][l] += Σ_k a[k][r]₀ · b[k][l]₀ + a[k][r]₁ · b[k][l]₁`.
 /// Products of bf16 are exact in f32; how the processor rounds the two additions of a step is its own affair, and numbers
 /// too small for f32's normal range may count as 0.
-pub(crate) fn along_pairs(rows: usize, a: &[[u32; ROWS]], b: &[Pairs], sums: &mut Tile) {
+pub fn along_pairs(rows: usize, a: &[[u32; ROWS]], b: &[Pairs], sums: &mut Tile) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16") {
         // SAFETY: safe Rust whose only requirement is the features that the line above has just asked for.
@@ -123,8 +128,29 @@ pub(crate) fn along_pairs(rows: usize, a: &[[u32; ROWS]], b: &[Pairs], sums: &mu
     by_rows!(rows, pairs_plain, a, b, sums);
 }
 
+/// Which sums of each of the first `rows` rows are greater than the row's floor: bit `l` of entry `r` says it of
+/// `sums[r][l]`. What is no number is greater than nothing.
+pub fn above(rows: usize, sums: &Tile, floors: &[f32; ROWS]) -> [u32; ROWS] {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") {
+        // SAFETY: safe Rust whose only requirement is the feature that the line above has just asked for.
+        return unsafe { above_avx512(rows, sums, floors) };
+    }
+    above_plain(rows, sums, floors)
+}
+
+fn above_plain(rows: usize, sums: &Tile, floors: &[f32; ROWS]) -> [u32; ROWS] {
+    let mut bits = [0; ROWS];
+    for ((bits, sums), floor) in bits.iter_mut().zip(sums).zip(floors).take(rows) {
+        for (l, sum) in sums.0.iter().enumerate() {
+            *bits |= u32::from(sum > floor) << l;
+        }
+    }
+    bits
+}
+
 /// The two numbers of a pair.
-pub(crate) fn split(pair: u32) -> [f32; 2] {
+pub fn split(pair: u32) -> [f32; 2] {
     [f32::from_bits(pair << 16), f32::from_bits(pair & 0xFFFF_0000)]
 }
 
@@ -157,15 +183,15 @@ fn across_plain<const R: usize>(p: &[Lane<f32>], g: &[Lane<f32>; LANES], sums: &
 }
 
 #[cfg(target_arch = "x86_64")]
-use x86::{across_avx2, across_avx512, along_avx2, along_avx512, pairs_avx512};
+use x86::{above_avx512, across_avx2, across_avx512, along_avx2, along_avx512, pairs_avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{LANES, Lane, Pairs, ROWS, Tile};
     use std::arch::x86_64::{
-        __cpuid, __m256, __m512, __m512bh, _mm256_fmadd_ps, _mm256_load_ps, _mm256_set1_ps, _mm256_store_ps,
-        _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_load_ps, _mm512_load_si512, _mm512_set1_epi32,
-        _mm512_set1_ps, _mm512_store_ps,
+        __cpuid, __m256, __m512, __m512bh, _CMP_GT_OQ, _mm256_fmadd_ps, _mm256_load_ps, _mm256_set1_ps,
+        _mm256_store_ps, _mm512_cmp_ps_mask, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_load_ps,
+        _mm512_load_si512, _mm512_set1_epi32, _mm512_set1_ps, _mm512_store_ps,
     };
 
     /// Whether AMD made the processor ("AuthenticAMD" in the registers that CPUID's leaf 0 fills).
@@ -194,6 +220,18 @@ mod x86 {
         for (to, held) in sums.iter_mut().zip(held) {
             store(to, held);
         }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn above_avx512(rows: usize, sums: &Tile, floors: &[f32; ROWS]) -> [u32; ROWS] {
+        let mut bits = [0; ROWS];
+        for ((bits, sums), floor) in bits.iter_mut().zip(sums).zip(floors).take(rows) {
+            let ([low, high], floor) = (load(sums), _mm512_set1_ps(*floor));
+            let low = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(low, floor);
+            let high = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(high, floor);
+            *bits = u32::from(low) | u32::from(high) << 16;
+        }
+        bits
     }
 
     /// A lane in two registers.
@@ -324,11 +362,11 @@ mod x86 {
 }
 
 /// A part of a sheet that one task writes.
-pub(crate) struct Block<'a> {
+pub struct Block<'a> {
     /// Its rows of the sheet.
-    pub(crate) rows: Range<usize>,
+    pub rows: Range<usize>,
     /// Its columns.
-    pub(crate) columns: Range<usize>,
+    pub columns: Range<usize>,
     sheet: &'a Sheet,
 }
 
@@ -344,7 +382,7 @@ unsafe impl Sync for Sheet {}
 
 impl Block<'_> {
     /// Writes neighbouring entries of a row.
-    pub(crate) fn put(&mut self, row: usize, column: usize, values: &[f32]) {
+    pub fn put(&mut self, row: usize, column: usize, values: &[f32]) {
         let inside = self.rows.contains(&row)
             && self.columns.start <= column
             && column + values.len() <= self.columns.end;
@@ -360,12 +398,7 @@ impl Block<'_> {
 
 /// A `(rows, width)` matrix made on all threads, block by block of at most `step` rows and columns; what `make` does not
 /// write is 0.
-pub(crate) fn sheet(
-    rows: usize,
-    width: usize,
-    step: [usize; 2],
-    make: impl Fn(&mut Block<'_>) + Sync,
-) -> Vec<f32> {
+pub fn sheet(rows: usize, width: usize, step: [usize; 2], make: impl Fn(&mut Block<'_>) + Sync) -> Vec<f32> {
     let mut out = vec![0f32; rows * width];
     let sheet = Sheet { start: out.as_mut_ptr(), width };
     let [down, right] = step.map(|s| s.max(1));
@@ -475,6 +508,21 @@ mod tests {
                         assert!(error < 2e-5, "{rows} rows, {r}/{l}: off by {error}");
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_above_a_floor_is_found_in_every_version() {
+        let mut sums: Tile = std::array::from_fn(|r| lanes(1, 0.3 + r as f32)[0]);
+        let floors: [f32; ROWS] = std::array::from_fn(|r| r as f32 * 0.1 - 0.4);
+        sums[1].0[3..6].copy_from_slice(&[f32::NAN, f32::INFINITY, floors[1]]);
+        for rows in 0..=ROWS {
+            let found = above(rows, &sums, &floors);
+            assert_eq!(found, above_plain(rows, &sums, &floors));
+            for (r, bits) in found.into_iter().enumerate() {
+                let want = |l: usize| r < rows && sums[r].0[l] > floors[r];
+                assert!((0..LANES).all(|l| (bits >> l & 1 == 1) == want(l)), "{rows} rows, row {r}");
             }
         }
     }

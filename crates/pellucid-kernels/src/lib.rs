@@ -1,0 +1,12 @@
+//! The inner loops of matrix products and sums, for whoever multiplies: register tiles, loops compiled for several widths of
+//! registers, memory in large pages. Plain numbers in and out; nothing here knows a model or a dictionary.
+
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod kernel;
+pub mod pages;
+mod precision;
+pub mod rows;
+pub mod simd;
+
+pub use precision::{Precision, fast_is_quicker};
