@@ -53,6 +53,8 @@ cargo xtask COMMAND
                     cases: load forward capture attribute decode
   bench --dictionaries [--runs 5] [--rounds 2] [--threads CORES]
                     train dictionaries beside dictionary_learning and SAELens, into docs/dictionary-speed.md
+  bench --circuits DIR [--runs 5] [--rounds 2] [--threads CORES] [--ours PROGRAM]
+                    score a circuit's edges beside EAP-IG's own code, a checkout in DIR, into docs/circuit-speed.md
 
 Models and Python environments are kept in $PELLUCID_CACHE, else $XDG_CACHE_HOME/pellucid, else ~/.cache/pellucid.
 $PELLUCID_PYTHON names the Python to make environments with; $PELLUCID_PEERS_PYTHON, $PELLUCID_DICTIONARIES_PYTHON

@@ -8,10 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pellucid_dict::{
-    Activation, Dictionary, Format, Result, Sparse, open, read_circuit_tracer,
-    read_dictionary_learning, read_gemma_scope, read_llama_scope, read_saelens, read_sparsify,
-    write_circuit_tracer, write_dictionary_learning, write_gemma_scope, write_llama_scope, write_saelens,
-    write_sparsify,
+    Activation, Dictionary, Format, Result, Sparse, open, read_circuit_tracer, read_dictionary_learning,
+    read_gemma_scope, read_llama_scope, read_saelens, read_sparsify, write_circuit_tracer,
+    write_dictionary_learning, write_gemma_scope, write_llama_scope, write_saelens, write_sparsify,
 };
 use safetensors::SafeTensors;
 

@@ -13,6 +13,7 @@ use crate::paths;
 use crate::shell::{cargo, fetch, step};
 
 mod agree;
+mod circuits;
 mod dictionaries;
 mod machine;
 mod options;
@@ -33,6 +34,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let options = Options::parse(arguments)?;
     if options.dictionaries {
         return dictionaries::run(&options);
+    }
+    if let Some(checkout) = &options.circuits {
+        return circuits::run(&options, checkout);
     }
     // With a program and a model at hand nothing of ours needs to be built, not even to fetch.
     if options.ours.is_none() || paths::gguf("smollm2").is_err() {

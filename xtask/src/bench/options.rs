@@ -14,6 +14,8 @@ pub(super) struct Options {
     pub(super) peers: bool,
     /// Time the training of dictionaries instead, always with its peers.
     pub(super) dictionaries: bool,
+    /// Time the scoring of a circuit's edges instead, beside the code in this checkout of hannamw/EAP-IG.
+    pub(super) circuits: Option<PathBuf>,
     pub(super) cases: Vec<&'static str>,
     /// Timed runs in each process, after one warm-up.
     pub(super) runs: usize,
@@ -31,6 +33,7 @@ impl Options {
         let mut options = Self {
             peers: false,
             dictionaries: false,
+            circuits: None,
             cases: CASES.to_vec(),
             runs: 5,
             rounds: 2,
@@ -43,6 +46,7 @@ impl Options {
             match option.as_str() {
                 "--peers" => options.peers = true,
                 "--dictionaries" => options.dictionaries = true,
+                "--circuits" => options.circuits = Some(value()?.into()),
                 "--only" => options.cases = cases(value()?)?,
                 "--runs" => options.runs = positive(option, value()?)?,
                 "--rounds" => options.rounds = positive(option, value()?)?,
