@@ -15,6 +15,7 @@ pub mod dictionary;
 pub mod direction;
 mod error;
 pub mod function;
+pub mod graph;
 mod interval;
 pub mod lens;
 mod metric;

@@ -124,6 +124,24 @@ fn smollm2_agrees_in_number() {
     assert!(result["gate"]["accuracy"]["low"].as_f64().expect("a number") > 0.75, "{result}");
 }
 
+/// SmolLM2 declines next to nothing, so nothing about its refusals is drawn.
+#[test]
+fn smollm2_does_not_refuse_and_methods_stop_there() {
+    let of = ["behaviour", "refusal", "--model", "smollm2", "--items", "32", "--json"];
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_pellucid")).args(of).output().expect("ran");
+    let result: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(
+        (output.status.code(), &result["result"]["gate"]["shown"]),
+        (Some(1), &false.into()),
+        "{result}"
+    );
+    let of = ["ablate", "refusal", "--model", "smollm2", "--items", "32"];
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_pellucid")).args(of).output().expect("ran");
+    assert!(
+        !output.status.success() && String::from_utf8_lossy(&output.stderr).contains("does not show refusal")
+    );
+}
+
 #[test]
 fn a_direction_of_number_turns_smollm2_and_a_random_one_does_not() {
     let of = ["direction", "number", "--model", "smollm2", "--items", "48", "--layer", "20"];

@@ -28,6 +28,9 @@ pub struct Item {
     /// Which of two kinds the item is of, for directions: `plural` or `singular`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
+    /// Whether `prompt` (and `counterfactual`) is what a user says to the model in a chat, whose answer's first token is asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chat: bool,
     /// Items of one group are never split between fitting and testing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,

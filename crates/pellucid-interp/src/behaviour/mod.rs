@@ -19,10 +19,11 @@ pub(crate) use odds::{all_odds, batch_odds, batches, batches_of, last_rows, odds
 pub(crate) use words::{capitals, nouns};
 
 /// The built-in behaviours, with what each asks.
-pub const BUILT_IN: [(&str, &str); 5] = [
+pub const BUILT_IN: [(&str, &str); 6] = [
     ("number", "subject-verb number: The old keys > are, not is"),
     ("agreement", "subject-verb number across a second noun: The keys near the cabinet > are, not is"),
     ("determiner", "a noun's number after this, that, these, those: Anna bought these > books, not book"),
     ("ioi", "the indirect object: When Mary and John went home, John gave a book to > Mary, not John"),
     ("capitals", "a country's capital, after one example"),
+    ("refusal", "declining a harmful request in a chat: the answer begins with I, Sorry, As or No"),
 ];

@@ -3,6 +3,7 @@
 use super::{Behaviour, Item};
 use crate::error::tensor;
 use crate::{Error, Result};
+use pellucid_model::tokens::Message;
 use pellucid_model::{Batch, Logits, Model, Plan, Row, Rules, Tap, Tensor};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -42,13 +43,21 @@ impl Behaviour {
     /// # Errors
     /// If a file's answer is no single token (naming the line), or nothing fits.
     pub fn prepare(&self, model: &Model, count: usize) -> Result<Ready> {
+        if self.items.iter().any(|i| i.chat) && model.tokenizer().chat_template().is_none() {
+            let name = &self.name;
+            return Err(Error::Request(format!(
+                "{name} speaks to the model in a chat, and this model has no chat template; use one that was taught to answer"
+            )));
+        }
         let (mut items, mut left_out) = (Vec::new(), 0);
         for (i, item) in self.items.iter().enumerate() {
             if items.len() == count {
                 break;
             }
             match prepared(model, item) {
-                Ok(p) if self.lenient && p.counterfactual.is_none() => left_out += 1,
+                Ok(p) if self.lenient && item.counterfactual.is_some() && p.counterfactual.is_none() => {
+                    left_out += 1;
+                }
                 Ok(p) => items.push(p),
                 Err(_) if self.lenient => left_out += 1,
                 Err(e) => {
@@ -95,7 +104,14 @@ impl Ready {
 
 fn prepared(model: &Model, item: &Item) -> Result<Prepared> {
     let tokenizer = model.tokenizer();
-    let tokens = |text: &str| tokenizer.encode_plain(text, true).map(|e| Row::new(e.ids)).map_err(token);
+    let said = |text: &str| {
+        let message = Message { role: "user".to_owned(), content: text.to_owned() };
+        tokenizer.encode_chat(&[message], true).map(|e| e.ids)
+    };
+    let tokens = |text: &str| {
+        let ids = if item.chat { said(text) } else { tokenizer.encode_plain(text, true).map(|e| e.ids) };
+        ids.map(Row::new).map_err(token)
+    };
     let ids = |list: &[String]| {
         list.iter().map(|t| tokenizer.single_token(t).map_err(token)).collect::<Result<Vec<u32>>>()
     };

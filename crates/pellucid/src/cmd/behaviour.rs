@@ -13,7 +13,7 @@ use std::process::ExitCode;
 /// Which behaviour, on which model.
 #[derive(Args)]
 pub(crate) struct BehaviourArgs {
-    /// number, agreement, determiner, ioi, capitals, or a .jsonl file (docs/methods.md says what a line holds).
+    /// number, agreement, determiner, ioi, capitals, refusal, or a .jsonl file (docs/methods.md says what a line holds).
     pub(crate) behaviour: String,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
