@@ -26,11 +26,11 @@ fn model() -> Model {
 fn items() -> Behaviour {
     let text: String = (0..16)
         .map(|i| {
-            let (class, a, b) = if i % 2 == 0 { ("first", " a", " b") } else { ("second", " b", " a") };
+            let (class, a, b) = if i % 2 == 0 { ("first", "a", "b") } else { ("second", "b", "a") };
             let (prompt, other) = if i % 2 == 0 { ("x y", "y x") } else { ("y x", "x y") };
             format!(
                 "{{\"prompt\": \"{i} {prompt}\", \"counterfactual\": \"{i} {other}\", \"right\": [\"{a}\"], \"wrong\": \
-                 [\"{b}\"], \"class\": \"{class}\", \"group\": \"{i}\"}}\n"
+                 [\"{b}\"], \"class\": \"{class}\"}}\n"
             )
         })
         .collect();

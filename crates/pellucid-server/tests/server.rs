@@ -287,15 +287,15 @@ fn what_cannot_be_met_is_refused_with_a_reason() {
 
 fn own_items(n: usize, right: &str, wrong: &str) -> String {
     let line = |i: usize| {
-        json!({ "prompt": format!("{i} cat"), "right": [right], "wrong": [wrong], "class": ["a", "b"][i % 2] })
-            .to_string()
+        let (prompt, class) = (format!("{i} cat"), if i % 2 == 0 { "a" } else { "b" });
+        json!({ "prompt": prompt, "right": [right], "wrong": [wrong], "class": class }).to_string()
     };
     (0..n).map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Two tokens of which the tiny model puts the first above the second after every one of the items.
 fn certain(server: &Running) -> Option<(String, String)> {
-    let words = [" a", " b", " c", " the", " cat", " of"];
+    let words = ["a", "b", "c", "t", "h", "o"];
     words.iter().flat_map(|r| words.iter().map(move |w| (*r, *w))).filter(|(r, w)| r != w).find_map(
         |(r, w)| {
             let asked = json!({ "what": { "jsonl": own_items(16, r, w) }, "items": 16 });
