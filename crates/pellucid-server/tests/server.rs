@@ -287,7 +287,7 @@ fn what_cannot_be_met_is_refused_with_a_reason() {
 
 fn own_items(n: usize, right: &str, wrong: &str) -> String {
     let line = |i: usize| {
-        let (prompt, class) = (format!("{i} cat"), if i % 2 == 0 { "a" } else { "b" });
+        let (prompt, class) = (format!("{i} cat"), if i.is_multiple_of(2) { "a" } else { "b" });
         json!({ "prompt": prompt, "right": [right], "wrong": [wrong], "class": class }).to_string()
     };
     (0..n).map(line).collect::<Vec<_>>().join("\n")

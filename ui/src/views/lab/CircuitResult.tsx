@@ -38,7 +38,7 @@ export function CircuitResult({ reply }: { reply: CircuitReply }) {
             ? <button type="button" className="button small" data-testid="lab-download" onClick={() => download(`circuit-${report.gate.behaviour.replace(/\W+/g, "-")}.json`, JSON.parse(reply.file!))}><Icon name="download" size={14} /> The circuit of {count(reply.size, "edge")} as JSON</button>
             : <span className="faint">The circuit of {count(reply.size, "edge")} is too large to be sent; <code>pellucid circuit --save FILE</code> writes it.</span>}
         </div>
-        <p className="faint">An edge’s score is what cutting it alone is predicted to take from the log-odds. Blue: it helps; orange, dashed: it works against. Wider is more. Point at one, or move through them with the arrow keys.</p>
+        <p className="faint">An edge’s score is what cutting it alone is predicted to take from the log-odds. Blue: it helps; orange, dashed: it works against. Wider is more. Point at one, or move through them with the arrow keys. The file holds the smallest measured circuit that keeps four fifths of the behaviour, or as many edges as were asked for.</p>
         <CircuitGraph edges={report.circuit.slice(0, drawn)} />
         <Nodes report={report} />
       </section>

@@ -5,7 +5,7 @@ import { labEvents } from "../../api/lab";
 import type { Asked, Changes, Correlation, Interval, NeuronsReply, NeuronsReport } from "../../api/labtypes";
 import { SignedBar } from "../../components/Bar";
 import { Failure, Loading } from "../../components/States";
-import { signed, two } from "../../logic/format";
+import { number, signed, two } from "../../logic/format";
 import { unitAddress } from "../../logic/route";
 import { stoppable } from "../../state/stopping";
 import { useStatus } from "../../state/queries";
@@ -117,7 +117,7 @@ function Doses({ unit, asked, atlas }: { unit: string; asked: Asked; atlas: bool
           <LineChart name={`Log-odds against the factor on the activation of ${unit}`} x="factor on its activation (1: as the model is, 0: off)" y="log-odds of right against wrong; the band is the 95% interval of all items" lines={lines} always={[0]} at={1} testid="lab-dose-chart" />
           <div className="lab-scroll" tabIndex={0} role="group" aria-label="The numbers of the curve">
             <table className="lab-table"><thead><tr><th scope="col" className="num">factor</th><th scope="col" className="num">log-odds</th><th scope="col" className="num">interval</th><th scope="col" className="num">accuracy</th>{classes.map((name) => <th key={name} scope="col" className="num">{name}</th>)}</tr></thead>
-              <tbody>{doses.map((dose) => <tr key={dose.factor}><th scope="row" className="num">{dose.factor}</th><td className="num">{signed(dose.log_odds.value)}</td><td className="num">{signed(dose.log_odds.low)} to {signed(dose.log_odds.high)}</td><td className="num">{two(dose.accuracy.value)}</td>{classes.map((name) => <td key={name} className="num">{signed(dose.by_class[name])}</td>)}</tr>)}</tbody></table>
+              <tbody>{doses.map((dose) => <tr key={dose.factor}><th scope="row" className="num">{number(dose.factor)}</th><td className="num">{signed(dose.log_odds.value)}</td><td className="num">{signed(dose.log_odds.low)} to {signed(dose.log_odds.high)}</td><td className="num">{two(dose.accuracy.value)}</td>{classes.map((name) => <td key={name} className="num">{signed(dose.by_class[name])}</td>)}</tr>)}</tbody></table>
           </div>
         </>
       )}
