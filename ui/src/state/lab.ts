@@ -5,7 +5,7 @@ import type {
   NeuronsReply, NeuronsRequest, Source,
 } from "../api/labtypes";
 import type { LabMethod } from "../logic/route";
-import { stop as stopAsking, stoppable, Stopped } from "./stopping";
+import { stop as stopAsking, stoppable } from "./stopping";
 import { createStore, useStore } from "./store";
 
 /** The choice of items that are pasted. */
@@ -84,10 +84,10 @@ export async function start<M extends LabMethod>(method: M): Promise<void> {
       }
     });
   } catch (error) {
-    put({ state: "failed", error, step: null, ...(error instanceof Stopped ? {} : { gate: now.gate }) });
+    put({ state: "failed", error, step: null });
   }
 }
 
-/** The words of a run under way; "" where none is. */
+/** The words of a run under way. */
 export const progress = (step: LabStep | null): string =>
   step === null ? "Waiting for a turn…" : `${step.what[0]!.toUpperCase()}${step.what.slice(1)}: ${step.done} of ${step.total}`;

@@ -51,7 +51,7 @@ function LabRunView({ method }: { method: LabMethod }) {
         </div>
       )}
       {gate && <Gate report={gate} stops={method !== "behaviour"} />}
-      {run.state === "failed" && <Failure error={run.error} again={() => void start(method)} />}
+      {run.state === "failed" && <Failure error={run.error} again={() => void start(method)} stopped={gate ? "Only the gate is shown, since the method was not finished." : undefined} />}
       {run.state === "done" && run.reply?.shown && "report" in run.reply && run.reply.report && <Result method={method} reply={run.reply} asked={run.asked} />}
     </div>
   );
