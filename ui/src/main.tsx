@@ -5,6 +5,7 @@ import "./styles/base.css";
 import "./styles/chat.css";
 import "./styles/panels.css";
 import "./styles/views.css";
+import "./styles/lab.css";
 import { App } from "./views/App";
 
 createRoot(document.getElementById("root")!).render(<App />);

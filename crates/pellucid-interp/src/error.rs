@@ -20,7 +20,13 @@ pub enum Error {
     /// A request that cannot be met.
     #[error("{0}")]
     Request(String),
+    /// Whoever was told how far it is asked for it to end.
+    #[error("stopped before it was done")]
+    Stopped,
 }
+
+/// Told after each step of something long; what it returns as an error ends the work, [`Error::Stopped`] by request.
+pub type Progress<'a> = &'a mut dyn FnMut() -> Result<()>;
 
 /// This crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

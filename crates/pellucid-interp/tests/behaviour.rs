@@ -66,3 +66,17 @@ fn a_random_model_does_not_pass_the_gate() {
     assert!(error.contains("does not show letters") && error.contains("of 20 items"), "{error}");
     gate.pass(true).unwrap();
 }
+
+#[test]
+fn a_half_has_items_of_both_classes_even_where_they_alternate() {
+    let line = |i: usize| {
+        let class = if i.is_multiple_of(2) { "one" } else { "other" };
+        format!("{{\"prompt\": \"{i}\", \"right\": [\"a\"], \"wrong\": [\"b\"], \"class\": \"{class}\"}}\n")
+    };
+    let text: String = (0..12).map(line).collect();
+    let ready = Behaviour::read("letters", &text).unwrap().prepare(&tiny("llama"), 12).unwrap();
+    for half in ready.halves().unwrap() {
+        assert_eq!(half.items.len(), 6);
+        assert_eq!(half.items.iter().filter(|i| i.item.class.as_deref() == Some("one")).count(), 3);
+    }
+}

@@ -73,7 +73,7 @@ fn an_edges_score_is_the_slope_of_cutting_it() {
         for ablation in [Ablation::Counterfactual, Ablation::Mean, Ablation::Zero] {
             let bench = Bench::new(&model, &ready, ablation).unwrap();
             let edges = bench.edges();
-            let scores = score(&bench, Scoring::Eap, &mut || ()).unwrap();
+            let scores = score(&bench, Scoring::Eap, &mut || Ok(())).unwrap();
             let best = order(edges, &scores, Choice::Size);
             let slope = |e: usize, by: f32| {
                 let at = |by| mean(&bench.odds(&one(edges, e, by)).unwrap());
@@ -107,7 +107,7 @@ fn an_exact_score_is_what_cutting_the_edge_takes_away() {
         let ready = letters(&model, 3);
         let bench = Bench::new(&model, &ready, Ablation::Counterfactual).unwrap();
         let edges = bench.edges();
-        let scores = score(&bench, Scoring::Exact, &mut || ()).unwrap();
+        let scores = score(&bench, Scoring::Exact, &mut || Ok(())).unwrap();
         for e in order(edges, &scores, Choice::Size).into_iter().step_by(7).take(9) {
             let change = mean(bench.whole()) - mean(&bench.odds(&one(edges, e, 1.0)).unwrap());
             assert!((change - scores[e]).abs() < 1e-5, "{name} {}: {change} {}", edges.name(e), scores[e]);
@@ -123,7 +123,7 @@ fn a_nodes_edges_together_are_the_node() {
         let ready = letters(&model, 1);
         let bench = Bench::new(&model, &ready, Ablation::Counterfactual).unwrap();
         let edges = bench.edges();
-        let nodes = node_scores(edges, &score(&bench, Scoring::Eap, &mut || ()).unwrap());
+        let nodes = node_scores(edges, &score(&bench, Scoring::Eap, &mut || Ok(())).unwrap());
         let item = &ready.items[0];
         for layer in 0..edges.layers() {
             let site = Site::new(Point::MlpOutPost, layer);
@@ -189,7 +189,7 @@ fn a_circuit_is_measured_written_and_read_again() {
     let ready = letters(&model, 6);
     let bench = Bench::new(&model, &ready, Ablation::Counterfactual).unwrap();
     let edges = bench.edges();
-    let scores = score(&bench, Scoring::EapIg { steps: 3 }, &mut || ()).unwrap();
+    let scores = score(&bench, Scoring::EapIg { steps: 3 }, &mut || Ok(())).unwrap();
     let best = order(edges, &scores, Choice::Size);
     let mut keep = vec![false; edges.len()];
     best.iter().take(edges.len() / 3).for_each(|&e| keep[e] = true);
@@ -202,7 +202,7 @@ fn a_circuit_is_measured_written_and_read_again() {
     let (kept, pruned) = (bench.measure(&keep).unwrap(), bench.measure(&lean).unwrap());
     assert_eq!(kept.alive, pruned.edges);
     assert!((kept.log_odds.value - pruned.log_odds.value).abs() < 1e-3);
-    let text = write(edges, model.spec().d_model, &scores, &keep).unwrap();
+    let text = write(edges, model.spec().d_model, &scores, &keep, false).unwrap();
     let again = read(edges, &text).unwrap();
     assert_eq!(again.1, keep);
     assert!(again.0.iter().zip(&scores).all(|(a, b)| (a - b).abs() <= 1e-15 + 1e-14 * b.abs()));

@@ -4,7 +4,7 @@
 
 use pellucid_core::{Edit, Op, Point, Positions, Seed, Site, Target};
 use pellucid_interp::behaviour::{Behaviour, Ready};
-use pellucid_interp::direction::{ControlVector, Directions, Kind, Method, candidates, choose, validate};
+use pellucid_interp::direction::{ControlVector, Directions, Kind, Method, On, candidates, choose, validate};
 use pellucid_interp::function::{Pairs, Settings, Task, find, measure};
 use pellucid_model::{Apply, Batch, Model, Plan, Record, Storage};
 use std::path::Path;
@@ -90,10 +90,11 @@ fn what_is_done_with_a_direction_is_what_edits_do() {
     let ready = classes(&model, 16);
     let [fit, test] = ready.halves().unwrap();
     let found = Directions::find(&model, &fit, Method::Mean, 1, 1.0).unwrap();
-    let tried = candidates(&model, &found, &test.items, &fit.items, 1.0, &mut || ()).unwrap();
+    let on = On { items: &test.items, off_task: &fit.items };
+    let tried = candidates(&model, &found, on, 1.0, &mut || Ok(())).unwrap();
     assert_eq!(tried.len(), model.spec().n_layers);
     let _ = choose(&tried, model.spec().n_layers);
-    let tested = validate(&model, &found, (-1, 0), &test.items, &fit.items, 2.0, Seed(0)).unwrap();
+    let tested = validate(&model, &found, (-1, 0), on, 2.0, Seed(0), &mut || Ok(())).unwrap();
     let item = &test.items[0];
     let (sign, vector) =
         (if item.item.class.as_deref() == Some("many") { -2.0 } else { 2.0 }, &found.vectors[&(-1, 0)]);
@@ -116,7 +117,7 @@ fn what_is_done_with_a_direction_is_what_edits_do() {
     let random = tested.outcomes.iter().find(|o| o.kind == Kind::Add && o.random).unwrap();
     assert!((random.changes[0] - want).abs() > 1e-6);
     assert!(tested.outcomes.iter().all(|o| o.off_task_kl.value >= -1e-6));
-    assert!(validate(&model, &found, (-1, 99), &test.items, &fit.items, 1.0, Seed(0)).is_err());
+    assert!(validate(&model, &found, (-1, 99), on, 1.0, Seed(0), &mut || Ok(())).is_err());
 }
 
 /// A head's effect, found behind kept keys and values, is what an edit of the whole prompt does.

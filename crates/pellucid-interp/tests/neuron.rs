@@ -36,7 +36,7 @@ fn a_direct_effect_is_the_change_with_the_rest_frozen() {
         let model = tiny(name);
         let mut ready = letters(&model, 1);
         ready.items.truncate(1);
-        let effects = predict(&Bench::new(&model, &ready).unwrap()).unwrap();
+        let effects = predict(&Bench::new(&model, &ready).unwrap(), &mut || Ok(())).unwrap();
         let row = ready.items[0].row.clone();
         let last = row.tokens.len() - 1;
         let layers = model.spec().n_layers;
@@ -135,11 +135,11 @@ fn what_is_put_in_a_neurons_place_is_what_edits_put_there() {
     assert!(bench.without(one, Swap::Resample).unwrap().is_some());
     assert_eq!(bench.without(&[], Swap::Zero).unwrap().unwrap(), bench.plain());
     assert!(bench.without(&[UnitId::coordinate(Site::new(Point::MlpAct, 1), 999_999)], Swap::Zero).is_err());
-    assert_eq!(doses(&bench, &unit, &[0.0, 1.0]).unwrap()[0].by_class.len(), 2);
+    assert_eq!(doses(&bench, &unit, &[0.0, 1.0], &mut || Ok(())).unwrap()[0].by_class.len(), 2);
     let units: Vec<UnitId> = (0..3).map(|i| UnitId::coordinate(Site::new(Point::MlpAct, 0), i)).collect();
-    let measured = measure(&bench, &bench, &units, Seed(0), &mut || ()).unwrap();
+    let measured = measure(&bench, &bench, &units, Seed(0), &mut || Ok(())).unwrap();
     assert!(measured.iter().all(|m| !units.contains(&m.random)));
     let sizes: Vec<usize> =
-        groups(&bench, &bench, &units, Seed(0), &mut || ()).unwrap().iter().map(|g| g.k).collect();
+        groups(&bench, &bench, &units, Seed(0), &mut || Ok(())).unwrap().iter().map(|g| g.k).collect();
     assert_eq!(sizes, [1, 2, 3]);
 }

@@ -15,6 +15,7 @@ mod encoder;
 mod error;
 mod explain;
 mod find;
+pub mod lab;
 mod lens;
 mod loaded;
 mod rows;

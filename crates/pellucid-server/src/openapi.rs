@@ -1,6 +1,6 @@
 //! The OpenAPI document of the page's API: what the page's types are generated from.
 
-use crate::api::{ask, generate, jobs, runs, status, stories, unit};
+use crate::api::{ask, generate, jobs, lab, runs, status, stories, unit};
 use crate::error::{Failure, Reason};
 use axum::Json;
 use pellucid_scope as scope;
@@ -41,6 +41,7 @@ pub fn document() -> OpenApi {
     list.post::<ask::SteerRequest, ask::SteerReply>("/api/steer", "What is wanted, as edits.");
     list.post::<scope::Finding, Vec<scope::Found>>("/api/find", "Units by what they are about.");
     list.post::<ask::LensRequest, scope::LensGrid>("/api/lens", "What each layer would say.");
+    laboratory(&mut list);
     list.get::<scope::UnitReply>("/api/unit", "All that is known of a unit.");
     list.post::<unit::TestRequest, unit::TestReply>("/api/unit/test", "A unit on a text.");
     list.post::<unit::DescribeRequest, unit::DescribeReply>(
@@ -66,6 +67,35 @@ pub fn document() -> OpenApi {
     list.delete::<jobs::Job>("/api/jobs/{id}", "Stops a job.");
     list.stream("/api/jobs/{id}/events", "A job each time it moves: events `job` (Job).");
     list.build()
+}
+
+/// Methods are streams of events: `step` (LabStep), `gate` (BehaviourReport), then `done` or `failed` (Failure).
+fn laboratory(list: &mut Listing) {
+    list.kept::<scope::lab::BuiltIn>();
+    list.get::<Vec<scope::lab::BuiltIn>>("/api/lab/behaviours", "Built-in behaviours.");
+    list.kept::<scope::lab::Step>();
+    list.kept::<scope::lab::BehaviourReport>();
+    list.events::<lab::LabBehaviourRequest>(
+        "/api/lab/behaviour",
+        "How well the model shows a behaviour: events `step` (LabStep), `gate` (BehaviourReport), `done` (LabBehaviourReply).",
+    );
+    list.kept::<lab::LabBehaviourReply>();
+    list.events::<lab::LabNeuronsRequest>(
+        "/api/lab/neurons",
+        "Which neurons it hangs on; `done` is LabNeuronsReply.",
+    );
+    list.kept::<lab::LabNeuronsReply>();
+    list.events::<lab::LabDirectionRequest>(
+        "/api/lab/direction",
+        "The direction between its two classes of items; `done` is LabDirectionReply.",
+    );
+    list.kept::<lab::LabDirectionReply>();
+    list.events::<lab::LabCircuitRequest>(
+        "/api/lab/circuit",
+        "Which edges carry it; `done` is LabCircuitReply.",
+    );
+    list.kept::<lab::LabCircuitReply>();
+    list.post::<lab::LabReadRequest, scope::lab::Reading>("/api/lab/read", "A text along a direction.");
 }
 
 pub(crate) async fn show() -> Json<OpenApi> {
@@ -193,8 +223,15 @@ const ASKED: [&str; 11] = [
 ];
 
 /// What an answer leaves out instead of saying null: schema and field.
-const LEFT_OUT: [(&str, &str); 4] =
-    [("Placed", "role"), ("Story", "messages"), ("Story", "prompt"), ("StoryStep", "action")];
+const LEFT_OUT: [(&str, &str); 7] = [
+    ("BehaviourItem", "counterfactual"),
+    ("BehaviourItem", "class"),
+    ("BehaviourItem", "group"),
+    ("Placed", "role"),
+    ("Story", "messages"),
+    ("Story", "prompt"),
+    ("StoryStep", "action"),
+];
 
 /// An answer holds all of its fields, null or not, though the types behind them are optional.
 fn complete(name: &str, schema: &mut RefOr<Schema>) {

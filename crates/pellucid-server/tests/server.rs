@@ -285,6 +285,97 @@ fn what_cannot_be_met_is_refused_with_a_reason() {
     assert_eq!(server.ask("POST", "/api/score", &large).status, 413);
 }
 
+fn own_items(n: usize, right: &str, wrong: &str) -> String {
+    let line = |i: usize| {
+        let (prompt, class) = (format!("{i} cat"), if i.is_multiple_of(2) { "a" } else { "b" });
+        json!({ "prompt": prompt, "right": [right], "wrong": [wrong], "class": class }).to_string()
+    };
+    (0..n).map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Two tokens of which the tiny model puts the first above the second after every one of the items.
+fn certain(server: &Running) -> Option<(String, String)> {
+    let words = ["a", "b", "c", "t", "h", "o"];
+    words.iter().flat_map(|r| words.iter().map(move |w| (*r, *w))).filter(|(r, w)| r != w).find_map(
+        |(r, w)| {
+            let asked = json!({ "what": { "jsonl": own_items(16, r, w) }, "items": 16 });
+            let came = events(&server.post("/api/lab/behaviour", asked).body);
+            (came.last()?.1["shown"] == true).then(|| (r.to_owned(), w.to_owned()))
+        },
+    )
+}
+
+#[test]
+fn the_laboratory_measures_first_and_explains_what_is_shown() {
+    let server = start(Limits::default(), None);
+    let listed = server.ask("GET", "/api/lab/behaviours", "").json();
+    assert!(listed.as_array().unwrap().iter().any(|b| b["name"] == "agreement"));
+    let (right, wrong) = certain(&server).expect("a tiny model prefers some token always");
+    let what = json!({ "jsonl": own_items(16, &right, &wrong) });
+    // the answers swapped, it does not show it, and nothing more is said
+    let swapped = json!({ "jsonl": own_items(16, &wrong, &right) });
+    let asked = json!({ "what": swapped, "items": 16, "off_task": null });
+    let came = events(&server.post("/api/lab/neurons", asked).body);
+    let names: Vec<&str> = came.iter().map(|e| e.0.as_str()).collect();
+    assert_eq!(names, ["step", "gate", "done"]);
+    assert_eq!(came[1].1["gate"]["shown"], false);
+    assert_eq!(came[2].1, json!({ "shown": false, "report": null }));
+
+    let asked = json!({ "what": what, "items": 16, "unit": "mlp_act.0/3", "factors": [0.0, 1.0] });
+    let came = events(&server.post("/api/lab/neurons", asked).body);
+    let done = came.last().unwrap();
+    assert_eq!((done.0.as_str(), &done.1["shown"]), ("done", &json!(true)), "{came:?}");
+    assert_eq!(done.1["report"]["doses"].as_array().unwrap().len(), 2);
+    assert!(came.iter().any(|e| e.0 == "step" && e.1["what"] == "doses given" && e.1["done"] == 2));
+
+    let width = server.ask("GET", "/api/status", "").json()["model"]["d_model"].as_u64().unwrap() as usize;
+    let read = server.good("/api/lab/read", json!({ "text": TEXT, "direction": vec![1.0; width] }));
+    assert_eq!(read["projections"][0].as_array().unwrap().len(), read["tokens"].as_array().unwrap().len());
+}
+
+#[test]
+fn the_laboratory_refuses_before_it_streams() {
+    let server = start(Limits::default(), None);
+    let known = json!({ "behaviour": "agreement" });
+    let circuit = |more: Value| {
+        let mut asked =
+            json!({ "what": known, "items": 8, "scoring": "eap", "ablation": "zero", "by": "size" });
+        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        asked
+    };
+    let cases: Vec<(&str, Value, u16, &str)> = vec![
+        ("behaviour", json!({ "what": { "behaviour": "juggling" }, "items": 8 }), 400, "juggling"),
+        ("behaviour", json!({ "what": known, "items": 0 }), 400, "at least one"),
+        ("behaviour", json!({ "what": known, "items": 257 }), 413, "at most"),
+        (
+            "behaviour",
+            json!({ "what": { "jsonl": own_items(300, " a", " b") }, "items": 8 }),
+            413,
+            "300 pasted",
+        ),
+        ("behaviour", json!({ "what": { "jsonl": "\n{\"prompt\": 1}" }, "items": 8 }), 400, "line 2"),
+        (
+            "behaviour",
+            json!({ "what": { "jsonl": own_items(1, "no single token", " b") }, "items": 8 }),
+            400,
+            "line 1",
+        ),
+        ("neurons", json!({ "what": known, "items": 8, "top": 33 }), 413, "at most"),
+        ("neurons", json!({ "what": known, "items": 8, "off_task": "juggling" }), 400, "juggling"),
+        ("neurons", json!({ "what": known, "items": 8, "unit": "nonsense" }), 400, "nonsense"),
+        ("direction", json!({ "what": known, "items": 8, "method": "magic" }), 400, "magic"),
+        ("circuit", circuit(json!({ "items": 65 })), 413, "at most"),
+        ("circuit", circuit(json!({ "scoring": "exact" })), 400, "pellucid circuit"),
+        ("circuit", circuit(json!({ "scoring": { "eap_ig": { "steps": 21 } } })), 413, "at most"),
+        ("read", json!({ "text": TEXT, "direction": [1.0] }), 400, "finite numbers"),
+    ];
+    for (path, body, status, word) in cases {
+        let reply = server.post(&format!("/api/lab/{path}"), body.clone());
+        assert_eq!(reply.status, status, "{path} {body}: {}", reply.body);
+        assert!(reply.body.contains(word), "{path} {body} should say {word:?}: {}", reply.body);
+    }
+}
+
 #[test]
 fn pages_elsewhere_and_strangers_are_kept_out() {
     let server = start(Limits::default(), None);

@@ -26,7 +26,7 @@ fn main() -> Result<()> {
     for run in 0..=runs {
         let began = Instant::now();
         let bench = Bench::new(&model, &fit, Ablation::Counterfactual)?;
-        let found = score(&bench, Scoring::EapIg { steps }, &mut || ())?;
+        let found = score(&bench, Scoring::EapIg { steps }, &mut || Ok(()))?;
         if run > 0 {
             seconds.push(began.elapsed().as_secs_f64());
         }

@@ -10,6 +10,7 @@ use anstyle::{Ansi256Color, AnsiColor, Style};
 use anyhow::Result;
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pellucid::scope::lab::Step;
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -207,6 +208,31 @@ pub(crate) fn bar(what: &str, length: usize) -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+/// A bar for each kind of step that a method takes.
+#[derive(Default)]
+pub(crate) struct Bars(Option<(&'static str, ProgressBar)>);
+
+impl Bars {
+    /// Shows a step; the method goes on.
+    pub(crate) fn show(&mut self, step: Step) -> bool {
+        if self.0.as_ref().is_none_or(|(what, _)| *what != step.what) {
+            self.end();
+            self.0 = Some((step.what, bar(step.what, step.total)));
+        }
+        if let Some((_, bar)) = &self.0 {
+            bar.set_position(step.done as u64);
+        }
+        true
+    }
+
+    /// Takes the last bar away.
+    pub(crate) fn end(&mut self) {
+        if let Some((_, bar)) = self.0.take() {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 /// Writes how far a bar is, every second until it ends.

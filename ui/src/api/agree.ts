@@ -2,6 +2,7 @@
 // fit what the server takes. Nothing here is run; a disagreement fails the type check.
 
 import type { components } from "./schema";
+import type * as Lab from "./labtypes";
 import type * as Page from "./types";
 
 type Server = components["schemas"];
@@ -23,6 +24,13 @@ export type Replies = [
   Fits<Page.GateReply, Server["GateReply"]>,
   Fits<Page.RunFile, Server["RunFile"]>,
   Fits<Page.Job, Server["Job"]>,
+  Fits<Lab.LabBehaviour, Server["LabBehaviour"]>,
+  Fits<Lab.LabStep, Server["LabStep"]>,
+  Fits<Lab.BehaviourReport, Server["BehaviourReport"]>,
+  Fits<Lab.NeuronsReply, Server["LabNeuronsReply"]>,
+  Fits<Lab.DirectionReply, Server["LabDirectionReply"]>,
+  Fits<Lab.Reading, Server["Reading"]>,
+  Fits<Lab.CircuitReply, Server["LabCircuitReply"]>,
 ];
 
 export type Requests = [
@@ -37,4 +45,8 @@ export type Requests = [
   Fits<Server["Finding"], Page.FindRequest>,
   Fits<Server["LensRequest"], Page.LensRequest>,
   Fits<Server["RunFile"], Page.RunFile>,
+  Fits<Server["LabBehaviourRequest"], Lab.Asked>,
+  Fits<Server["LabNeuronsRequest"], Lab.NeuronsRequest>,
+  Fits<Server["LabDirectionRequest"], Lab.DirectionRequest>,
+  Fits<Server["LabCircuitRequest"], Lab.CircuitRequest>,
 ];

@@ -571,6 +571,305 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/lab/behaviour": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** How well the model shows a behaviour: events `step` (LabStep), `gate` (BehaviourReport), `done` (LabBehaviourReply). */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["LabBehaviourRequest"];
+                };
+            };
+            responses: {
+                /** @description Server-sent events. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/event-stream": string;
+                    };
+                };
+                /** @description What was wrong with the request, or why it could not be met. */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Failure"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/lab/behaviours": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Built-in behaviours. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The answer. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @description What it asks, in words. */
+                            about: string;
+                            /** @description Whether its items are of two classes, which a direction needs. */
+                            classes: boolean;
+                            /** @description An item of it. */
+                            example: components["schemas"]["BehaviourItem"];
+                            /** @description Its name. */
+                            name: string;
+                        }[];
+                    };
+                };
+                /** @description What was wrong with the request, or why it could not be met. */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Failure"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/lab/circuit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Which edges carry it; `done` is LabCircuitReply. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["LabCircuitRequest"];
+                };
+            };
+            responses: {
+                /** @description Server-sent events. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/event-stream": string;
+                    };
+                };
+                /** @description What was wrong with the request, or why it could not be met. */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Failure"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/lab/direction": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The direction between its two classes of items; `done` is LabDirectionReply. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["LabDirectionRequest"];
+                };
+            };
+            responses: {
+                /** @description Server-sent events. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/event-stream": string;
+                    };
+                };
+                /** @description What was wrong with the request, or why it could not be met. */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Failure"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/lab/neurons": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Which neurons it hangs on; `done` is LabNeuronsReply. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["LabNeuronsRequest"];
+                };
+            };
+            responses: {
+                /** @description Server-sent events. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/event-stream": string;
+                    };
+                };
+                /** @description What was wrong with the request, or why it could not be met. */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Failure"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/lab/read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A text along a direction. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["LabReadRequest"];
+                };
+            };
+            responses: {
+                /** @description The answer. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Reading"];
+                    };
+                };
+                /** @description What was wrong with the request, or why it could not be met. */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Failure"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/lens": {
         parameters: {
             query?: never;
@@ -1329,6 +1628,53 @@ export interface components {
             /** Format: int64 */
             units: number;
         };
+        /** @description How well a model shows a behaviour. */
+        BehaviourGate: {
+            /** @description Share of items whose right answer stands above the wrong one. */
+            accuracy: components["schemas"]["Interval"];
+            /** @description The behaviour. */
+            behaviour: string;
+            /**
+             * Format: double
+             * @description What guessing reaches.
+             */
+            chance: number;
+            /** @description Items that do not fit the tokenizer. */
+            left_out: number;
+            /** @description Mean log-odds of right against wrong. */
+            log_odds: components["schemas"]["Interval"];
+            /** @description Whether the accuracy's interval lies above chance. */
+            shown: boolean;
+        };
+        /** @description One question. */
+        BehaviourItem: {
+            /** @description Which of two kinds the item is of. */
+            class?: string;
+            /** @description A prompt that differs in what decides the answer. */
+            counterfactual?: string;
+            /** @description Items of one group are never split between fitting and testing. */
+            group?: string;
+            /** @description What the model reads. */
+            prompt: string;
+            /** @description Next tokens that are right. */
+            right: string[];
+            /** @description Next tokens that are wrong. */
+            wrong: string[];
+        };
+        /** @description A measured behaviour as plain data. */
+        BehaviourReport: {
+            /** @description How well the model shows it. */
+            gate: components["schemas"]["BehaviourGate"];
+            /** @description Each item with its log-odds. */
+            items: components["schemas"]["LabItem"][];
+            /**
+             * Format: int64
+             * @description Chose the items.
+             */
+            seed: number;
+            /** @description The verdict. */
+            sentence: string;
+        };
         /** @description A bin of a histogram. */
         Bin: {
             /**
@@ -1402,6 +1748,131 @@ export interface components {
             unit: string;
             words: null | components["schemas"]["Words"];
         };
+        /**
+         * @description What a cut edge carries.
+         * @enum {string}
+         */
+        CircuitAblation: "counterfactual" | "mean" | "zero";
+        /**
+         * @description How edges are chosen by their scores.
+         * @enum {string}
+         */
+        CircuitChoice: "size" | "signed" | "greedy";
+        /** @description An edge and its score. */
+        CircuitEdge: {
+            /** @description Its name: writer, then reader. */
+            edge: string;
+            /**
+             * Format: double
+             * @description What cutting it alone is predicted to take from the log-odds.
+             */
+            score: number;
+        };
+        /** @description A circuit of some size, measured. */
+        CircuitMeasured: {
+            /** @description Share of right answers. */
+            accuracy: components["schemas"]["Interval"];
+            /** @description Of them, edges on a way from the input to the logits. */
+            alive: number;
+            /** @description Edges kept. */
+            edges: number;
+            /**
+             * Format: double
+             * @description Share of the behaviour kept; 1 is the whole model, 0 everything cut.
+             */
+            faithfulness: number;
+            /**
+             * Format: double
+             * @description Divergence from the whole model's next-token distribution, nats.
+             */
+            kl: number;
+            /** @description Mean log-odds. */
+            log_odds: components["schemas"]["Interval"];
+        };
+        /** @description A node, and the circuit of the foremost nodes up to it. */
+        CircuitNode: {
+            /** @description Its name. */
+            node: string;
+            /**
+             * Format: double
+             * @description What replacing it everywhere is predicted to take away.
+             */
+            score: number;
+            /** @description This and the nodes before it, with everything that they write. */
+            together: components["schemas"]["CircuitMeasured"];
+        };
+        /** @description A circuit of one size beside its controls. */
+        CircuitPoint: {
+            /** @description The circuit. */
+            circuit: components["schemas"]["CircuitMeasured"];
+            /** @description Everything but the circuit. */
+            complement: components["schemas"]["CircuitMeasured"];
+            /**
+             * Format: double
+             * @description Share of all edges.
+             */
+            fraction: number;
+            off_task: null | components["schemas"]["CircuitMeasured"];
+            /** @description As many random edges. */
+            random: components["schemas"]["CircuitMeasured"];
+        };
+        /** @description Edges scored, and circuits of them measured. */
+        CircuitReport: {
+            /** @description What cut edges carried. */
+            ablation: components["schemas"]["CircuitAblation"];
+            /** @description How edges were chosen. */
+            by: components["schemas"]["CircuitChoice"];
+            /** @description The edges of the listed circuit, best first. */
+            circuit: components["schemas"]["CircuitEdge"][];
+            /** @description Edges of the model. */
+            edges: number;
+            /** @description Items that edges were scored on. */
+            fitted_on: number;
+            /** @description How well the model shows the behaviour. */
+            gate: components["schemas"]["BehaviourGate"];
+            /** @description The foremost nodes. */
+            nodes: components["schemas"]["CircuitNode"][];
+            /** @description How well it shows the other behaviour. */
+            off_task: components["schemas"]["BehaviourGate"];
+            scoring: null | components["schemas"]["CircuitScoring"];
+            /**
+             * Format: double
+             * @description How long scoring took.
+             */
+            scoring_seconds: number | null;
+            /**
+             * Format: int64
+             * @description Chose items and controls.
+             */
+            seed: number;
+            /** @description Circuits of growing size, beside their controls. */
+            skeleton: components["schemas"]["CircuitSkeleton"];
+            /** @description Items that circuits were measured on. */
+            tested_on: number;
+        };
+        /** @description How edges are scored. */
+        CircuitScoring: "eap" | {
+            /** @description Gradients on the way from what replaces the items' embeddings. */
+            eap_ig: {
+                /** @description Points on the way. */
+                steps: number;
+            };
+        } | "clean_corrupted" | "exact";
+        /** @description Circuits of growing size. */
+        CircuitSkeleton: {
+            /**
+             * Format: double
+             * @description Area between the faithfulness of the order by size and 1 (its CMD).
+             */
+            cmd: number;
+            /**
+             * Format: double
+             * @description Area below the faithfulness of the signed order (CPR of the MIB benchmark).
+             */
+            cpr: number;
+            /** @description One for each size. */
+            points: components["schemas"]["CircuitPoint"][];
+        };
         /** @description Units that are about the same. */
         Cluster: {
             /** @description Sum of their effects at each position. */
@@ -1454,6 +1925,26 @@ export interface components {
             /** @description How many units (100 if none). */
             top?: number | null;
         };
+        /** @description A rank correlation with its 95% interval. */
+        Correlation: {
+            /**
+             * Format: double
+             * @description Upper end.
+             */
+            high: number;
+            /**
+             * Format: double
+             * @description Lower end.
+             */
+            low: number;
+            /** @description Number of pairs. */
+            n: number;
+            /**
+             * Format: double
+             * @description Spearman's ρ.
+             */
+            rho: number;
+        };
         DescribeReply: {
             /** Format: int64 */
             id: number;
@@ -1464,6 +1955,119 @@ export interface components {
             text: string;
             /** @description With its side: `mlp_act.3/1054+`. */
             unit: string;
+        };
+        /** @description A direction's three scores. */
+        DirectionCandidate: {
+            /**
+             * Format: double
+             * @description What is left of the behaviour under ablation.
+             */
+            ablation: number;
+            /**
+             * Format: double
+             * @description Divergence on unrelated prompts under ablation, nats.
+             */
+            kl: number;
+            /** @description Layer. */
+            layer: number;
+            /**
+             * Format: int64
+             * @description Token position from the end.
+             */
+            position: number;
+            /**
+             * Format: double
+             * @description How much of the other answer adding it brings about.
+             */
+            steering: number;
+        };
+        /**
+         * @description What is done with a direction.
+         * @enum {string}
+         */
+        DirectionKind: "add" | "affine" | "raw";
+        /**
+         * @description What finds a direction.
+         * @enum {string}
+         */
+        DirectionMethod: "mean" | "pairs" | "pca" | "logistic";
+        /** @description What a direction did to held-out items, and to another behaviour's. */
+        DirectionOutcome: {
+            /** @description Share of items still right. */
+            accuracy: components["schemas"]["Interval"];
+            /** @description Mean change of the log-odds. */
+            change: components["schemas"]["Interval"];
+            /** @description The change of each item. */
+            changes: number[];
+            /** @description What was done. */
+            kind: components["schemas"]["DirectionKind"];
+            /** @description Divergence on the other behaviour's prompts, nats. */
+            off_task_kl: components["schemas"]["Interval"];
+            /** @description Change of the loss on their tokens, nats a token. */
+            off_task_loss: components["schemas"]["Interval"];
+            /** @description Whether with the random direction. */
+            random: boolean;
+            /** @description Share of items whose log-odds rose, though they should fall. */
+            wrong_way: components["schemas"]["Interval"];
+        };
+        /** @description Directions found, one chosen, and what it does. */
+        DirectionReport: {
+            /** @description Every direction's scores. */
+            candidates: components["schemas"]["DirectionCandidate"][];
+            /** @description Items that one was chosen on. */
+            chosen_on: number;
+            /** @description From the second to the first. */
+            classes: string[];
+            /** @description Items that directions were found on. */
+            fitted_on: number;
+            /** @description How well the model shows the behaviour. */
+            gate: components["schemas"]["BehaviourGate"];
+            method: null | components["schemas"]["DirectionMethod"];
+            /** @description How well the model shows the other behaviour. */
+            off_task: components["schemas"]["BehaviourGate"];
+            read: null | components["schemas"]["Reading"];
+            /** @description Whether a candidate passes the rule; where none does the one that leaves least under ablation is tested. */
+            rule_passed: boolean;
+            /**
+             * Format: int64
+             * @description Chose items and controls.
+             */
+            seed: number;
+            /**
+             * Format: float
+             * @description How many times it was added.
+             */
+            strength: number;
+            /** @description The chosen one, tried. */
+            tested: components["schemas"]["DirectionTested"];
+            /** @description Items that it was tested on. */
+            tested_on: number;
+            /**
+             * Format: double
+             * @description Quantile that coordinates were clipped to.
+             */
+            winsorise: number;
+        };
+        /** @description A direction, tried. */
+        DirectionTested: {
+            /** @description Accuracy on the items as the model is. */
+            before: components["schemas"]["Interval"];
+            /** @description At which layer. */
+            layer: number;
+            /**
+             * Format: double
+             * @description Its length.
+             */
+            length: number;
+            /** @description Log-odds of the same. */
+            log_odds_before: components["schemas"]["Interval"];
+            /** @description What adding and ablating did. */
+            outcomes: components["schemas"]["DirectionOutcome"][];
+            /**
+             * Format: int64
+             * @description Where it was found, from the end.
+             */
+            position: number;
         };
         /** @description Event `done`. */
         DoneEvent: {
@@ -1664,6 +2268,26 @@ export interface components {
             /** @description What the page shows, in words. */
             state: string;
         };
+        /** @description A number with its 95% interval. */
+        Interval: {
+            /**
+             * Format: double
+             * @description Upper end.
+             */
+            high: number;
+            /**
+             * Format: double
+             * @description Lower end.
+             */
+            low: number;
+            /** @description How many were counted. */
+            n: number;
+            /**
+             * Format: double
+             * @description The share or mean.
+             */
+            value: number;
+        };
         /** @description How far some work is. */
         Job: {
             /** Format: int64 */
@@ -1740,6 +2364,141 @@ export interface components {
              */
             value: number;
         };
+        /** @description A built-in behaviour. */
+        LabBehaviour: {
+            /** @description What it asks, in words. */
+            about: string;
+            /** @description Whether its items are of two classes, which a direction needs. */
+            classes: boolean;
+            /** @description An item of it. */
+            example: components["schemas"]["BehaviourItem"];
+            /** @description Its name. */
+            name: string;
+        };
+        /** @description Event `done` of `/api/lab/behaviour`. */
+        LabBehaviourReply: {
+            /** @description Whether the model shows the behaviour. */
+            shown: boolean;
+        };
+        /** @description How well does the model do this? */
+        LabBehaviourRequest: {
+            /** @description How many items. */
+            items: number;
+            /**
+             * Format: int64
+             * @description Chooses items and random controls.
+             */
+            seed?: number;
+            what: components["schemas"]["LabSource"];
+        };
+        /** @description Event `done` of `/api/lab/circuit`. */
+        LabCircuitReply: {
+            /** @description The whole circuit as a file that EAP-IG and MIB read; none where it is too large to send. */
+            file: string | null;
+            report: null | components["schemas"]["CircuitReport"];
+            /** @description Whether the model shows the behaviour. */
+            shown: boolean;
+            /** @description Edges of the whole circuit. */
+            size: number;
+        };
+        /** @description Which edges carry it? */
+        LabCircuitRequest: {
+            ablation: components["schemas"]["CircuitAblation"];
+            by: components["schemas"]["CircuitChoice"];
+            /** @description How many edges are listed; the smallest measured circuit that keeps four fifths if none. */
+            edges?: number | null;
+            items: number;
+            /** @description A built-in behaviour that the circuit should not carry. */
+            off_task?: string | null;
+            scoring: components["schemas"]["CircuitScoring"];
+            /** Format: int64 */
+            seed?: number;
+            what: components["schemas"]["LabSource"];
+        };
+        /** @description Event `done` of `/api/lab/direction`. */
+        LabDirectionReply: {
+            report: null | components["schemas"]["DirectionReport"];
+            /** @description Whether the model shows the behaviour. */
+            shown: boolean;
+            /** @description The tested direction, to go on with. */
+            vector: number[] | null;
+        };
+        /** @description Which direction leads from one class of items to the other? */
+        LabDirectionRequest: {
+            items: number;
+            /** @description Test this layer's instead of the rule's choice. */
+            layer?: number | null;
+            method: components["schemas"]["DirectionMethod"];
+            /** @description A built-in behaviour that should stay as it is. */
+            off_task?: string | null;
+            /** @description How many positions from the end (1 if none). */
+            positions?: number | null;
+            /** Format: int64 */
+            seed?: number;
+            /**
+             * Format: float
+             * @description How many times it is added (1 if none).
+             */
+            strength?: number | null;
+            what: components["schemas"]["LabSource"];
+            /**
+             * Format: double
+             * @description Quantile that coordinates are clipped to (0.98 if none).
+             */
+            winsorise?: number | null;
+        };
+        /** @description An item and how the model answers it. */
+        LabItem: components["schemas"]["BehaviourItem"] & {
+            /**
+             * Format: double
+             * @description Log-odds of right against wrong.
+             */
+            log_odds: number;
+        };
+        /** @description Event `done` of `/api/lab/neurons`. */
+        LabNeuronsReply: {
+            report: null | components["schemas"]["NeuronsReport"];
+            /** @description Whether the model shows the behaviour. */
+            shown: boolean;
+        };
+        /** @description Which neurons does it hang on? With `unit`, that neuron's dose and response instead. */
+        LabNeuronsRequest: {
+            by?: components["schemas"]["RankingBy"];
+            /** @description Factors on its activation (−2 to 3 if none). */
+            factors?: number[] | null;
+            items: number;
+            /** @description A built-in behaviour that they should leave alone. */
+            off_task?: string | null;
+            /** Format: int64 */
+            seed?: number;
+            /** @description How many neurons are truly removed (8 if none). */
+            top?: number | null;
+            unit?: string | null;
+            what: components["schemas"]["LabSource"];
+        };
+        /** @description A text along a direction. */
+        LabReadRequest: {
+            /** @description As many numbers as the stream is wide. */
+            direction: number[];
+            text: string;
+        };
+        /** @description Where items come from. */
+        LabSource: {
+            /** @description A built-in behaviour. */
+            behaviour: string;
+        } | {
+            /** @description Items of one's own, a JSON object a line. */
+            jsonl: string;
+        };
+        /** @description How far a method is. */
+        LabStep: {
+            /** @description How much of it. */
+            done: number;
+            /** @description Of how much. */
+            total: number;
+            /** @description What is done, in words. */
+            what: string;
+        };
         /** @description The answer. */
         LensGrid: {
             /** @description The positions looked at. */
@@ -1809,6 +2568,101 @@ export interface components {
             storage: string;
             tokenizer_hash: string;
             vocabulary: number;
+        };
+        /** @description The mean change of the log-odds under each replacement. */
+        NeuronChanges: {
+            /** @description Accuracy under zero. */
+            accuracy: components["schemas"]["Interval"];
+            /** @description By the mean. */
+            mean: components["schemas"]["Interval"];
+            resample: null | components["schemas"]["Interval"];
+            /** @description By zero. */
+            zero: components["schemas"]["Interval"];
+        };
+        /** @description The log-odds at one factor on a neuron's activation. */
+        NeuronDose: {
+            /** @description Share of right answers. */
+            accuracy: components["schemas"]["Interval"];
+            /** @description The same for the items of each class. */
+            by_class: {
+                [key: string]: number;
+            };
+            /**
+             * Format: float
+             * @description The factor; 1 is the model as it is.
+             */
+            factor: number;
+            /** @description Mean log-odds of right against wrong. */
+            log_odds: components["schemas"]["Interval"];
+        };
+        /** @description What a neuron is predicted to do to the log-odds. */
+        NeuronEffect: {
+            /**
+             * Format: double
+             * @description Its mean activation.
+             */
+            activation: number;
+            /**
+             * Format: double
+             * @description Along the one path that goes to the logits directly.
+             */
+            direct: number;
+            /**
+             * Format: double
+             * @description Along all paths, to first order.
+             */
+            gradient: number;
+            /** @description The neuron. */
+            unit: string;
+        };
+        /** @description What replacing the foremost neurons together did. */
+        NeuronGroup: {
+            /** @description What they did. */
+            change: components["schemas"]["NeuronChanges"];
+            /** @description How many. */
+            k: number;
+            /** @description What zero did to the other behaviour. */
+            off_task: components["schemas"]["Interval"];
+            /** @description What as many random neurons of the same layers did. */
+            random_change: components["schemas"]["NeuronChanges"];
+        };
+        /** @description What replacing one neuron did, and a random one of its layer. */
+        NeuronMeasured: {
+            /** @description What it did to the behaviour. */
+            change: components["schemas"]["NeuronChanges"];
+            /** @description What zero did to the other behaviour. */
+            off_task: components["schemas"]["Interval"];
+            /** @description The random neuron. */
+            random: string;
+            /** @description What it did. */
+            random_change: components["schemas"]["NeuronChanges"];
+            /** @description The neuron. */
+            unit: string;
+        };
+        /** @description What neurons do to a behaviour. With `unit`, one neuron's dose and response; else the ranking. */
+        NeuronsReport: {
+            /** @description Which prediction chose. */
+            by: components["schemas"]["RankingBy"];
+            direct_rank_correlation: null | components["schemas"]["Correlation"];
+            /** @description Its response to each factor. */
+            doses: components["schemas"]["NeuronDose"][];
+            /** @description How well the model shows the behaviour. */
+            gate: components["schemas"]["BehaviourGate"];
+            gradient_rank_correlation: null | components["schemas"]["Correlation"];
+            /** @description The first 1, 2, 4, … and all of them together. */
+            groups: components["schemas"]["NeuronGroup"][];
+            /** @description The same, truly replaced. */
+            measured: components["schemas"]["NeuronMeasured"][];
+            off_task: null | components["schemas"]["BehaviourGate"];
+            /** @description The foremost neurons by prediction. */
+            ranked: components["schemas"]["NeuronEffect"][];
+            /**
+             * Format: int64
+             * @description Chose items and controls.
+             */
+            seed: number;
+            /** @description The neuron whose doses follow. */
+            unit: string | null;
         };
         /** @description What is done. */
         Op: "zero" | {
@@ -1944,6 +2798,11 @@ export interface components {
             /** @description Its text. */
             text: string;
         };
+        /**
+         * @description Which prediction chooses the neurons that are truly removed.
+         * @enum {string}
+         */
+        RankingBy: "direct" | "gradient";
         /** @description A token as the model read it: how likely it was, and what it thought came next. */
         ReadToken: {
             /**
@@ -1955,6 +2814,13 @@ export interface components {
             next: components["schemas"]["Scored"][];
             /** @description Where it stands. */
             position: number;
+        };
+        /** @description A text's tokens along a direction, layer by layer. */
+        Reading: {
+            /** @description `(x − μ) · r̂` with μ the text's own mean but for the first token; one row a layer. */
+            projections: number[][];
+            /** @description The text's tokens. */
+            tokens: string[];
         };
         /** @description What went wrong. */
         Reason: {

@@ -18,11 +18,11 @@ export function Loading({ what, rows = 4 }: { what: string; rows?: number }) {
 
 export const Bones = ({ rows }: { rows: number }) => Array.from({ length: rows }, (_, i) => <span key={i} className="bone" style={{ width: `${92 - ((i * 23) % 40)}%` }} />);
 
-export function Failure({ error, again, title = "This did not work" }: { error: unknown; again?: () => void; title?: string }) {
+export function Failure({ error, again, title = "This did not work", stopped = "Nothing is shown, since it was not finished." }: { error: unknown; again?: () => void; title?: string; stopped?: string }) {
   if (error instanceof Stopped) {
     return (
       <div className="failure is-stopped" role="status" data-testid="stopped">
-        <p><strong>Stopped.</strong> Nothing is shown, since it was not finished.</p>
+        <p><strong>Stopped.</strong> {stopped}</p>
         {again && <button type="button" className="button small" data-testid="run-again" onClick={again}>Run it again</button>}
       </div>
     );

@@ -1,6 +1,10 @@
 // Addresses after the hash, so that a server of plain files suffices.
+export const LAB_METHODS = ["behaviour", "neurons", "direction", "circuit"] as const;
+export type LabMethod = (typeof LAB_METHODS)[number];
+
 export type Route =
   | { view: "workbench" } | { view: "lens" } | { view: "stories" }
+  | { view: "lab"; method: LabMethod }
   | { view: "unit"; unit: string } | { view: "run"; id: string };
 
 export function readRoute(hash: string): Route {
@@ -16,12 +20,17 @@ export function readRoute(hash: string): Route {
   if (head === "unit" && rest) return { view: "unit", unit: rest };
   if (head === "run" && rest) return { view: "run", id: rest };
   if (head === "lens") return { view: "lens" };
+  if (head === "lab") return { view: "lab", method: LAB_METHODS.find((method) => method === rest) ?? "behaviour" };
   if (head === "stories") return { view: "stories" };
   return { view: "workbench" };
 }
 
 export function unitAddress(unit: string): string {
   return `#/unit/${unit}`;
+}
+
+export function labAddress(method: LabMethod): string {
+  return method === "behaviour" ? "#/lab" : `#/lab/${method}`;
 }
 
 export function runAddress(id: string): string {

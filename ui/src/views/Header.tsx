@@ -16,7 +16,7 @@ export function Header({ route, onHelp, guideToggle }: { route: Route; onHelp: (
   return (
     <header className="topbar">
       <a href="#/" className="brand" aria-label="Pellucid, to the workbench"><img src="./icon.svg" alt="" width="22" height="22" /><span>Pellucid</span></a>
-      <nav aria-label="Views">{link("workbench", "#/", "Workbench")}{link("lens", "#/lens", "Lens")}{link("stories", "#/stories", "Stories")}</nav>
+      <nav aria-label="Views">{link("workbench", "#/", "Workbench")}{link("lens", "#/lens", "Lens")}{link("lab", "#/lab", "Lab")}{link("stories", "#/stories", "Stories")}</nav>
       <div className="topbar-state">
         {waiting ? <span className="busy is-waiting" role="status" data-testid="busy">busy, trying again in {Math.ceil(waiting.seconds)} s ({waiting.attempt}/{waiting.of})</span>
           : running > 0 ? <span className="busy" data-testid="busy"><span className="dot" aria-hidden="true" />working</span>

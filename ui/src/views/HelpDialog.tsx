@@ -7,7 +7,7 @@ const KEYS: [string, string][] = [
   ["Shift + arrows", "choose a range of tokens"], ["Esc", "clear target, foil and range; close what is open"],
   ["Enter (in the message)", "send; Shift + Enter for a new line"], ["/", "filter the units"],
   ["← → ↑ ↓ (on a border)", "make panels larger and smaller; Enter: as they were"],
-  ["c", "to the message"], ["t", "to the tokens of the answer"], ["g then w, l, s", "workbench, lens, stories"], ["v", "switch between the plain and the steered run"], ["?", "this help"],
+  ["c", "to the message"], ["t", "to the tokens of the answer"], ["g then w, l, b, s", "workbench, lens, lab, stories"], ["v", "switch between the plain and the steered run"], ["?", "this help"],
 ];
 
 export function HelpDialog({ open, onClose }: { open: boolean; onClose: () => void }) {

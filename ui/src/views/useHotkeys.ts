@@ -13,9 +13,9 @@ export function useHotkeys(onHelp: () => void): void {
       if (event.ctrlKey || event.metaKey || event.altKey || typing(document.activeElement)) return;
       if (document.querySelector("[role=dialog].dialog") && event.key !== "?") return;
       const now = Date.now();
-      if (now - go < 1500 && "wls".includes(event.key)) {
+      if (now - go < 1500 && "wlbs".includes(event.key)) {
         go = 0;
-        location.hash = { w: "#/", l: "#/lens", s: "#/stories" }[event.key as "w" | "l" | "s"];
+        location.hash = { w: "#/", l: "#/lens", b: "#/lab", s: "#/stories" }[event.key as "w" | "l" | "b" | "s"];
         return;
       }
       switch (event.key) {

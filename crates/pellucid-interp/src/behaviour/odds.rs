@@ -5,6 +5,7 @@ use crate::error::tensor;
 use crate::{Error, Result};
 use pellucid_model::tokens::Message;
 use pellucid_model::{Batch, Logits, Model, Plan, Row, Rules, Tap, Tensor};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -77,7 +78,8 @@ impl Behaviour {
 }
 
 impl Ready {
-    /// The items in two halves, one to fit on and one to test on; items of one group stay together.
+    /// The items in two halves, one to fit on and one to test on; items of one group stay together, and of items without one
+    /// each class is halved.
     ///
     /// # Errors
     /// If there are not two groups.
@@ -88,7 +90,17 @@ impl Ready {
             let smaller = usize::from(halves[1].len() < halves[0].len());
             let to = match item.item.group.as_deref() {
                 Some(group) => *side.entry(group).or_insert(smaller),
-                None => smaller,
+                // classes that alternate would else come one to each half
+                None => {
+                    let of = |half: &Vec<Prepared>| {
+                        half.iter().filter(|i| i.item.class == item.item.class).count()
+                    };
+                    match of(&halves[0]).cmp(&of(&halves[1])) {
+                        Ordering::Less => 0,
+                        Ordering::Equal => smaller,
+                        Ordering::Greater => 1,
+                    }
+                }
             };
             halves[to].push(item.clone());
         }

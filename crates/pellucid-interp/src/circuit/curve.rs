@@ -9,7 +9,7 @@ use super::bench::Bench;
 use super::select::{Choice, alive, order, random_order};
 use crate::behaviour::accuracy;
 use crate::error::tensor;
-use crate::{Interval, Result};
+use crate::{Interval, Progress, Result};
 use pellucid_core::Seed;
 use pellucid_model::Tensor;
 use pellucid_model::sample::log_softmax;
@@ -125,7 +125,7 @@ pub fn skeleton(
     scores: &[f64],
     by: Choice,
     seed: Seed,
-    progress: &mut dyn FnMut(),
+    progress: Progress<'_>,
 ) -> Result<Skeleton> {
     let edges = bench.edges();
     let chosen = order(edges, scores, by);
@@ -142,7 +142,7 @@ pub fn skeleton(
             random: bench.measure(&first(&random, size(fraction)))?,
             off_task: off_task.map(|off| off.measure(&keep)).transpose()?,
         });
-        progress();
+        progress()?;
     }
     let mut along = |wanted: Choice| -> Result<Vec<(f64, f64)>> {
         let order = order(edges, scores, wanted);
@@ -154,7 +154,7 @@ pub fn skeleton(
                 bench.measure(&first(&order, size(fraction)))?.faithfulness
             };
             line.push((fraction, faithfulness));
-            progress();
+            progress()?;
         }
         Ok(line)
     };

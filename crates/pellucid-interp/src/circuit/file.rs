@@ -36,11 +36,17 @@ struct Edge {
     in_graph: bool,
 }
 
-/// A circuit as JSON.
+/// A circuit as JSON, with every edge or those that are kept alone; [`read`] takes the others to score 0.
 ///
 /// # Errors
 /// If a score is no number JSON can hold.
-pub fn write(edges: &Edges, d_model: usize, scores: &[f64], keep: &[bool]) -> Result<String> {
+pub fn write(
+    edges: &Edges,
+    d_model: usize,
+    scores: &[f64],
+    keep: &[bool],
+    kept_alone: bool,
+) -> Result<String> {
     let shape = Shape {
         n_layers: edges.layers(),
         n_heads: edges.heads(),
@@ -59,7 +65,8 @@ pub fn write(edges: &Edges, d_model: usize, scores: &[f64], keep: &[bool]) -> Re
     let edge = |(e, (score, &in_graph)): (usize, (&f64, &bool))| {
         (edges.name(e), Edge { score: Some(*score), in_graph })
     };
-    let edges = scores.iter().zip(keep).enumerate().map(edge).collect();
+    let edges =
+        scores.iter().zip(keep).enumerate().filter(|(_, (_, k))| **k || !kept_alone).map(edge).collect();
     serde_json::to_string(&Circuit { cfg: shape, nodes, edges }).map_err(|e| Error::Request(e.to_string()))
 }
 

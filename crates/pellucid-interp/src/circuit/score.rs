@@ -13,7 +13,7 @@ use super::bench::{Bench, Part};
 use super::edges::Edges;
 use crate::behaviour::{last_rows, odds_gradient};
 use crate::error::tensor;
-use crate::{Error, Result};
+use crate::{Error, Progress, Result};
 use pellucid_core::{Point, Site};
 use pellucid_model::{Logits, Place, Plan, Readers, Record, Rules, Tap, Tensor, with_numbers};
 use serde::Serialize;
@@ -33,6 +33,18 @@ pub enum Scoring {
     CleanCorrupted,
     /// Each edge truly cut.
     Exact,
+}
+
+impl Bench<'_> {
+    /// How often [`score`] tells its progress.
+    pub fn score_steps(&self, by: Scoring) -> usize {
+        let each = match by {
+            Scoring::Eap | Scoring::CleanCorrupted => 0,
+            Scoring::EapIg { steps } => steps,
+            Scoring::Exact => self.edges.len(),
+        };
+        self.parts.len() * (each + 1)
+    }
 }
 
 /// Sums scores while a backward pass goes from reader to reader.
@@ -81,7 +93,7 @@ impl Tap for Sum<'_> {
 ///
 /// # Errors
 /// If there are no steps, or a run fails.
-pub fn score(bench: &Bench<'_>, by: Scoring, progress: &mut dyn FnMut()) -> Result<Vec<f64>> {
+pub fn score(bench: &Bench<'_>, by: Scoring, progress: Progress<'_>) -> Result<Vec<f64>> {
     let mut scores = vec![0f64; bench.edges.len()];
     for part in &bench.parts {
         let differences = differences(bench, part)?;
@@ -99,11 +111,11 @@ pub fn score(bench: &Bench<'_>, by: Scoring, progress: &mut dyn FnMut()) -> Resu
                 for step in 0..steps {
                     let along = step as f32 / steps as f32;
                     gradient(bench, part, &differences, Some(along), 1.0 / steps as f64, &mut scores)?;
-                    progress();
+                    progress()?;
                 }
             }
         }
-        progress();
+        progress()?;
     }
     let n = bench.items().len() as f64;
     scores.iter_mut().for_each(|s| *s /= n);
@@ -170,7 +182,7 @@ fn exact(
     part: &Part,
     differences: &Tensor,
     scores: &mut [f64],
-    progress: &mut dyn FnMut(),
+    progress: Progress<'_>,
 ) -> Result<()> {
     let layers = bench.edges.layers();
     let mut record = Record::new((0..layers).map(|l| Site::new(Point::ResidPre, l)));
@@ -187,7 +199,7 @@ fn exact(
         let odds = bench.odds_from(part, &amount, (layer, &resid), &known)?;
         *score += plain - odds.iter().sum::<f64>();
         amount[edge] = 0.0;
-        progress();
+        progress()?;
     }
     Ok(())
 }

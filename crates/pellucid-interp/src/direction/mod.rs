@@ -13,7 +13,7 @@ mod validate;
 pub use file::ControlVector;
 pub use find::{Directions, Method};
 pub use select::{Candidate, MOST_KL, choose};
-pub use validate::{Kind, Outcome, Tested, candidates, validate};
+pub use validate::{Kind, On, Outcome, TRIALS, Tested, candidates, validate};
 
 use pellucid_core::{Point, Site};
 use pellucid_model::Model;

@@ -3,7 +3,7 @@
 use super::{Candidate, Directions, writes};
 use crate::behaviour::{Prepared, accuracy, all_odds, batches};
 use crate::error::tensor;
-use crate::{Interval, Result};
+use crate::{Interval, Progress, Result};
 use pellucid_core::{Edit, Op, Point, Positions, Seed, Site, Target};
 use pellucid_model::{Apply, Batch, Model, Tap, sample};
 use serde::Serialize;
@@ -58,6 +58,15 @@ pub struct Tested {
     pub outcomes: Vec<Outcome>,
 }
 
+/// What directions are tried on.
+#[derive(Clone, Copy, Debug)]
+pub struct On<'a> {
+    /// Items whose answers should turn.
+    pub items: &'a [Prepared],
+    /// Another behaviour's, which should stay as they are.
+    pub off_task: &'a [Prepared],
+}
+
 /// A direction to be tried.
 struct Trial<'a> {
     model: &'a Model,
@@ -75,10 +84,9 @@ struct Trial<'a> {
 pub fn candidates(
     model: &Model,
     found: &Directions,
-    items: &[Prepared],
-    off_task: &[Prepared],
+    On { items, off_task }: On<'_>,
     strength: f32,
-    progress: &mut dyn FnMut(),
+    progress: Progress<'_>,
 ) -> Result<Vec<Candidate>> {
     let clean = next(model, off_task, |_| Ok(()))?;
     let mean = |odds: &[f64]| odds.iter().sum::<f64>() / odds.len().max(1) as f64;
@@ -95,12 +103,13 @@ pub fn candidates(
             steering: -mean(&trial.odds(items, Kind::Add, vector)?),
             kl: mean(&kl),
         });
-        progress();
+        progress()?;
     }
     Ok(out)
 }
 
-/// Tries the direction of one position and layer, and a random one of its length, on `items`.
+/// Tries the direction of one position and layer, and a random one of its length, on `items`; `progress` is told after each of
+/// [`TRIALS`] trials.
 ///
 /// # Errors
 /// If there is no such direction, or a run fails.
@@ -108,10 +117,10 @@ pub fn validate(
     model: &Model,
     found: &Directions,
     (position, layer): (i64, usize),
-    items: &[Prepared],
-    off_task: &[Prepared],
+    On { items, off_task }: On<'_>,
     strength: f32,
     seed: Seed,
+    progress: Progress<'_>,
 ) -> Result<Tested> {
     let direction = found.vectors.get(&(position, layer)).ok_or_else(|| {
         crate::Error::Request(format!("no direction was found at position {position}, layer {layer}"))
@@ -140,6 +149,7 @@ pub fn validate(
                 off_task_kl: Interval::mean(&kl),
                 off_task_loss: Interval::mean(&loss),
             });
+            progress()?;
         }
     }
     Ok(Tested {
@@ -194,6 +204,9 @@ impl Trial<'_> {
         }
     }
 }
+
+/// Trials of [`validate`].
+pub const TRIALS: usize = 6;
 
 /// What a model says to a prompt: log-probabilities of the next token, and the mean loss on the prompt's own.
 struct Said {

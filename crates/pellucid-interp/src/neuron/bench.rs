@@ -82,6 +82,11 @@ impl<'a> Bench<'a> {
         self.means[layer][index]
     }
 
+    /// Batches that the items run in.
+    pub fn batches(&self) -> usize {
+        self.parts.len()
+    }
+
     pub(super) fn parts(&self) -> &[Part] {
         &self.parts
     }

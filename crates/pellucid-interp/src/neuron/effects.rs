@@ -2,7 +2,7 @@
 
 use super::bench::Bench;
 use crate::behaviour::{Prepared, last_rows, odds_gradient};
-use crate::{Error, Result};
+use crate::{Error, Progress, Result};
 use pellucid_core::{Point, Site, UnitId};
 use pellucid_model::{Batch, Logits, Model, Plan, Record, Rules, Tensor, with_numbers};
 use serde::Serialize;
@@ -20,11 +20,11 @@ pub struct Effect {
     pub activation: f64,
 }
 
-/// Both predictions for every neuron, in order of layer and index.
+/// Both predictions for every neuron, in order of layer and index; `progress` is told after each layer of each batch.
 ///
 /// # Errors
 /// If a run fails.
-pub fn predict(bench: &Bench<'_>) -> Result<Vec<Effect>> {
+pub fn predict(bench: &Bench<'_>, progress: Progress<'_>) -> Result<Vec<Effect>> {
     let (layers, width) = (bench.model.spec().n_layers, bench.model.spec().d_mlp);
     let (mut direct, mut gradient) = (vec![0f64; layers * width], vec![0f64; layers * width]);
     for part in bench.parts() {
@@ -33,6 +33,7 @@ pub fn predict(bench: &Bench<'_>) -> Result<Vec<Effect>> {
         for layer in 0..layers {
             let g = direct_gradient(bench.model, &batch, layer, &part.pre[layer], &part.resid, items)?;
             add_products(&mut direct[layer * width..][..width], &part.act[layer], &g)?;
+            progress()?;
         }
         let sites = (0..layers).map(|l| Site::new(Point::MlpAct, l));
         let mut record = Record::with_gradients(sites);

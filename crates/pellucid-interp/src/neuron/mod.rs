@@ -11,4 +11,4 @@ mod report;
 
 pub use bench::{Bench, Swap};
 pub use effects::{Effect, predict};
-pub use report::{Changes, Dose, Group, Measured, doses, groups, measure};
+pub use report::{Changes, Dose, Group, Measured, doses, group_sizes, groups, measure};

@@ -2,7 +2,7 @@
 
 use super::{Bench, Swap};
 use crate::behaviour::accuracy;
-use crate::{Interval, Result};
+use crate::{Interval, Progress, Result};
 use pellucid_core::{Index, Seed, UnitId};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,7 +106,7 @@ pub fn measure(
     off_task: &Bench<'_>,
     units: &[UnitId],
     seed: Seed,
-    progress: &mut dyn FnMut(),
+    progress: Progress<'_>,
 ) -> Result<Vec<Measured>> {
     let mut out = Vec::new();
     for (unit, random) in units.iter().zip(partners(bench, units, seed)) {
@@ -118,12 +118,18 @@ pub fn measure(
             random_change: changes(bench, std::slice::from_ref(&random))?,
             random,
         });
-        progress();
+        progress()?;
     }
     Ok(out)
 }
 
-/// Replaces the first 1, 2, 4, … and all of `units` together.
+/// The sizes of the groups that [`groups`] makes of `n` units: 1, 2, 4, … and n.
+pub fn group_sizes(n: usize) -> Vec<usize> {
+    let doubled = std::iter::successors(Some(1), |k| Some(k * 2)).take_while(|k| *k < n);
+    doubled.chain([n]).collect()
+}
+
+/// Replaces the first 1, 2, 4, … and all of `units` together; `progress` is told after each.
 ///
 /// # Errors
 /// If a unit is no neuron, or a run fails.
@@ -132,30 +138,27 @@ pub fn groups(
     off_task: &Bench<'_>,
     units: &[UnitId],
     seed: Seed,
-    progress: &mut dyn FnMut(),
+    progress: Progress<'_>,
 ) -> Result<Vec<Group>> {
     let random = partners(bench, units, seed);
-    let mut sizes: Vec<usize> =
-        std::iter::successors(Some(1), |k| Some(k * 2)).take_while(|k| *k < units.len()).collect();
-    sizes.push(units.len());
     let mut out = Vec::new();
-    for k in sizes {
+    for k in group_sizes(units.len()) {
         out.push(Group {
             k,
             change: changes(bench, &units[..k])?,
             off_task: change(off_task, &under(off_task, &units[..k], Swap::Zero)?),
             random_change: changes(bench, &random[..k])?,
         });
-        progress();
+        progress()?;
     }
     Ok(out)
 }
 
-/// Multiplies one neuron's activation by each factor.
+/// Multiplies one neuron's activation by each factor; `progress` is told after each.
 ///
 /// # Errors
 /// If the unit is no neuron, or a run fails.
-pub fn doses(bench: &Bench<'_>, unit: &UnitId, factors: &[f32]) -> Result<Vec<Dose>> {
+pub fn doses(bench: &Bench<'_>, unit: &UnitId, factors: &[f32], progress: Progress<'_>) -> Result<Vec<Dose>> {
     let mut out = Vec::new();
     for &factor in factors {
         let odds = under(bench, std::slice::from_ref(unit), Swap::Scale(factor))?;
@@ -172,6 +175,7 @@ pub fn doses(bench: &Bench<'_>, unit: &UnitId, factors: &[f32]) -> Result<Vec<Do
             by_class: by_class.into_iter().map(mean).collect(),
             accuracy: accuracy(&odds),
         });
+        progress()?;
     }
     Ok(out)
 }

@@ -3,6 +3,7 @@
 pub(crate) mod ask;
 pub(crate) mod generate;
 pub(crate) mod jobs;
+pub(crate) mod lab;
 pub(crate) mod runs;
 pub(crate) mod sse;
 pub(crate) mod status;
@@ -28,6 +29,12 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/steer", post(ask::steer))
         .route("/find", post(ask::find))
         .route("/lens", post(ask::lens))
+        .route("/lab/behaviours", get(lab::behaviours))
+        .route("/lab/behaviour", post(lab::behaviour))
+        .route("/lab/neurons", post(lab::neurons))
+        .route("/lab/direction", post(lab::direction))
+        .route("/lab/circuit", post(lab::circuit))
+        .route("/lab/read", post(lab::read))
         .route("/unit", get(unit::unit))
         .route("/unit/test", post(unit::test))
         .route("/unit/describe", post(unit::describe))

@@ -1,17 +1,12 @@
 //! `pellucid ablate`: every neuron's predicted effect on a behaviour, and what removing the foremost truly does.
 
-use super::behaviour::{BehaviourArgs, named, verdict};
-use crate::show::{DIM, Out, Table, bar, signed};
+use super::behaviour::{BehaviourArgs, verdict};
+use crate::show::{Bars, DIM, Out, Table, signed};
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
-use pellucid::core::{Seed, UnitId};
-use pellucid::interp::behaviour::{Gate, Ready};
-use pellucid::interp::neuron::{
-    Bench, Changes, Dose, Effect, Group, Measured, doses, groups, measure, predict,
-};
-use pellucid::interp::{Correlation, rank_correlation};
-use pellucid::model::Model;
-use serde::Serialize;
+use pellucid::core::UnitId;
+use pellucid::interp::neuron::{Changes, Dose};
+use pellucid::scope::lab::{NeuronsReport, Ranking, RankingBy, doses, neurons};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -45,33 +40,6 @@ enum By {
     Gradient,
 }
 
-/// The result on the wire.
-#[derive(Serialize)]
-struct Report {
-    gate: Gate,
-    seed: u64,
-    off_task: Option<Gate>,
-    by: &'static str,
-    ranked: Vec<Effect>,
-    measured: Vec<Measured>,
-    /// Of predicted with true effect (zero) over the measured neurons and their random partners.
-    direct_rank_correlation: Option<Correlation>,
-    gradient_rank_correlation: Option<Correlation>,
-    groups: Vec<Group>,
-    unit: Option<UnitId>,
-    doses: Vec<Dose>,
-}
-
-/// Items of the behaviour that serves as a control; fewer do.
-const OFF_TASK: usize = 16;
-
-/// Another behaviour's items: the one that was named, or the default.
-pub(crate) fn off_task(model: &Model, asked: Option<&str>, of: &str, seed: Seed) -> Result<Ready> {
-    let name = asked.unwrap_or(if of == "capitals" { "agreement" } else { "capitals" });
-    ensure!(name != of, "--off-task must be another behaviour than {of}");
-    Ok(named(name, seed, OFF_TASK)?.prepare(model, OFF_TASK)?)
-}
-
 fn range(text: &str) -> Result<Vec<f32>> {
     let ends =
         text.split_once("..").and_then(|(a, b)| Some((a.parse::<i32>().ok()?, b.parse::<i32>().ok()?)));
@@ -87,59 +55,27 @@ impl Arguments {
     pub(crate) fn run(&self, out: &mut Out) -> Result<()> {
         let factors = range(&self.doses)?;
         ensure!(self.top > 0, "--top needs at least 1");
-        let (loaded, ready, gate) = self.of.gated(self.anyway)?;
-        let bench = Bench::new(&loaded.model, &ready)?;
-        let mut report = Report {
-            gate,
-            seed: self.of.seed,
-            off_task: None,
-            by: if self.by == By::Direct { "direct" } else { "gradient" },
-            ranked: Vec::new(),
-            measured: Vec::new(),
-            direct_rank_correlation: None,
-            gradient_rank_correlation: None,
-            groups: Vec::new(),
-            unit: self.unit.clone(),
-            doses: Vec::new(),
+        let (loaded, measured) = self.of.measured()?;
+        let by = match self.by {
+            By::Direct => RankingBy::Direct,
+            By::Gradient => RankingBy::Gradient,
         };
-        match &self.unit {
-            Some(unit) => report.doses = doses(&bench, unit, &factors)?,
-            None => self.rank(&loaded.model, &bench, &mut report)?,
-        }
+        let (model, mut bars) = (&loaded.model, Bars::default());
+        let report = match &self.unit {
+            Some(unit) => {
+                let what = (unit, factors.as_slice());
+                doses(model, &measured, what, (by, self.anyway), &mut |step| bars.show(step))?
+            }
+            None => {
+                let off_task = self.of.off_task(self.off_task.as_deref())?;
+                let asked = Ranking { top: self.top, by, off_task, anyway: self.anyway };
+                neurons(model, &measured, &asked, &mut |step| bars.show(step))?
+            }
+        };
+        bars.end();
         if !out.json("ablate", Some(&loaded), &report)? {
             show(&report, out)?;
         }
-        Ok(())
-    }
-
-    fn rank(&self, model: &Model, bench: &Bench<'_>, report: &mut Report) -> Result<()> {
-        let seed = Seed(self.of.seed);
-        let other = off_task(model, self.off_task.as_deref(), &self.of.behaviour, seed)?;
-        report.off_task = Some(Gate::measure(model, &other)?);
-        let off_task = Bench::new(model, &other)?;
-        let all = predict(bench)?;
-        let size = |e: &Effect| if self.by == By::Direct { e.direct.abs() } else { e.gradient.abs() };
-        let mut order: Vec<&Effect> = all.iter().collect();
-        order.sort_by(|a, b| size(b).total_cmp(&size(a)).then_with(|| a.unit.cmp(&b.unit)));
-        report.ranked = order.into_iter().take(self.top).cloned().collect();
-        let units: Vec<UnitId> = report.ranked.iter().map(|e| e.unit.clone()).collect();
-        let progress = bar("neurons removed", units.len());
-        report.measured = measure(bench, &off_task, &units, seed, &mut || progress.inc(1))?;
-        report.groups = groups(bench, &off_task, &units, seed, &mut || ())?;
-        progress.finish_and_clear();
-        let mut truth = Vec::new();
-        let (mut direct, mut gradient) = (Vec::new(), Vec::new());
-        for m in &report.measured {
-            for (unit, change) in [(&m.unit, &m.change), (&m.random, &m.random_change)] {
-                if let Some(e) = all.iter().find(|e| e.unit == *unit) {
-                    truth.push(-change.zero.value);
-                    direct.push(e.direct);
-                    gradient.push(e.gradient);
-                }
-            }
-        }
-        report.direct_rank_correlation = rank_correlation(&direct, &truth);
-        report.gradient_rank_correlation = rank_correlation(&gradient, &truth);
         Ok(())
     }
 }
@@ -149,13 +85,17 @@ fn three(c: &Changes) -> [String; 3] {
     [signed(c.zero.value), signed(c.mean.value), resample]
 }
 
-fn show(report: &Report, out: &mut Out) -> Result<()> {
+fn show(report: &NeuronsReport, out: &mut Out) -> Result<()> {
     verdict(&report.gate, out)?;
     if let Some(unit) = &report.unit {
         out.heading(format!("{unit}: factor on its activation, and log-odds"))?;
         return show_doses(&report.doses, out);
     }
-    out.heading(format!("neurons by {} effect; what replacing each does to the log-odds", report.by))?;
+    let by = match report.by {
+        RankingBy::Direct => "direct",
+        RankingBy::Gradient => "gradient",
+    };
+    out.heading(format!("neurons by {by} effect; what replacing each does to the log-odds"))?;
     let header = [
         "unit",
         ">direct",

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use pellucid::core::Seed;
 use pellucid::interp::behaviour::{Behaviour, Gate, Ready};
-use serde::Serialize;
+use pellucid::scope::lab::{BehaviourReport, Entry, Measured, OFF_TASK};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -50,6 +50,13 @@ impl BehaviourArgs {
         Ok((loaded, ready))
     }
 
+    /// The model, with the items measured. A method that is given what the model does not show says so and stops.
+    pub(crate) fn measured(&self) -> Result<(Loaded, Measured)> {
+        let (loaded, ready) = self.ready()?;
+        let measured = Measured::of(&loaded.model, ready, Seed(self.seed))?;
+        Ok((loaded, measured))
+    }
+
     /// As [`BehaviourArgs::ready`], stopping with the gate's sentence where the behaviour is not shown.
     pub(crate) fn gated(&self, anyway: bool) -> Result<(Loaded, Ready, Gate)> {
         let (loaded, ready) = self.ready()?;
@@ -57,10 +64,15 @@ impl BehaviourArgs {
         gate.pass(anyway)?;
         Ok((loaded, ready, gate))
     }
+
+    /// The behaviour that `--off-task` names, if it does.
+    pub(crate) fn off_task(&self, asked: Option<&str>) -> Result<Option<Behaviour>> {
+        asked.map(|name| named(name, Seed(self.seed), OFF_TASK)).transpose()
+    }
 }
 
 /// A built-in behaviour (with some to spare for what the tokenizer does not fit), or a file's.
-pub(crate) fn named(name: &str, seed: Seed, items: usize) -> Result<Behaviour> {
+fn named(name: &str, seed: Seed, items: usize) -> Result<Behaviour> {
     let path = Path::new(name);
     if path.is_file() || name.ends_with(".jsonl") {
         return Behaviour::read(name, &read(path)?).with_context(|| in_file(path));
@@ -68,48 +80,25 @@ pub(crate) fn named(name: &str, seed: Seed, items: usize) -> Result<Behaviour> {
     Ok(Behaviour::built_in(name, seed, items.saturating_mul(2))?)
 }
 
-/// The result on the wire.
-#[derive(Serialize)]
-struct Report {
-    gate: Gate,
-    sentence: String,
-    seed: u64,
-    items: Vec<Entry>,
-}
-
-#[derive(Serialize)]
-struct Entry {
-    #[serde(flatten)]
-    item: pellucid::interp::behaviour::Item,
-    log_odds: f64,
-}
-
 impl Arguments {
     /// Fails (without an error) where the model does not show the behaviour.
     pub(crate) fn run(&self, out: &mut Out) -> Result<ExitCode> {
-        let (loaded, ready) = self.of.ready()?;
-        let gate = Gate::measure(&loaded.model, &ready)?;
+        let (loaded, measured) = self.of.measured()?;
         if let Some(file) = &self.save {
             let mut kept = self.of.behaviour()?;
-            kept.items = ready.items.iter().map(|i| i.item.clone()).collect();
+            kept.items = measured.ready.items.iter().map(|i| i.item.clone()).collect();
             std::fs::write(file, kept.write()?)
                 .with_context(|| format!("cannot write {}", file.display()))?;
         }
-        let entry = |(i, odds): (&pellucid::interp::behaviour::Prepared, &f64)| Entry {
-            item: i.item.clone(),
-            log_odds: *odds,
-        };
-        let items = ready.items.iter().zip(&gate.items).map(entry).collect();
-        let code = if gate.shown { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-        let report = Report { sentence: gate.sentence(), seed: self.of.seed, gate, items };
+        let report = measured.report();
         if !out.json("behaviour", Some(&loaded), &report)? {
             show(&report, out)?;
         }
-        Ok(code)
+        Ok(if report.gate.shown { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
-fn show(report: &Report, out: &mut Out) -> Result<()> {
+fn show(report: &BehaviourReport, out: &mut Out) -> Result<()> {
     verdict(&report.gate, out)?;
     let mut order: Vec<&Entry> = report.items.iter().collect();
     order.sort_by(|a, b| a.log_odds.total_cmp(&b.log_odds));

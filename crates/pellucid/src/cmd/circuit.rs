@@ -1,20 +1,13 @@
 //! `pellucid circuit`: which edges between heads and MLPs carry a behaviour, and what is left when only they are.
 
-use super::ablate::off_task;
 use super::behaviour::{BehaviourArgs, verdict};
 use crate::models::{in_file, read};
-use crate::show::{DIM, Out, Table, bar, signed};
+use crate::show::{Bars, DIM, Out, Table, signed};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use pellucid::core::Seed;
-use pellucid::interp::behaviour::Gate;
-use pellucid::interp::circuit::{
-    self, Ablation, Bench, Choice, Edges, FRACTIONS, Measured, SKELETON_STEPS, Scoring, Skeleton, first,
-    node_scores, of_nodes, order, score, skeleton,
-};
-use serde::Serialize;
+use pellucid::interp::circuit::{self, Ablation, Choice, Edges, FRACTIONS, Scoring, Skeleton};
+use pellucid::scope::lab::{CircuitReport, Cutting, scored};
 use std::path::PathBuf;
-use std::time::Instant;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -91,107 +84,46 @@ impl By {
     }
 }
 
-/// The result on the wire.
-#[derive(Serialize)]
-struct Report {
-    gate: Gate,
-    off_task: Gate,
-    seed: u64,
-    /// None where the scores came from a file.
-    scoring: Option<Scoring>,
-    scoring_seconds: Option<f64>,
-    ablation: Ablation,
-    by: Choice,
-    edges: usize,
-    fitted_on: usize,
-    tested_on: usize,
-    skeleton: Skeleton,
-    nodes: Vec<Node>,
-    circuit: Vec<Edge>,
-}
-
-/// The circuit of the foremost nodes.
-#[derive(Serialize)]
-struct Node {
-    node: String,
-    score: f64,
-    /// This and the nodes before it, with everything that they write.
-    together: Measured,
-}
-
-#[derive(Serialize)]
-struct Edge {
-    edge: String,
-    score: f64,
-}
-
-/// Nodes that are listed.
-const NODES: usize = 10;
-
 impl Arguments {
     pub(crate) fn run(&self, out: &mut Out) -> Result<()> {
         ensure!(self.steps > 0, "--steps needs at least 1");
         let given = self.scores.as_ref().map(|f| Ok::<_, anyhow::Error>((f, read(f)?))).transpose()?;
-        let of = &self.of;
-        let (loaded, ready, gate) = of.gated(self.anyway)?;
+        let (loaded, measured) = self.of.measured()?;
         let model = &loaded.model;
-        // a circuit is not judged on what it was found on
-        let [fit, test] = ready.halves()?;
-        let ablation = match self.ablation {
-            Cut::Counterfactual => Ablation::Counterfactual,
-            Cut::Mean => Ablation::Mean,
-            Cut::Zero => Ablation::Zero,
+        let asked = Cutting {
+            scoring: self.scoring(),
+            ablation: self.ablation(),
+            by: self.by.choice(),
+            edges: self.edges,
+            off_task: self.of.off_task(self.off_task.as_deref())?,
+            anyway: self.anyway,
         };
-        let edges = Edges::of(model)?;
-        let mut scoring = None;
-        let began = Instant::now();
-        let scores = match given {
-            Some((file, text)) => circuit::read(&edges, &text).with_context(|| in_file(file))?.0,
-            None => {
-                let by = self.scoring();
-                scoring = Some(by);
-                let bench = Bench::new(model, &fit, ablation)?;
-                let steps = if by == Scoring::Exact { edges.len() } else { self.steps };
-                let progress = bar("edges scored", steps);
-                let scores = score(&bench, by, &mut || progress.inc(1))?;
-                progress.finish_and_clear();
-                scores
+        let given = match given {
+            Some((file, text)) => {
+                Some(circuit::read(&Edges::of(model)?, &text).with_context(|| in_file(file))?.0)
             }
+            None => None,
         };
-        let scoring_seconds = scoring.map(|_| began.elapsed().as_secs_f64());
-        let seed = Seed(of.seed);
-        let other = off_task(model, self.off_task.as_deref(), &of.behaviour, seed)?;
-        let (bench, off) = (Bench::new(model, &test, ablation)?, Bench::new(model, &other, ablation)?);
-        let by = self.by.choice();
-        let progress = bar("circuits measured", SKELETON_STEPS);
-        let skeleton = skeleton(&bench, Some(&off), &scores, by, seed, &mut || progress.inc(1))?;
-        progress.finish_and_clear();
-        let ranked = order(&edges, &scores, by);
-        let size = self.edges.unwrap_or_else(|| enough(&skeleton)).min(edges.len());
-        let keep = first(&ranked, size);
+        let mut bars = Bars::default();
+        let weighed = scored(model, &measured, &asked, given, &mut |step| bars.show(step))?;
+        let report = weighed.measured(model, &measured, &asked, &mut |step| bars.show(step))?;
+        bars.end();
         if let Some(file) = &self.save {
-            let text = circuit::write(&edges, model.spec().d_model, &scores, &keep)?;
+            let text = weighed.file(model, asked.by, report.circuit.len(), false)?;
             std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
         }
-        let report = Report {
-            gate,
-            off_task: Gate::measure(model, &other)?,
-            seed: of.seed,
-            scoring,
-            scoring_seconds,
-            ablation,
-            by,
-            edges: edges.len(),
-            fitted_on: fit.items.len(),
-            tested_on: test.items.len(),
-            skeleton,
-            nodes: nodes(&bench, &scores)?,
-            circuit: ranked[..size].iter().map(|&e| Edge { edge: edges.name(e), score: scores[e] }).collect(),
-        };
         if !out.json("circuit", Some(&loaded), &report)? {
             show(&report, out)?;
         }
         Ok(())
+    }
+
+    fn ablation(&self) -> Ablation {
+        match self.ablation {
+            Cut::Counterfactual => Ablation::Counterfactual,
+            Cut::Mean => Ablation::Mean,
+            Cut::Zero => Ablation::Zero,
+        }
     }
 
     fn scoring(&self) -> Scoring {
@@ -204,29 +136,7 @@ impl Arguments {
     }
 }
 
-/// The smallest measured circuit that keeps four fifths of the behaviour; all edges if none does.
-fn enough(skeleton: &Skeleton) -> usize {
-    let mut points = skeleton.points.iter();
-    points.find(|p| p.circuit.faithfulness >= 0.8).map_or(usize::MAX, |p| p.circuit.edges)
-}
-
-/// The foremost nodes, and what they keep together.
-fn nodes(bench: &Bench<'_>, scores: &[f64]) -> Result<Vec<Node>> {
-    let edges = bench.edges();
-    let of_each = node_scores(edges, scores);
-    let mut ranked: Vec<usize> = (0..of_each.len()).collect();
-    ranked.sort_by(|&a, &b| of_each[b].abs().total_cmp(&of_each[a].abs()).then(a.cmp(&b)));
-    let mut kept = vec![false; of_each.len()];
-    let mut nodes = Vec::new();
-    for n in ranked.into_iter().take(NODES) {
-        kept[n] = true;
-        let together = bench.measure(&of_nodes(edges, &kept))?;
-        nodes.push(Node { node: edges.writer(n).to_string(), score: of_each[n], together });
-    }
-    Ok(nodes)
-}
-
-fn show(report: &Report, out: &mut Out) -> Result<()> {
+fn show(report: &CircuitReport, out: &mut Out) -> Result<()> {
     verdict(&report.gate, out)?;
     let (fit, test) = (report.fitted_on, report.tested_on);
     let seconds = report.scoring_seconds.map_or_else(String::new, |s| format!(" in {s:.1} s"));

@@ -1,0 +1,63 @@
+// What the laboratory asks and answers; agree.ts holds it to the server's document, as types.ts.
+
+export interface Interval { value: number; low: number; high: number; n: number }
+export interface Gate { behaviour: string; accuracy: Interval; chance: number; log_odds: Interval; shown: boolean; left_out: number }
+export interface Item { prompt: string; counterfactual?: string; right: string[]; wrong: string[]; class?: string; group?: string }
+export interface LabBehaviour { name: string; about: string; classes: boolean; example: Item }
+export interface LabStep { what: string; done: number; total: number }
+export interface BehaviourReport { gate: Gate; sentence: string; seed: number; items: (Item & { log_odds: number })[] }
+
+export type Source = { behaviour: string } | { jsonl: string };
+export interface Asked { what: Source; items: number; seed: number }
+
+// ---------------------------------------------------------------- POST /api/lab/neurons
+export interface NeuronsRequest extends Asked { top?: number; by?: "direct" | "gradient"; off_task?: string | null; unit?: string | null; factors?: number[] }
+export interface Changes { zero: Interval; mean: Interval; resample: Interval | null; accuracy: Interval }
+export interface NeuronMeasured { unit: string; change: Changes; off_task: Interval; random: string; random_change: Changes }
+export interface Dose { factor: number; log_odds: Interval; by_class: Record<string, number>; accuracy: Interval }
+export interface Correlation { rho: number; low: number; high: number; n: number }
+export interface NeuronsReport {
+  gate: Gate; off_task: Gate | null; by: "direct" | "gradient";
+  ranked: { unit: string; direct: number; gradient: number; activation: number }[];
+  measured: NeuronMeasured[];
+  direct_rank_correlation: Correlation | null; gradient_rank_correlation: Correlation | null;
+  groups: { k: number; change: Changes; off_task: Interval; random_change: Changes }[];
+  unit: string | null; doses: Dose[];
+}
+export interface NeuronsReply { shown: boolean; report: NeuronsReport | null }
+
+// ---------------------------------------------------------------- POST /api/lab/direction
+export type DirectionMethod = "mean" | "pairs" | "pca" | "logistic";
+export interface DirectionRequest extends Asked {
+  method: DirectionMethod; winsorise?: number | null; positions?: number | null; layer?: number | null; strength?: number | null; off_task?: string | null;
+}
+export interface Candidate { position: number; layer: number; ablation: number; steering: number; kl: number }
+export interface DirectionOutcome {
+  kind: "add" | "affine" | "raw"; random: boolean; accuracy: Interval; change: Interval; changes: number[];
+  wrong_way: Interval; off_task_kl: Interval; off_task_loss: Interval;
+}
+export interface DirectionReport {
+  gate: Gate; classes: string[]; fitted_on: number; chosen_on: number; tested_on: number; strength: number; off_task: Gate;
+  candidates: Candidate[]; rule_passed: boolean;
+  tested: { position: number; layer: number; length: number; before: Interval; log_odds_before: Interval; outcomes: DirectionOutcome[] };
+}
+export interface DirectionReply { shown: boolean; report: DirectionReport | null; vector: number[] | null }
+// POST /api/lab/read
+export interface Reading { tokens: string[]; projections: number[][] }
+
+// ---------------------------------------------------------------- POST /api/lab/circuit
+export type Scoring = "eap" | "clean_corrupted" | { eap_ig: { steps: number } };
+export type Cut = "counterfactual" | "mean" | "zero";
+export type Choice = "size" | "signed" | "greedy";
+export interface CircuitRequest extends Asked { scoring: Scoring; ablation: Cut; by: Choice; edges?: number | null; off_task?: string | null }
+export interface CircuitMeasured { edges: number; alive: number; faithfulness: number; log_odds: Interval; accuracy: Interval; kl: number }
+export interface CircuitPoint { fraction: number; circuit: CircuitMeasured; complement: CircuitMeasured; random: CircuitMeasured; off_task: CircuitMeasured | null }
+export interface CircuitReport {
+  gate: Gate; off_task: Gate; scoring_seconds: number | null; ablation: Cut; by: Choice; edges: number; fitted_on: number; tested_on: number;
+  skeleton: { points: CircuitPoint[]; cpr: number; cmd: number };
+  nodes: { node: string; score: number; together: CircuitMeasured }[];
+  circuit: Edge[];
+}
+export interface Edge { edge: string; score: number }
+/** `report.circuit` holds the foremost of `size` edges; `file` all of them, as EAP-IG and MIB read them. */
+export interface CircuitReply { shown: boolean; report: CircuitReport | null; size: number; file: string | null }

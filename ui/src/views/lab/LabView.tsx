@@ -1,0 +1,69 @@
+// The laboratory: a behaviour is measured, and where the model shows it a method explains it, beside its controls.
+import { useQuery } from "@tanstack/react-query";
+import { labBehaviours } from "../../api/lab";
+import type { CircuitReply, DirectionReply, NeuronsReply } from "../../api/labtypes";
+import { Empty, Failure, Loading } from "../../components/States";
+import { LAB_METHODS, labAddress, type LabMethod } from "../../logic/route";
+import { progress, start, stop, useRun } from "../../state/lab";
+import { CircuitResult } from "./CircuitResult";
+import { DirectionResult } from "./DirectionResult";
+import { Gate } from "./Gate";
+import { LabForm } from "./LabForm";
+import { NeuronsResult } from "./NeuronsResult";
+
+export const METHODS: Record<LabMethod, { title: string; about: string }> = {
+  behaviour: { title: "Behaviour", about: "Does the model do this at all, and how well? Nothing is explained that is not there." },
+  neurons: { title: "Neurons", about: "What every neuron is predicted to do to the answer; then the foremost are truly replaced, beside random ones and another behaviour." },
+  direction: { title: "Directions", about: "The direction between two classes of items: found at every layer on some items, chosen on others, added and ablated on others again, beside a random one." },
+  circuit: { title: "Circuits", about: "The edges between heads and MLPs that carry the behaviour: scored, then all others cut, beside random edges, the complement and another behaviour." },
+};
+
+export function LabView({ method }: { method: LabMethod }) {
+  const behaviours = useQuery({ queryKey: ["lab-behaviours"], queryFn: ({ signal }) => labBehaviours(signal) });
+  return (
+    <main className="page-view lab-view" data-testid="lab-view">
+      <header className="view-head"><h1>Lab</h1><p className="faint lead">{METHODS[method].about}</p></header>
+      <nav className="segmented lab-methods" aria-label="Methods">
+        {LAB_METHODS.map((one) => <a key={one} href={labAddress(one)} aria-current={one === method ? "page" : undefined} data-testid={`lab-method-${one}`}>{METHODS[one].title}</a>)}
+      </nav>
+      {behaviours.isError ? <Failure error={behaviours.error} again={() => void behaviours.refetch()} />
+        : !behaviours.data ? <Loading what="Reading the behaviours…" /> : (
+          <>
+            <LabForm method={method} behaviours={behaviours.data} />
+            <LabRunView key={method} method={method} />
+          </>
+        )}
+    </main>
+  );
+}
+
+function LabRunView({ method }: { method: LabMethod }) {
+  const run = useRun(method);
+  if (!run) return <Empty title="Nothing run yet">Choose a behaviour and run it. The gate comes first: how well the model does this, item by item.</Empty>;
+  const { step, gate } = run;
+  return (
+    <div className="lab-run" data-testid="lab-run" data-state={run.state}>
+      {run.state === "running" && (
+        <div className="lab-working">
+          <p role="status" className="loading-text">{progress(step)}</p>
+          <progress max={step?.total || 1} value={step && step.total > 0 ? step.done : undefined} aria-label={step?.what ?? "waiting"} />
+          <button type="button" className="button small" data-testid="lab-stop" onClick={() => stop(method)}>Stop</button>
+        </div>
+      )}
+      {gate && <Gate report={gate} stops={method !== "behaviour"} />}
+      {run.state === "failed" && <Failure error={run.error} again={() => void start(method)} stopped={gate ? "Only the gate is shown, since the method was not finished." : undefined} />}
+      {run.state === "done" && run.reply?.shown && "report" in run.reply && run.reply.report && <Result method={method} reply={run.reply} asked={run.asked} />}
+    </div>
+  );
+}
+
+type Explained = NeuronsReply | DirectionReply | CircuitReply;
+
+function Result({ method, reply, asked }: { method: LabMethod; reply: Explained; asked: Parameters<typeof NeuronsResult>[0]["asked"] }) {
+  switch (method) {
+    case "neurons": return <NeuronsResult report={(reply as NeuronsReply).report!} asked={asked} />;
+    case "direction": return <DirectionResult reply={reply as DirectionReply} />;
+    case "circuit": return <CircuitResult reply={reply as CircuitReply} />;
+    default: return null;
+  }
+}
