@@ -19,7 +19,8 @@ fn generators_give_the_same_items_for_the_same_seed() {
         assert_eq!(make(1), make(1), "{name}");
         assert_ne!(make(1), make(2), "{name}");
         let made = make(1);
-        assert_eq!(made.items.len(), 40, "{name}");
+        // requests to be declined are written out, not made from parts
+        assert_eq!(made.items.len(), if name == "refusal" { 32 } else { 40 }, "{name}");
         let text = made.write().unwrap();
         assert_eq!(Behaviour::read(name, &text).unwrap().items, made.items);
         let first = made.items.iter().filter(|i| i.class == made.items[0].class).count();
