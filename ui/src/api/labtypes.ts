@@ -2,7 +2,7 @@
 
 export interface Interval { value: number; low: number; high: number; n: number }
 export interface Gate { behaviour: string; accuracy: Interval; chance: number; log_odds: Interval; shown: boolean; left_out: number }
-export interface Item { prompt: string; counterfactual?: string; right: string[]; wrong: string[]; class?: string; group?: string }
+export interface Item { prompt: string; counterfactual?: string; right: string[]; wrong: string[]; class?: string; group?: string; chat?: boolean }
 export interface LabBehaviour { name: string; about: string; classes: boolean; example: Item }
 export interface LabStep { what: string; done: number; total: number }
 export interface BehaviourReport { gate: Gate; sentence: string; seed: number; items: (Item & { log_odds: number })[] }

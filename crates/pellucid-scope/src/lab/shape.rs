@@ -64,6 +64,10 @@ pub struct ItemShape {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub group: Option<String>,
+    /// Whether the prompt is what a user says in a chat.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub chat: bool,
 }
 
 /// A rank correlation with its 95% interval.

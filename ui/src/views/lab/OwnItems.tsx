@@ -7,6 +7,7 @@ const FIELDS: [string, string, string][] = [
   ["counterfactual", "may", "a prompt that differs in what decides the answer; one of as many tokens can be resampled from"],
   ["class", "may", "which of two kinds the item is of; a direction needs it"],
   ["group", "may", "items of one group are never split between fitting and testing"],
+  ["chat", "may", "true where the prompt is what a user says in a chat; the answer's first token is asked for"],
 ];
 
 /** A place to paste items, with what a line holds beside it. */
