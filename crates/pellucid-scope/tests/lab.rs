@@ -162,7 +162,7 @@ fn a_circuit_is_scored_measured_and_written_with_what_it_keeps_alone() {
 fn every_built_in_behaviour_comes_with_an_item() {
     for one in built_in().unwrap() {
         assert!(!one.about.is_empty() && !one.example.prompt.is_empty(), "{}", one.name);
-        assert_eq!(one.classes, !["capitals", "refusal"].contains(&one.name.as_str()), "{}", one.name);
+        assert_eq!(one.classes, !["capitals", "refusal"].contains(&one.name), "{}", one.name);
         fits::<ItemShape>(&one.example);
     }
 }

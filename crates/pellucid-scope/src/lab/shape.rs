@@ -65,9 +65,9 @@ pub struct ItemShape {
     #[schema(nullable = false)]
     pub group: Option<String>,
     /// Whether the prompt is what a user says in a chat.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    #[schema(required = false)]
-    pub chat: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub chat: Option<bool>,
 }
 
 /// A rank correlation with its 95% interval.
