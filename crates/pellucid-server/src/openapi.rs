@@ -227,6 +227,7 @@ const LEFT_OUT: [(&str, &str); 7] = [
     ("BehaviourItem", "counterfactual"),
     ("BehaviourItem", "class"),
     ("BehaviourItem", "group"),
+    ("BehaviourItem", "chat"),
     ("Placed", "role"),
     ("Story", "messages"),
     ("Story", "prompt"),
