@@ -223,7 +223,7 @@ const ASKED: [&str; 11] = [
 ];
 
 /// What an answer leaves out instead of saying null: schema and field.
-const LEFT_OUT: [(&str, &str); 7] = [
+const LEFT_OUT: [(&str, &str); 8] = [
     ("BehaviourItem", "counterfactual"),
     ("BehaviourItem", "class"),
     ("BehaviourItem", "group"),
