@@ -1649,7 +1649,7 @@ export interface components {
         /** @description One question. */
         BehaviourItem: {
             /** @description Whether the prompt is what a user says in a chat. */
-            chat: boolean;
+            chat?: boolean;
             /** @description Which of two kinds the item is of. */
             class?: string;
             /** @description A prompt that differs in what decides the answer. */
