@@ -26,16 +26,27 @@ def make(folder, tiny):
     GPT2LMHeadModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     letter = lambda i: chr(ord("a") + i % 20)
+    length = lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
+    lengths = None
+    # the program finds circuits on every second item; the others are not scored
+    wanted, tried = 2 * ITEMS, 0
     with open(os.path.join(folder, "items.jsonl"), "w") as out:
-        # the program finds circuits on every second item; the others are not scored
-        for i in range(2 * ITEMS):
+        while wanted:
+            i, tried = tried, tried + 1
             item = {
                 "prompt": f"the {letter(i)} cat {letter(i // 20)} x",
-                "counterfactual": f"the {letter(i + 7)} cat {letter(i // 20)} z",
+                "counterfactual": f"the {letter(i + 7 + i // 20)} cat {letter(i // 20)} z",
                 "right": [letter(i)],
                 "wrong": [letter(i + 1)],
             }
-            out.write(json.dumps(item) + "\n")
+            here = length(item["prompt"])
+            lengths = lengths or here
+            # one length for all, since the peer takes a batch of one length
+            if here == lengths == length(item["counterfactual"]):
+                out.write(json.dumps(item) + "\n")
+                wanted -= 1
+            if tried > 100 * ITEMS:
+                sys.exit("too few prompts of one length with this tokenizer")
 
 
 def clone(folder):
