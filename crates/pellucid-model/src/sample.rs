@@ -107,6 +107,15 @@ pub fn log_softmax(logits: &[f32]) -> Vec<f32> {
     logits.iter().map(|l| (f64::from(*l) - total) as f32).collect()
 }
 
+/// KL divergence in nats of two rows of log-probabilities: Σ p (ln p − ln q), summed in f64.
+pub fn divergence(p: &[f32], q: &[f32]) -> f64 {
+    let term = |(p, q): (&f32, &f32)| {
+        let (p, q) = (f64::from(*p), f64::from(*q));
+        p.exp() * (p - q)
+    };
+    p.iter().zip(q).map(term).sum()
+}
+
 /// What the softmax of a row of logits comes to, in one pass; sums are taken in f64.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mass {

@@ -15,7 +15,7 @@ pub use items::{Behaviour, Item};
 
 pub(crate) use gate::accuracy;
 pub use odds::{Prepared, Ready};
-pub(crate) use odds::{all_odds, batch_odds, batches, batches_of, last_rows, odds_gradient, odds_of};
+pub(crate) use odds::{all_odds, batch_odds, batches, batches_of, last_rows, odds_gradient, odds_of, packed};
 pub(crate) use words::{capitals, nouns};
 
 /// The built-in behaviours, with what each asks.

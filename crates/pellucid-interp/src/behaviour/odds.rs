@@ -150,17 +150,23 @@ pub(crate) fn batches(items: &[Prepared]) -> Vec<Range<usize>> {
 
 /// As [`batches`], of at most so many tokens.
 pub(crate) fn batches_of(items: &[Prepared], most: usize) -> Vec<Range<usize>> {
+    let rows: Vec<&Row> = items.iter().map(|i| &i.row).collect();
+    packed(&rows, most)
+}
+
+/// Rows in order, as ranges of at most so many tokens, and at least one row.
+pub(crate) fn packed(rows: &[&Row], most: usize) -> Vec<Range<usize>> {
     let (mut out, mut from, mut tokens) = (Vec::new(), 0, 0);
-    for (i, item) in items.iter().enumerate() {
-        let n = item.row.tokens.len();
+    for (i, row) in rows.iter().enumerate() {
+        let n = row.tokens.len();
         if i > from && tokens + n > most {
             out.push(from..i);
             (from, tokens) = (i, 0);
         }
         tokens += n;
     }
-    if from < items.len() {
-        out.push(from..items.len());
+    if from < rows.len() {
+        out.push(from..rows.len());
     }
     out
 }

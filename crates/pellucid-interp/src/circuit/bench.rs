@@ -7,6 +7,7 @@ use pellucid_core::{Point, Site};
 use pellucid_model::{Batch, CPU, Logits, Model, Plan, Record, Row, Tensor};
 use serde::Serialize;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use super::edges::Edges;
 
@@ -36,6 +37,19 @@ pub(super) struct Part {
     pub(super) last: [Tensor; 2],
 }
 
+impl Part {
+    /// `other − now` for neighbouring writers from the `first` on, which add `now`, `(n, tokens, d_model)`: `(n, tokens · d_model)`, zero
+    /// at tokens that keep their own.
+    pub(super) fn differences(&self, first: usize, now: &Tensor) -> pellucid_model::Result<Tensor> {
+        let mut difference = (self.other.narrow(0, first, now.dim(0)?)? - now)?;
+        if self.held.contains(&true) {
+            let keep: Vec<f32> = self.held.iter().map(|h| if *h { 0.0 } else { 1.0 }).collect();
+            difference = difference.broadcast_mul(&Tensor::from_vec(keep, (1, self.held.len(), 1), &CPU)?)?;
+        }
+        Ok(difference.flatten_from(1)?.contiguous()?)
+    }
+}
+
 /// A behaviour on a model, ready for circuits.
 pub struct Bench<'a> {
     pub(super) model: &'a Model,
@@ -45,6 +59,8 @@ pub struct Bench<'a> {
     /// What cut edges carry.
     pub ablation: Ablation,
     whole: Vec<f64>,
+    /// Log-probabilities of what the whole model says to each item, once they are asked for.
+    pub(super) plain: OnceLock<Vec<Vec<f32>>>,
     none: Vec<f64>,
 }
 
@@ -58,8 +74,16 @@ impl<'a> Bench<'a> {
     /// If an item lacks a counterfactual of its length and one is wanted, or a run fails.
     pub fn new(model: &'a Model, ready: &'a Ready, ablation: Ablation) -> Result<Self> {
         let edges = Edges::of(model)?;
-        let mut bench =
-            Bench { model, edges, ready, parts: Vec::new(), ablation, whole: Vec::new(), none: Vec::new() };
+        let mut bench = Bench {
+            model,
+            edges,
+            ready,
+            parts: Vec::new(),
+            ablation,
+            whole: Vec::new(),
+            plain: OnceLock::new(),
+            none: Vec::new(),
+        };
         let mean = if ablation == Ablation::Mean { Some(bench.mean()?) } else { None };
         for range in batches_of(&ready.items, TOKENS) {
             let items = &ready.items[range.clone()];

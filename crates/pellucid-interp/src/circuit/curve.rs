@@ -12,7 +12,7 @@ use crate::error::tensor;
 use crate::{Interval, Progress, Result};
 use pellucid_core::Seed;
 use pellucid_model::Tensor;
-use pellucid_model::sample::log_softmax;
+use pellucid_model::sample::{divergence, log_softmax};
 use serde::Serialize;
 
 /// The fractions of edges at which MIB measures.
@@ -57,7 +57,8 @@ impl Bench<'_> {
         let (mut odds, mut kl) = (Vec::new(), 0.0);
         for (part, last) in self.parts.iter().zip(ends) {
             odds.extend(crate::behaviour::odds_of(self.model, &self.items()[part.range.clone()], &last)?);
-            kl += self.divergence(&part.last[0], &last)?;
+            let plain = &self.plain()?[part.range.clone()];
+            kl += plain.iter().zip(&self.said(&last)?).map(|(p, q)| divergence(p, q)).sum::<f64>();
         }
         let n = self.items().len();
         let mean = |odds: &[f64]| odds.iter().sum::<f64>() / n as f64;
@@ -71,14 +72,22 @@ impl Bench<'_> {
         })
     }
 
-    /// Σ over rows of KL(model at `plain` ‖ model at `changed`), nats.
-    fn divergence(&self, plain: &Tensor, changed: &Tensor) -> Result<f64> {
-        let logits = |x: &Tensor| tensor(self.model.unembed(x)?.to_vec2::<f32>());
-        let kl = |(p, q): (&Vec<f32>, &Vec<f32>)| -> f64 {
-            let (p, q) = (log_softmax(p), log_softmax(q));
-            p.iter().zip(&q).map(|(p, q)| f64::from(p.exp()) * (f64::from(*p) - f64::from(*q))).sum()
-        };
-        Ok(logits(plain)?.iter().zip(&logits(changed)?).map(kl).sum())
+    /// Log-probabilities of the next token at final streams, `(n, d_model)`.
+    fn said(&self, last: &Tensor) -> Result<Vec<Vec<f32>>> {
+        let logits = tensor(self.model.unembed(last)?.to_vec2::<f32>())?;
+        Ok(logits.iter().map(|l| log_softmax(l)).collect())
+    }
+
+    /// What the whole model says to each item, made once.
+    fn plain(&self) -> Result<&[Vec<f32>]> {
+        if self.plain.get().is_none() {
+            let mut said = Vec::with_capacity(self.items().len());
+            for part in &self.parts {
+                said.extend(self.said(&part.last[0])?);
+            }
+            let _ = self.plain.set(said);
+        }
+        Ok(self.plain.get().map_or(&[], Vec::as_slice))
     }
 }
 

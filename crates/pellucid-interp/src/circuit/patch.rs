@@ -38,15 +38,7 @@ impl<'a> Cut<'a> {
 
     /// Notes what neighbouring writers add in this run: `(n, tokens, d_model)`.
     fn note(&mut self, first: usize, now: &Tensor) -> pellucid_model::Result<()> {
-        let n = now.dim(0)?;
-        let other = self.part.other.narrow(0, first, n)?;
-        let mut difference = (other - now)?;
-        if self.part.held.contains(&true) {
-            let keep: Vec<f32> = self.part.held.iter().map(|h| if *h { 0.0 } else { 1.0 }).collect();
-            let keep = Tensor::from_vec(keep, (1, self.part.held.len(), 1), &CPU)?;
-            difference = difference.broadcast_mul(&keep)?;
-        }
-        let rows = difference.flatten_from(1)?.contiguous()?;
+        let rows = self.part.differences(first, now)?;
         self.differences.slice_set(&rows, 0, first)?;
         Ok(())
     }

@@ -50,7 +50,7 @@ impl Bench<'_> {
 /// Sums scores while a backward pass goes from reader to reader.
 struct Sum<'a> {
     edges: &'a Edges,
-    /// `now − other` of each writer: `(writers, tokens · d_model)`.
+    /// `other − now` of each writer: `(writers, tokens · d_model)`.
     differences: &'a Tensor,
     scores: &'a mut [f64],
     weight: f64,
@@ -65,7 +65,7 @@ impl Sum<'_> {
         let first = self.edges.reads(readers.start).start;
         with_numbers(&products.contiguous()?, |products| {
             let scores = &mut self.scores[first..first + products.len()];
-            scores.iter_mut().zip(products).for_each(|(s, p)| *s += self.weight * f64::from(*p));
+            scores.iter_mut().zip(products).for_each(|(s, p)| *s -= self.weight * f64::from(*p));
         })
     }
 }
@@ -96,7 +96,7 @@ impl Tap for Sum<'_> {
 pub fn score(bench: &Bench<'_>, by: Scoring, progress: Progress<'_>) -> Result<Vec<f64>> {
     let mut scores = vec![0f64; bench.edges.len()];
     for part in &bench.parts {
-        let differences = differences(bench, part)?;
+        let differences = part.differences(0, &bench.writes(&part.batch)?.0)?;
         match by {
             Scoring::Exact => exact(bench, part, &differences, &mut scores, progress)?,
             Scoring::Eap => gradient(bench, part, &differences, None, 1.0, &mut scores)?,
@@ -120,19 +120,6 @@ pub fn score(bench: &Bench<'_>, by: Scoring, progress: Progress<'_>) -> Result<V
     let n = bench.items().len() as f64;
     scores.iter_mut().for_each(|s| *s /= n);
     Ok(scores)
-}
-
-/// `now − other` of each writer in the plain run, `(writers, tokens · d_model)`.
-fn differences(bench: &Bench<'_>, part: &Part) -> Result<Tensor> {
-    let (writes, _) = bench.writes(&part.batch)?;
-    let difference = (writes - &part.other).and_then(|d| {
-        if !part.held.contains(&true) {
-            return d.flatten_from(1);
-        }
-        let keep: Vec<f32> = part.held.iter().map(|h| if *h { 0.0 } else { 1.0 }).collect();
-        d.broadcast_mul(&Tensor::from_vec(keep, (1, part.held.len(), 1), d.device())?)?.flatten_from(1)
-    });
-    tensor(difference)
 }
 
 /// Adds the products of a gradient, taken at the items or on the way to them.
@@ -188,7 +175,6 @@ fn exact(
     let mut record = Record::new((0..layers).map(|l| Site::new(Point::ResidPre, l)));
     let plan = Plan { logits: Logits::None, start: None, stop_after: None };
     bench.model.run(&part.batch, &plan, None, &mut record)?;
-    let known = tensor(differences.neg())?;
     let plain: f64 = bench.whole()[part.range.clone()].iter().sum();
     let mut amount = vec![0f32; bench.edges.len()];
     for (edge, score) in scores.iter_mut().enumerate() {
@@ -196,7 +182,7 @@ fn exact(
         let layer = bench.edges.layer_of(bench.edges.ends(edge).1).min(layers - 1);
         amount[edge] = 1.0;
         let resid = record.value(Site::new(Point::ResidPre, layer))?;
-        let odds = bench.odds_from(part, &amount, (layer, &resid), &known)?;
+        let odds = bench.odds_from(part, &amount, (layer, &resid), differences)?;
         *score += plain - odds.iter().sum::<f64>();
         amount[edge] = 0.0;
         progress()?;

@@ -95,7 +95,8 @@ pub fn candidates(
         let trial = Trial { model, found, position, layer, strength };
         let edits = trial.edits(Kind::Affine, vector, 1.0);
         let after = next(model, off_task, |_| Ok(Apply::new(model, &edits)?))?;
-        let kl: Vec<f64> = clean.iter().zip(&after).map(|(p, q)| p.divergence(q)).collect();
+        let kl: Vec<f64> =
+            clean.iter().zip(&after).map(|(p, q)| sample::divergence(&p.next, &q.next)).collect();
         out.push(Candidate {
             position,
             layer,
@@ -137,7 +138,8 @@ pub fn validate(
             let changes: Vec<f64> = edited.iter().zip(&plain).map(|(e, p)| e - p).collect();
             let edits = trial.edits(kind, vector, strength);
             let after = next(model, off_task, |_| Ok(Apply::new(model, &edits)?))?;
-            let kl: Vec<f64> = clean.iter().zip(&after).map(|(p, q)| p.divergence(q)).collect();
+            let kl: Vec<f64> =
+                clean.iter().zip(&after).map(|(p, q)| sample::divergence(&p.next, &q.next)).collect();
             let loss: Vec<f64> = clean.iter().zip(&after).map(|(p, q)| q.loss - p.loss).collect();
             outcomes.push(Outcome {
                 kind,
@@ -212,14 +214,6 @@ pub const TRIALS: usize = 6;
 struct Said {
     next: Vec<f32>,
     loss: f64,
-}
-
-impl Said {
-    /// `Σ p (log p − log q)`.
-    fn divergence(&self, other: &Said) -> f64 {
-        let term = |(p, q): (&f32, &f32)| f64::from(*p).exp() * (f64::from(*p) - f64::from(*q));
-        self.next.iter().zip(&other.next).map(term).sum()
-    }
 }
 
 fn next<T: Tap>(

@@ -1,6 +1,7 @@
 //! Finding a function vector, and trying it.
 
 use super::prompts::{Asked, Pairs};
+use crate::behaviour::packed;
 use crate::error::tensor;
 use crate::{Error, Interval, Result};
 use pellucid_core::{Edit, Op, Point, Positions, Seed, Site, Target};
@@ -61,16 +62,7 @@ pub struct Tried {
 const TOKENS: usize = 2048;
 
 fn ranges(asked: &[Asked]) -> Vec<std::ops::Range<usize>> {
-    let (mut out, mut from, mut tokens) = (Vec::new(), 0, 0);
-    for (i, a) in asked.iter().enumerate() {
-        if i > from && tokens + a.row.tokens.len() > TOKENS {
-            out.push(from..i);
-            (from, tokens) = (i, 0);
-        }
-        tokens += a.row.tokens.len();
-    }
-    out.push(from..asked.len());
-    out
+    packed(&asked.iter().map(|a| &a.row).collect::<Vec<_>>(), TOKENS)
 }
 
 /// Share of questions whose likeliest next token is the answer, with a vector added to `resid_post` of a layer at the last
