@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::paths;
 use crate::python;
-use crate::shell::{pellucid, program, run, step, works};
+use crate::shell::{install, pellucid, program, step};
 use crate::ui;
 
 /// What the clients' environment holds.
@@ -105,16 +105,8 @@ fn chromium() -> Result<PathBuf> {
     if let Some(found) = candidates.into_iter().find(|c| c.is_file()) {
         return Ok(found);
     }
-    if works(Command::new("apt-get").arg("--version")) {
-        let apt = |arguments: &[&str]| {
-            let mut command = Command::new("apt-get");
-            command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
-            run(&mut command)
-        };
-        println!("── installing chromium");
-        if apt(&["update", "-q"]).and_then(|()| apt(&["install", "-y", "-q", "chromium"])).is_ok() {
-            return Ok(PathBuf::from("/usr/bin/chromium"));
-        }
+    if install("chromium") {
+        return Ok(PathBuf::from("/usr/bin/chromium"));
     }
     bail!("no Chromium to test the page with; install one, or name it in PELLUCID_CHROMIUM")
 }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 mod audit;
 mod bench;
 mod corpus;
+mod count;
 mod demo;
 mod docs;
 mod fixtures;
@@ -37,6 +38,7 @@ cargo xtask COMMAND
                     hostile bytes to what reads files, templates, edits and requests (needs a nightly compiler)
   soak [--minutes 60]
                     mixed use of the server while an atlas is built: memory flat, `kill -9` in it, atlases whole (Linux)
+  count [--write]   instructions of three kernels and a forward pass, held against xtask/counts.json (needs valgrind)
   fixtures [NAME… | dictionaries]
                     write the tiny reference models again, the references of the real ones and the tiny dictionaries
                     (needs Python)
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         "soak" => soak::run(rest),
         "bench" => bench::run(rest),
         "corpus" => corpus::run(rest),
+        "count" => count::run(rest),
         "ui" => ui::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

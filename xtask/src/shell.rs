@@ -83,6 +83,20 @@ pub(crate) fn works(command: &mut Command) -> bool {
     command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
+/// Installs one of Debian's packages, where that can be done.
+pub(crate) fn install(package: &str) -> bool {
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+        run(&mut command)
+    };
+    if !works(Command::new("apt-get").arg("--version")) {
+        return false;
+    }
+    println!("── installing {package}");
+    apt(&["update", "-q"]).and_then(|()| apt(&["install", "-y", "-q", package])).is_ok()
+}
+
 /// A command as a person would type it.
 fn words(command: &Command) -> String {
     let name = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+use crate::count;
 use crate::live;
 use crate::paths;
 use crate::shell::{cargo, pretty, program, step, works};
@@ -31,9 +32,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     ui::build()?;
     step("lints", &mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("docs", cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
-    step("build", &mut cargo(&["build", "--workspace", "--tests", "--bin", "pellucid"]))?;
+    step(
+        "build",
+        &mut cargo(&["build", "--workspace", "--tests", "--bin", "pellucid", "--example", "counted"]),
+    )?;
     models()?;
     tests()?;
+    count::check()?;
     step("doc tests", &mut cargo(&["test", "--workspace", "--doc"]))?;
     ui::check_types()?;
     live::all()?;

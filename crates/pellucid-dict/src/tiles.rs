@@ -6,6 +6,7 @@ use pellucid_kernels::Precision;
 use pellucid_kernels::kernel::{LANES, Lane, Pairs, ROWS, Tile, along, along_pairs};
 use pellucid_kernels::pages::Pages;
 use pellucid_kernels::simd;
+use pellucid_kernels::tiles::{DEPTH, Patch, SIDE, add_product, tiles_are_here};
 use rayon::prelude::*;
 
 /// Rows of a block: eight tiles, whose operands stay in a core's own cache beside a panel. How many there are does not
@@ -27,7 +28,7 @@ enum Weights {
     Nothing,
     /// `(panels, width, 32)`.
     Plain(Pages<Lane<f32>>),
-    /// `(panels, ⌈width / 2⌉, 32)`.
+    /// `(panels, pairs, 32)`, each panel filled up with zeros to whole steps of matrix tiles.
     Rounded(Pages<Pairs>),
 }
 
@@ -38,7 +39,7 @@ impl Panels {
             // what the last panel is filled up with must be zeros
             (self.width, self.latents, self.weights) = (width, bias.len(), Weights::Nothing);
         }
-        let (panels, pairs) = (self.latents.div_ceil(LANES), width.div_ceil(2));
+        let (panels, pairs) = (self.latents.div_ceil(LANES), panel_pairs(width));
         self.bias.clear();
         self.bias.extend(bias.chunks(LANES).map(|part| {
             let mut lane = Lane::ZERO;
@@ -52,7 +53,7 @@ impl Panels {
             }
             if let Weights::Rounded(all) = &mut self.weights {
                 let work = all.par_chunks_mut(pairs).zip(rows);
-                work.for_each(|(panel, rows)| simd::pair_columns(rows, width, panel));
+                work.for_each(|(panel, rows)| simd::pair_columns(rows, width, width, panel));
             }
         } else {
             if !matches!(&self.weights, Weights::Plain(all) if all.len() == panels * width) {
@@ -75,6 +76,9 @@ impl Panels {
     ) {
         room.pack(x, self.width, matches!(self.weights, Weights::Rounded(_)));
         let rows = x.len() / self.width;
+        if let (Weights::Rounded(all), true) = (&self.weights, tiles_are_here()) {
+            return self.multiply_squares(all, rows, &room.patches, see);
+        }
         for (panel, bias) in self.bias.iter().enumerate() {
             for (tile, first) in (0..rows).step_by(ROWS).enumerate() {
                 let count = (rows - first).min(ROWS);
@@ -88,7 +92,7 @@ impl Panels {
                     }
                     Weights::Rounded(all) => {
                         let pairs = self.width.div_ceil(2);
-                        let weights = &all[panel * pairs..][..pairs];
+                        let weights = &all[panel * panel_pairs(self.width)..][..pairs];
                         along_pairs(count, &room.rounded[tile * pairs..][..pairs], weights, &mut sums);
                     }
                 }
@@ -98,17 +102,58 @@ impl Panels {
     }
 }
 
-/// Room for a block's rows, packed: one number (or pair) of each of twelve rows beside the other rows'.
+impl Panels {
+    /// The same on matrix tiles: squares of 32 rows × 32 latents, handed on as tiles.
+    fn multiply_squares(
+        &self,
+        weights: &[Pairs],
+        rows: usize,
+        patches: &[Patch],
+        mut see: impl FnMut(usize, usize, usize, &Tile),
+    ) {
+        let pairs = panel_pairs(self.width);
+        let steps = pairs / DEPTH;
+        for (panel, bias) in self.bias.iter().enumerate() {
+            let weights = &weights[panel * pairs..][..pairs];
+            for (square, first) in (0..rows).step_by(SIDE).enumerate() {
+                let count = (rows - first).min(SIDE);
+                let mut sums = [*bias; SIDE];
+                add_product(count, &patches[square * steps..][..steps], weights, &mut sums);
+                for (from, sums) in (0..count).step_by(ROWS).zip(sums.chunks(ROWS)) {
+                    let mut tile = [Lane::ZERO; ROWS];
+                    tile[..sums.len()].copy_from_slice(sums);
+                    see(first + from, (count - from).min(ROWS), panel * LANES, &tile);
+                }
+            }
+        }
+    }
+}
+
+/// Lanes of pairs in a panel of rows so wide.
+fn panel_pairs(width: usize) -> usize {
+    width.div_ceil(2 * DEPTH) * DEPTH
+}
+
+/// Room for a block's rows, packed: one number (or pair) of each of twelve rows beside the other rows', or patches of 32 rows
+/// for matrix tiles.
 #[derive(Default)]
 pub(crate) struct Operands {
     plain: Vec<[f32; ROWS]>,
     rounded: Vec<[u32; ROWS]>,
+    patches: Vec<Patch>,
 }
 
 impl Operands {
     fn pack(&mut self, x: &[f32], width: usize, rounds: bool) {
         let tiles = x.chunks(ROWS * width);
-        if rounds {
+        if rounds && tiles_are_here() {
+            let squares = x.chunks(SIDE * width);
+            let steps = width.div_ceil(2 * DEPTH);
+            self.patches.resize(squares.len() * steps, Patch::NONE);
+            for (patches, x) in self.patches.chunks_exact_mut(steps).zip(squares) {
+                simd::patch_rows(x, width, width, patches);
+            }
+        } else if rounds {
             let pairs = width.div_ceil(2);
             self.rounded.resize(tiles.len() * pairs, [0; ROWS]);
             for (packed, x) in self.rounded.chunks_exact_mut(pairs).zip(tiles) {

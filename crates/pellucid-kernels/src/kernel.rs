@@ -7,6 +7,7 @@
 
 #![allow(unsafe_code)] // vector loads and stores, the call of wider versions, disjoint writes: each with its argument
 
+use crate::tiles::{self, Patch};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -361,13 +362,18 @@ mod x86 {
     }
 }
 
-/// A part of a sheet that one task writes.
+/// A part of a sheet that one task writes: some columns of all its rows in order, then the next columns, until each of its
+/// entries has been written once.
 pub struct Block<'a> {
     /// Its rows of the sheet.
     pub rows: Range<usize>,
     /// Its columns.
     pub columns: Range<usize>,
     sheet: &'a Sheet,
+    /// What is written next: the row, and the first of the columns.
+    next: [usize; 2],
+    /// Columns that are being written.
+    width: usize,
 }
 
 /// A matrix under construction.
@@ -376,38 +382,101 @@ struct Sheet {
     width: usize,
 }
 
-// SAFETY: tasks write through it, each to the entries of its own block (`Block::put` checks), and nobody reads before
+// SAFETY: tasks write through it, each to the entries of its own block (`Block::take` checks), and nobody reads before
 // all have ended.
 unsafe impl Sync for Sheet {}
 
 impl Block<'_> {
-    /// Writes neighbouring entries of a row.
+    /// Where the next rows' entries of some columns lie, which are then held to be written.
+    fn take(&mut self, row: usize, rows: usize, column: usize, width: usize) -> *mut f32 {
+        let [next_row, next_column] = self.next;
+        let begins = row == self.rows.start;
+        let inside = row + rows <= self.rows.end && column + width <= self.columns.end;
+        let turn = [row, column] == self.next && rows > 0 && width > 0 && (begins || width == self.width);
+        assert!(
+            inside && turn,
+            "{rows} rows from {row}, {width} columns from {column}: outside a task's block or out of turn \
+             (row {next_row}, column {next_column})"
+        );
+        self.width = width;
+        self.next = match row + rows == self.rows.end {
+            true => [self.rows.start, column + width],
+            false => [row + rows, column],
+        };
+        // SAFETY: the first entry lies inside the block, which lies inside the sheet.
+        unsafe { self.sheet.start.add(row * self.sheet.width + column) }
+    }
+
+    /// Writes neighbouring entries of the next row.
     pub fn put(&mut self, row: usize, column: usize, values: &[f32]) {
-        let inside = self.rows.contains(&row)
-            && self.columns.start <= column
-            && column + values.len() <= self.columns.end;
-        assert!(inside, "row {row}, columns from {column} lie outside a task's block");
+        let to = self.take(row, 1, column, values.len());
         // SAFETY: the block lies in the sheet (`sheet` cuts it so) and no other task's block meets it, so these entries
         // are in the allocation and nobody else's while the block lives; f32 is written whatever was there.
-        unsafe {
-            let to = self.sheet.start.add(row * self.sheet.width + column);
-            std::ptr::copy_nonoverlapping(values.as_ptr(), to, values.len());
+        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), to, values.len()) };
+    }
+
+    /// Writes a product of matrix tiles to the next `rows` (at most 32) rows and `width` (at most 32) columns.
+    pub fn put_product(
+        &mut self,
+        [row, rows]: [usize; 2],
+        [column, width]: [usize; 2],
+        a: &[Patch],
+        b: &[Pairs],
+    ) {
+        if width < LANES {
+            let mut square = [Lane::ZERO; LANES];
+            tiles::add_product(rows, a, b, &mut square);
+            for (row, lane) in (row..row + rows).zip(&square) {
+                self.put(row, column, &lane.0[..width]);
+            }
+            return;
         }
+        let (to, stride) = (self.take(row, rows, column, LANES), self.sheet.width);
+        // SAFETY: as in `put`, for 32 columns of each of the rows.
+        unsafe { tiles::product_at(rows, a, b, to, stride) };
+    }
+
+    /// Whether everything is written.
+    fn is_whole(&self) -> bool {
+        self.next == [self.rows.start, self.columns.end]
     }
 }
 
-/// A `(rows, width)` matrix made on all threads, block by block of at most `step` rows and columns; what `make` does not
-/// write is 0.
+/// A `(rows, width)` matrix made on all threads, block by block of at most `step` rows and columns, each written as
+/// [`Block`] says.
 pub fn sheet(rows: usize, width: usize, step: [usize; 2], make: impl Fn(&mut Block<'_>) + Sync) -> Vec<f32> {
-    let mut out = vec![0f32; rows * width];
+    let mut out = Vec::<f32>::with_capacity(rows * width);
     let sheet = Sheet { start: out.as_mut_ptr(), width };
     let [down, right] = step.map(|s| s.max(1));
     let across = width.div_ceil(right);
     (0..rows.div_ceil(down) * across).into_par_iter().for_each(|i| {
         let cut = |at: usize, step: usize, end: usize| at * step..(at * step + step).min(end);
         let (rows, columns) = (cut(i / across, down, rows), cut(i % across, right, width));
-        make(&mut Block { rows, columns, sheet: &sheet });
+        let next = [rows.start, columns.start];
+        let mut block = Block { rows, columns, sheet: &sheet, next, width: 0 };
+        make(&mut block);
+        assert!(block.is_whole(), "a task left something of its block unwritten");
     });
+    // SAFETY: the blocks cover the sheet, and each task has written all of its own.
+    unsafe { out.set_len(rows * width) };
+    out
+}
+
+/// So many numbers made on all threads, `chunk` at a time: `make` is given the index of a chunk's first number and the chunk,
+/// which holds zeros.
+pub fn made(count: usize, chunk: usize, make: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
+    let chunk = chunk.max(1);
+    let mut out = Vec::<f32>::with_capacity(count);
+    out.spare_capacity_mut()[..count].par_chunks_mut(chunk).enumerate().for_each(|(i, part)| {
+        // SAFETY: memory for f32 that nobody else sees while this task has it; after the bytes are cleared it holds zeros.
+        let part = unsafe {
+            part.as_mut_ptr().write_bytes(0, part.len());
+            std::slice::from_raw_parts_mut(part.as_mut_ptr().cast::<f32>(), part.len())
+        };
+        make(i * chunk, part);
+    });
+    // SAFETY: every chunk has been cleared, and together they are the first `count` numbers.
+    unsafe { out.set_len(count) };
     out
 }
 
@@ -540,8 +609,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_made_chunk_by_chunk_is_whole() {
+        for (count, chunk) in [(0, 3), (7, 3), (9, 3), (5, 0), (5, 100)] {
+            let out = made(count, chunk, |from, part| {
+                assert!(part.iter().all(|v| *v == 0.0));
+                part.iter_mut().enumerate().for_each(|(i, v)| *v = (from + i) as f32);
+            });
+            assert_eq!(out, (0..count).map(|i| i as f32).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
     #[should_panic(expected = "outside a task's block")]
     fn no_task_writes_beyond_its_block() {
-        sheet(4, 8, [4, 8], |block| block.put(1, 5, &[0.0; 4]));
+        sheet(4, 8, [4, 8], |block| block.put(0, 0, &[0.0; 9]));
+    }
+
+    #[test]
+    #[should_panic(expected = "out of turn")]
+    fn no_task_writes_an_entry_twice() {
+        sheet(4, 8, [4, 8], |block| (0..2).for_each(|_| block.put(0, 0, &[0.0; 8])));
+    }
+
+    #[test]
+    #[should_panic(expected = "unwritten")]
+    fn no_task_leaves_something_out() {
+        sheet(4, 8, [4, 8], |block| (0..4).for_each(|row| block.put(row, 0, &[0.0; 7])));
     }
 }

@@ -3,10 +3,12 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod codes;
 pub mod kernel;
 pub mod pages;
 mod precision;
 pub mod rows;
 pub mod simd;
+pub mod tiles;
 
 pub use precision::{Precision, fast_is_quicker};

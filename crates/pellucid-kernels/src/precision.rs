@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::pairs_are_quick;
+use crate::tiles::tiles_are_here;
 
 /// How the large products are computed; whoever multiplies says which those are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,5 +34,5 @@ impl Precision {
 
 /// Whether [`Precision::Fast`] differs from [`Precision::Exact`] on this processor.
 pub fn fast_is_quicker() -> bool {
-    pairs_are_quick()
+    tiles_are_here() || pairs_are_quick()
 }

@@ -3,6 +3,7 @@
 //! version, behind the check that the processor supports it.
 
 use crate::kernel::{LANES, Lane, ROWS};
+use crate::tiles::{DEPTH, Patch};
 
 /// Defines `name(args)` that picks the widest compiled version of `body::<FUSED>(args)`, a safe function.
 #[macro_export]
@@ -92,17 +93,19 @@ fn sum_body<const FUSED: bool>(a: &[f32]) -> f32 {
 pub fn exp<const FUSED: bool>(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5·2²³: adding it leaves the nearest integer in the low bits
     let x = x.clamp(-87.3, 88.7);
-    let n = multiply_add::<FUSED>(x, std::f32::consts::LOG2_E, ROUND) - ROUND;
+    let rounded = multiply_add::<FUSED>(x, std::f32::consts::LOG2_E, ROUND);
+    let n = rounded - ROUND;
     let r = multiply_add::<FUSED>(n, -0.693_359_4, x);
     let r = multiply_add::<FUSED>(n, 2.121_944_4e-4, r);
     let mut p = 1.0 / 720.0;
     for c in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         p = multiply_add::<FUSED>(p, r, c);
     }
-    // 2^n in two factors, so that n = 128 does not overflow the exponent
-    let half = (n as i32) >> 1;
-    let power = |n: i32| f32::from_bits(((n + 127) << 23) as u32);
-    p * power(half) * power(n as i32 - half)
+    // 2^n in two factors, so that n = 128 does not overflow the exponent; the integer lies in the low bits
+    let n = (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
+    let half = n >> 1;
+    let power = |n: i32| f32::from_bits((n.wrapping_add(127) << 23) as u32);
+    p * power(half) * power(n.wrapping_sub(half))
 }
 
 /// `e^(x − max)` in place; returns the sum.
@@ -112,6 +115,62 @@ fn exp_shifted_body<const FUSED: bool>(x: &mut [f32], max: f32) -> f32 {
         *v = exp::<FUSED>(*v - max);
     }
     sum_body::<FUSED>(x)
+}
+
+/// The greatest, or −∞ of nothing; what is no number counts as nothing.
+#[inline(always)]
+fn greatest_body<const FUSED: bool>(x: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (whole, rest) = x.as_chunks::<LANES>();
+    for x in whole {
+        for (lane, x) in lanes.iter_mut().zip(x) {
+            *lane = if *x > *lane { *x } else { *lane };
+        }
+    }
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |a, b| a.max(*b))
+}
+
+/// Softmax in place.
+#[inline(always)]
+fn softmax_body<const FUSED: bool>(x: &mut [f32]) {
+    let max = greatest_body::<FUSED>(x);
+    let total = exp_shifted_body::<FUSED>(x, max);
+    x.iter_mut().for_each(|p| *p /= total);
+}
+
+#[inline(always)]
+fn scale_body<const FUSED: bool>(x: &mut [f32], by: f32) {
+    x.iter_mut().for_each(|x| *x *= by);
+}
+
+#[inline(always)]
+fn times_body<const FUSED: bool>(x: &mut [f32], y: &[f32]) {
+    x.iter_mut().zip(y).for_each(|(x, y)| *x *= y);
+}
+
+#[inline(always)]
+fn plus_body<const FUSED: bool>(a: &[f32], b: &[f32], out: &mut [f32]) {
+    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+        *out = a + b;
+    }
+}
+
+#[inline(always)]
+fn standardise_body<const FUSED: bool>(x: &[f32], mean: f32, scale: f32, weight: &[f32], out: &mut [f32]) {
+    for ((out, x), w) in out.iter_mut().zip(x).zip(weight) {
+        *out = (x - mean) * scale * w;
+    }
+}
+
+/// Coordinates `i` and `i + half` turned by the angles of `cos` and `sin`, the other way if `sign` is −1.
+#[inline(always)]
+fn turn_body<const FUSED: bool>(head: &mut [f32], cos: &[f32], sin: &[f32], sign: f32) {
+    let (a, rest) = head.split_at_mut(cos.len());
+    for (((a, b), c), s) in a.iter_mut().zip(rest).zip(cos).zip(sin) {
+        let (x, y) = (*a, *b);
+        *a = x * c - y * s * sign;
+        *b = y * c + x * s * sign;
+    }
 }
 
 /// Numbers whose exponentials are taken at a time.
@@ -196,6 +255,46 @@ fn pair_rows_body<const FUSED: bool>(rows: &[&[f32]], to: &mut [[u32; ROWS]]) {
     }
 }
 
+/// Up to 32 rows as patches of tile registers: `(⌈width / 32⌉, 32, 16)` pairs, rounded.
+#[inline(always)]
+fn patch_rows_body<const FUSED: bool>(rows: &[f32], stride: usize, width: usize, to: &mut [Patch]) {
+    for (r, row) in rows.chunks(stride).enumerate().take(LANES) {
+        let (whole, rest) = row[..width].as_chunks::<{ 2 * DEPTH }>();
+        for (to, part) in to.iter_mut().zip(whole) {
+            for (to, pair) in to.0[r].iter_mut().zip(part.as_chunks::<2>().0) {
+                *to = bf16_bits(pair[0]) | bf16_bits(pair[1]) << 16;
+            }
+        }
+        for (to, pair) in to[whole.len()..].iter_mut().flat_map(|to| &mut to.0[r]).zip(rest.chunks(2)) {
+            *to = bf16_bits(pair[0]) | pair.get(1).map_or(0, |x| bf16_bits(*x) << 16);
+        }
+    }
+}
+
+/// 32 inputs' weights of 32 outputs, pairs of inputs beside each other, as pairs of outputs of 32 inputs.
+#[inline(always)]
+fn turn_pairs_body<const FUSED: bool>(from: &[Lane<u32>], to: &mut [Lane<u32>; DEPTH]) {
+    for (p, from) in from.iter().enumerate().take(DEPTH) {
+        let mut first = [0u32; DEPTH];
+        let mut second = [0u32; DEPTH];
+        for (q, [a, b]) in from.0.as_chunks::<2>().0.iter().enumerate() {
+            first[q] = (a & 0xFFFF) | b << 16;
+            second[q] = a >> 16 | (b & 0xFFFF_0000);
+        }
+        for ((to, first), second) in to.iter_mut().zip(first).zip(second) {
+            to.0[2 * p] = first;
+            to.0[2 * p + 1] = second;
+        }
+    }
+}
+
+/// Two rows of up to 32 numbers as pairs, rounded: each number of the first with that of the second below it.
+#[inline(always)]
+fn weave_body<const FUSED: bool>(first: &[f32], second: &[f32], to: &mut Lane<u32>) {
+    to.0.iter_mut().zip(first).for_each(|(to, x)| *to = bf16_bits(*x));
+    to.0.iter_mut().zip(second).for_each(|(to, x)| *to |= bf16_bits(*x) << 16);
+}
+
 /// Up to 32 rows turned: a lane for each column, `(width, 32)`; lanes keep what they held beyond the rows there are.
 #[inline(always)]
 fn columns_body<const FUSED: bool>(rows: &[f32], width: usize, to: &mut [Lane<f32>]) {
@@ -207,9 +306,9 @@ fn columns_body<const FUSED: bool>(rows: &[f32], width: usize, to: &mut [Lane<f3
 /// The same as pairs of neighbouring columns in bf16, `(⌈width / 2⌉, 32)`. Sixteen pairs of each row are rounded before they
 /// are turned: rounding is then wide, and what is written lies in the nearest cache.
 #[inline(always)]
-fn pair_columns_body<const FUSED: bool>(rows: &[f32], width: usize, to: &mut [Lane<u32>]) {
+fn pair_columns_body<const FUSED: bool>(rows: &[f32], stride: usize, width: usize, to: &mut [Lane<u32>]) {
     for (at, to) in to.chunks_mut(16).enumerate() {
-        for (l, row) in rows.chunks_exact(width).enumerate() {
+        for (l, row) in rows.chunks(stride).enumerate().take(LANES) {
             let part = &row[32 * at..(32 * at + 32).min(width)];
             let mut pairs = [0u32; 16];
             let (twos, last) = part.as_chunks::<2>();
@@ -267,12 +366,25 @@ wide!(
     pub pair_rows = pair_rows_body(rows: &[&[f32]], to: &mut [[u32; ROWS]])
 );
 wide!(
+    /// Up to 32 rows, the first `width` numbers of every `stride`, as patches of tile registers, rounded:
+    /// `(⌈width / 32⌉, 32, 16)` pairs. Rows that are not given stay.
+    pub patch_rows = patch_rows_body(rows: &[f32], stride: usize, width: usize, to: &mut [Patch])
+);
+wide!(
+    /// Two rows as pairs, rounded; numbers of a lane beyond the rows stay.
+    pub weave = weave_body(first: &[f32], second: &[f32], to: &mut Lane<u32>)
+);
+wide!(
+    /// Up to sixteen lanes of pairs of inputs turned to sixteen lanes of pairs of outputs; inputs that are not given stay.
+    pub turn_pairs = turn_pairs_body(from: &[Lane<u32>], to: &mut [Lane<u32>; DEPTH])
+);
+wide!(
     /// Up to 32 rows, turned.
     pub columns = columns_body(rows: &[f32], width: usize, to: &mut [Lane<f32>])
 );
 wide!(
-    /// Up to 32 rows, turned, as pairs of bf16.
-    pub pair_columns = pair_columns_body(rows: &[f32], width: usize, to: &mut [Lane<u32>])
+    /// Up to 32 rows, the first `width` numbers of every `stride`, turned, as pairs of bf16.
+    pub pair_columns = pair_columns_body(rows: &[f32], stride: usize, width: usize, to: &mut [Lane<u32>])
 );
 wide!(
     /// 4-bit codes of 32 outputs, low halves first, to weights.
@@ -285,6 +397,30 @@ wide!(
 wide!(
     /// `[Σ e^(x − max), Σ e^(x − max) · (x − max)]` in f64.
     pub mass = mass_body(x: &[f32], max: f32) -> [f64; 2]
+);
+wide!(
+    /// Softmax in place: `e^(x − max) / Σ e^(x − max)`.
+    pub softmax = softmax_body(x: &mut [f32])
+);
+wide!(
+    /// `x ← by · x`.
+    pub scale = scale_body(x: &mut [f32], by: f32)
+);
+wide!(
+    /// `x ← x · y`, one by one.
+    pub times = times_body(x: &mut [f32], y: &[f32])
+);
+wide!(
+    /// `out = a + b`.
+    pub plus = plus_body(a: &[f32], b: &[f32], out: &mut [f32])
+);
+wide!(
+    /// `out = (x − mean) · scale · weight`.
+    pub standardise = standardise_body(x: &[f32], mean: f32, scale: f32, weight: &[f32], out: &mut [f32])
+);
+wide!(
+    /// A rotary turn of one head's first coordinates; the rest stay.
+    pub turn = turn_body(head: &mut [f32], cos: &[f32], sin: &[f32], sign: f32)
 );
 wide!(
     /// Inner product in f64.
@@ -325,6 +461,47 @@ mod tests {
         for x in odd.into_iter().chain(more) {
             let (found, want) = (bf16_bits(x), half::bf16::from_f32(x));
             assert!(found == u32::from(want.to_bits()) || x.is_nan() && want.is_nan(), "{x}: {found:x}");
+        }
+    }
+
+    #[test]
+    fn a_softmax_is_that_of_its_definition() {
+        for n in 1..100 {
+            let x: Vec<f32> = (0..n).map(|i| 8.0 * (i as f32 * 0.77).sin()).collect();
+            let mut found = x.clone();
+            softmax(&mut found);
+            let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let total: f64 = x.iter().map(|x| f64::from(x - max).exp()).sum();
+            for (found, x) in found.iter().zip(&x) {
+                assert!((f64::from(*found) - f64::from(x - max).exp() / total).abs() < 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn patches_and_turned_pairs_hold_every_number_once() {
+        for (rows, width) in [(1usize, 1usize), (5, 31), (32, 64), (17, 75)] {
+            let x: Vec<f32> = (0..rows * width).map(|i| (i as f32 * 0.37).sin()).collect();
+            let mut patches = vec![Patch::NONE; width.div_ceil(2 * DEPTH)];
+            patch_rows(&x, width, width, &mut patches);
+            for r in 0..LANES {
+                for i in 0..patches.len() * 2 * DEPTH {
+                    let pair = patches[i / (2 * DEPTH)].0[r][i / 2 % DEPTH];
+                    let want = if r < rows && i < width { bf16_bits(x[r * width + i]) } else { 0 };
+                    assert_eq!(pair >> (16 * (i % 2)) & 0xFFFF, want, "{rows}×{width}: {r}, {i}");
+                }
+            }
+        }
+        let number = |input: usize, output: usize| (input * LANES + output) as u32;
+        let from: Vec<Lane<u32>> = (0..DEPTH)
+            .map(|p| Lane(std::array::from_fn(|o| number(2 * p, o) | number(2 * p + 1, o) << 16)))
+            .collect();
+        let mut to = [Lane([0u32; LANES]); DEPTH];
+        turn_pairs(&from, &mut to);
+        for (q, lane) in to.iter().enumerate() {
+            for (i, pair) in lane.0.iter().enumerate() {
+                assert_eq!(*pair, number(i, 2 * q) | number(i, 2 * q + 1) << 16);
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use crate::ops::attention::{self, Mask, Scoring};
 use crate::ops::linear::linear_back;
 use crate::ops::norm::{Norm, norm_back};
 use crate::ops::rotary::{Angles, rotate};
-use crate::ops::{Rules, add, mlp};
+use crate::ops::{Precision, Rules, add, mlp};
 use crate::readers;
 use crate::spec::{QkNorm, Spec};
 use crate::tap::{Place, Readers, Tap};
@@ -24,6 +24,7 @@ pub(crate) struct BackPass<'a> {
     pub(crate) rows: &'a [Row],
     pub(crate) angles: &'a [Angles],
     pub(crate) rules: Rules,
+    pub(crate) precision: Precision,
     pub(crate) tap: &'a mut dyn Tap,
 }
 
@@ -178,7 +179,7 @@ pub(crate) fn rows_back(
 fn row_back(row: &SavedRow, g: &Tensor, i: usize, pass: &mut BackPass<'_>) -> Result<(QueryKey, Tensor)> {
     let spec = pass.spec;
     let mask = Mask { start: pass.rows[i].start, window: spec.attention[pass.layer].window };
-    let scoring = Scoring::of(spec);
+    let scoring = Scoring::of(spec, pass.precision);
     let recomputed;
     let (softmax, probs) = match &row.tapped {
         Some(t) => (&t.softmax, &t.probs),

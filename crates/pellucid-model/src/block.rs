@@ -9,7 +9,7 @@ use crate::ops::attention::{self, Mask, Memory, Scoring};
 use crate::ops::linear::linear;
 use crate::ops::norm::{Norm, norm};
 use crate::ops::rotary::{Angles, rotate};
-use crate::ops::{add, mlp};
+use crate::ops::{Precision, add, mlp};
 use crate::readers;
 use crate::spec::{QkNorm, Spec};
 use crate::tap::{Place, Readers, Tap};
@@ -63,6 +63,7 @@ pub(crate) struct Pass<'a> {
     pub(crate) rows: &'a [Row],
     /// Rotary angles of each of the model's tables, for all packed tokens.
     pub(crate) angles: &'a [Angles],
+    pub(crate) precision: Precision,
     pub(crate) tap: &'a mut dyn Tap,
 }
 
@@ -277,7 +278,7 @@ pub(crate) fn rows_attention(
             mask: pass.attention_mask(&pass.rows[i]),
         };
         let memories: Vec<Memory> = rows.iter().enumerate().map(memory).collect();
-        attention::attend(q, &tokens, &memories, Scoring::of(pass.spec))?
+        attention::attend(q, &tokens, &memories, Scoring::of(pass.spec, pass.precision))?
     };
     Ok((z, if keep { rows } else { Vec::new() }))
 }
@@ -287,10 +288,10 @@ fn tapped_row(row: &SavedRow, i: usize, pass: &mut Pass<'_>) -> Result<(Tensor, 
     let mask = pass.attention_mask(&pass.rows[i]);
     let place = |point| Place { site: Site::new(point, pass.layer), rows: &pass.rows[i..=i], first_row: i };
     let (at_scores, at_probs) = (place(Point::AttnScores), place(Point::AttnProbs));
-    let scores = attention::scores(&row.q, &row.k, Scoring::of(pass.spec), mask)?;
+    let scores = attention::scores(&row.q, &row.k, Scoring::of(pass.spec, pass.precision), mask)?;
     let seen = visit(pass.tap, at_scores, scores.clone())?;
     let softmax = attention::probabilities(&seen, mask)?;
     let probs = visit(pass.tap, at_probs, softmax.clone())?;
-    let z = attention::mix(&probs, &row.v, mask)?;
+    let z = attention::mix(&probs, &row.v, mask, pass.precision)?;
     Ok((z, Tapped { scores, softmax, probs }))
 }

@@ -98,7 +98,8 @@ fn identities(model: &Model, record: &Record) -> Result<Vec<Finding>> {
             next.take(site(Point::ResidPost), bits(&value(Point::ResidPost)?, &after)?);
         }
         let mask = Mask { start: 0, window: spec.attention[layer].window };
-        let z = attention::mix(&record.parts(site(Point::AttnProbs))[0], &value(Point::Value)?, mask)?;
+        let probs = &record.parts(site(Point::AttnProbs))[0];
+        let z = attention::mix(probs, &value(Point::Value)?, mask, model.precision())?;
         mixed.take(site(Point::Z), relative_error(&z, &value(Point::Z)?)?);
         let w = &model.weights.blocks[layer];
         let by_weights = linear(&value(Point::Z)?.flatten_from(1)?, &w.o)?;

@@ -1,6 +1,7 @@
 //! What this machine computes with: the kernels are chosen by what its processor offers when the program runs.
 
-use crate::ops::fast_is_quicker;
+use pellucid_kernels::kernel::pairs_are_quick;
+use pellucid_kernels::tiles::tiles_are_here;
 
 /// The processor, as far as the kernels ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +28,11 @@ impl Device {
             () if has("avx2") && has("fma") => "f32 tiles of 6 × 16 sums, AVX2",
             () => "f32 tiles as the compiler makes them",
         };
-        let fast = if fast_is_quicker() { "bf16 pairs with sums in f32, AVX-512" } else { "the same" };
+        let fast = match () {
+            () if tiles_are_here() => "bf16 tiles of 32 × 32 sums in f32, AMX",
+            () if pairs_are_quick() => "bf16 pairs with sums in f32, AVX-512",
+            () => "the same",
+        };
         Device {
             architecture: std::env::consts::ARCH,
             threads: rayon::current_num_threads(),
@@ -47,7 +52,8 @@ fn features() -> Vec<&'static str> {
         ("avx512bw", is_x86_feature_detected!("avx512bw")),
         ("avx512dq", is_x86_feature_detected!("avx512dq")),
         ("avx512vl", is_x86_feature_detected!("avx512vl")),
-        ("avx512bf16", fast_is_quicker()),
+        ("avx512bf16", pairs_are_quick()),
+        ("amx_bf16", tiles_are_here()),
     ];
     all.into_iter().filter(|(_, here)| *here).map(|(name, _)| name).collect()
 }

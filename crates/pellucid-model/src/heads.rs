@@ -34,7 +34,8 @@ impl Model {
         }
         let angles = self.angles(rows);
         let mut nobody = ();
-        let mut pass = Pass { spec, layer, rows, angles: &angles, tap: &mut nobody };
+        let precision = self.precision();
+        let mut pass = Pass { spec, layer, rows, angles: &angles, precision, tap: &mut nobody };
         let [q, k, v] = inputs;
         // (tokens, heads · head_dim) to (tokens, heads, head_dim)
         let q = linear(q, &w.q)?.reshape((tokens, spec.n_heads, spec.head_dim))?;

@@ -1,4 +1,4 @@
-//! One setting of the C library's allocator.
+//! The C library's allocator: what it keeps, and when it gives back.
 
 #![allow(unsafe_code)] // see the safety comment below
 
@@ -14,5 +14,14 @@ pub fn keep_freed_memory() {
             libc::mallopt(libc::M_MMAP_THRESHOLD, KEEP);
             libc::mallopt(libc::M_TRIM_THRESHOLD, KEEP);
         }
+    }
+}
+
+/// Gives freed memory back to the system once, whatever is kept otherwise: for after a large passing need.
+pub(crate) fn give_back_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: `malloc_trim` takes a number of bytes to leave and returns free pages to the system; no live allocation moves.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }

@@ -89,6 +89,9 @@ impl Model {
         let checkpoint = Checkpoint::open(path)?;
         let design = arch::design(&checkpoint)?;
         check_memory(&checkpoint, storage)?;
+        // reads the whole file where its hash is not known yet
+        let sha256 = checkpoint.sha256()?;
+        checkpoint.forget();
         let tokenizer = tokenizer(&checkpoint)?;
         let mut blocks = |done, all| progress(Loading::Blocks(done, all));
         let (spec, weights) = read(&checkpoint, design, storage, &mut blocks)?;
@@ -110,7 +113,7 @@ impl Model {
             format: checkpoint.format(),
             path: path.to_owned(),
             parameters: checkpoint.parameter_count(),
-            sha256: checkpoint.sha256()?,
+            sha256,
         })
     }
 
@@ -131,8 +134,9 @@ impl Model {
         self
     }
 
-    /// The model with its blocks' linear layers computed so; [`Precision::Exact`] as it is loaded. Attention, norms, the unembedding
-    /// and every gradient are f32 in either.
+    /// The model with its blocks' linear layers and their gradients computed so; [`Precision::Exact`] as it is loaded. On
+    /// matrix tiles attention's products with keys and values are too, for texts of sixteen tokens and more. Norms, softmax,
+    /// attention's own gradients and the unembedding are f32 in either.
     #[must_use]
     pub fn with_precision(mut self, precision: Precision) -> Self {
         self.set_precision(precision);

@@ -125,7 +125,7 @@ impl Model {
         tap: &mut dyn Tap,
         keep: bool,
     ) -> Result<(Output, Option<Trace>)> {
-        let spec = &self.spec;
+        let (spec, precision) = (&self.spec, self.precision());
         batch.check(spec.vocabulary, spec.context)?;
         let (first, end) = self.layers(plan)?;
         let asked = plan.logits.tokens(&batch.rows)?;
@@ -139,7 +139,7 @@ impl Model {
         };
         let mut blocks = Vec::new();
         for layer in first..end {
-            let mut pass = Pass { spec, layer, rows, angles: &angles, tap };
+            let mut pass = Pass { spec, layer, rows, angles: &angles, precision, tap };
             let cache = cache.as_deref_mut().map(|c| &mut c.layers[layer]);
             let (y, saved) = forward(&self.weights.blocks[layer], x, &mut pass, cache, keep)?;
             blocks.extend(saved);
@@ -330,7 +330,8 @@ impl Model {
         let mut g = g;
         while let Some(saved) = blocks.pop() {
             let layer = first + blocks.len();
-            let mut pass = BackPass { spec: &self.spec, layer, rows: &rows, angles: &angles, rules, tap };
+            let (spec, precision) = (&self.spec, self.precision());
+            let mut pass = BackPass { spec, layer, rows: &rows, angles: &angles, rules, precision, tap };
             g = backward(&self.weights.blocks[layer], &saved, g, &mut pass)?;
         }
         if first == 0 {

@@ -2,6 +2,7 @@
 //! that the block knows one layout only.
 
 use crate::arch::{Design, Layout, Names};
+use crate::heap::give_back_freed_memory;
 use crate::load::{Checkpoint, TensorInfo};
 use crate::model::Storage;
 use crate::ops::blocks::BlockType;
@@ -147,9 +148,13 @@ pub(crate) fn read(
         Some(name) => Some(table(&format!("{prefix}{name}.weight"), spec.context)?),
         None => None,
     };
+    // what the largest table was made of is no longer needed; the rest is read block by block
+    checkpoint.forget();
+    give_back_freed_memory();
     let mut blocks = Vec::new();
     for layer in 0..spec.n_layers {
         blocks.push(reader.block(&spec, layer)?);
+        checkpoint.forget();
         progress(layer + 1, spec.n_layers);
     }
     let final_norm = reader.norm(&spec, &format!("{prefix}{}", names.final_norm), spec.d_model)?;

@@ -163,6 +163,11 @@ impl Checkpoint {
         self.find(name).map(|(_, bytes)| bytes)
     }
 
+    /// Lets the system take back the memory of what has been read of the files; what is read again is fetched again.
+    pub(crate) fn forget(&self) {
+        self.files.iter().for_each(|file| file.map.forget(&file.map));
+    }
+
     /// Elements in all tensors. A tied output matrix is stored, and counted, once.
     #[must_use]
     pub fn parameter_count(&self) -> u64 {

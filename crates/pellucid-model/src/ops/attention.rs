@@ -6,10 +6,11 @@
 //! between them. Both make the same products, block by block.
 
 use super::matmul::{Matrix, product_into};
-use super::{simd, tensor, with_slice};
+use super::{Precision, attention_tiled as tiled, simd, tensor, with_slice};
 use crate::Result;
 use crate::spec::Spec;
 use candle_core::{CpuStorage, Layout, Storage, Tensor};
+use pellucid_kernels::tiles::tiles_are_here;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -24,14 +25,14 @@ pub(crate) struct Mask {
 
 impl Mask {
     /// The keys that query `i` of this pass may see, of `keys` there are.
-    fn allowed(self, i: usize, keys: usize) -> Range<usize> {
+    pub(super) fn allowed(self, i: usize, keys: usize) -> Range<usize> {
         let end = (self.start + i + 1).min(keys);
         let from = self.window.map_or(0, |w| (self.start + i + 1).saturating_sub(w));
         from.min(end)..end
     }
 
     /// The keys that some query of a block may see.
-    fn reach(self, block: &Range<usize>, keys: usize) -> Range<usize> {
+    pub(super) fn reach(self, block: &Range<usize>, keys: usize) -> Range<usize> {
         self.allowed(block.start, keys).start..self.allowed(block.end - 1, keys).end
     }
 }
@@ -43,19 +44,26 @@ pub(crate) struct Scoring {
     pub(crate) scale: f32,
     /// Soft cap `c · tanh(s / c)`, where the model has one.
     pub(crate) cap: Option<f32>,
+    /// Of attention's two products with a text's keys and values, where it has enough queries ([`FEW`]).
+    pub(crate) precision: Precision,
 }
 
 impl Scoring {
-    pub(crate) fn of(spec: &Spec) -> Self {
-        Scoring { scale: spec.attn_scale, cap: spec.attn_softcap }
+    pub(crate) fn of(spec: &Spec, precision: Precision) -> Self {
+        Scoring { scale: spec.attn_scale, cap: spec.attn_softcap, precision }
     }
 
-    fn score(self, products: &mut [f32]) {
+    pub(super) fn score(self, products: &mut [f32]) {
         match self.cap {
-            None => products.iter_mut().for_each(|s| *s *= self.scale),
+            None => simd::scale(products, self.scale),
             Some(cap) => products.iter_mut().for_each(|s| *s = cap * (*s * self.scale / cap).tanh()),
         }
     }
+}
+
+/// Whether the products of so many queries are made on matrix tiles.
+fn on_tiles(precision: Precision, queries: usize) -> bool {
+    precision == Precision::Fast && queries >= FEW && tiles_are_here()
 }
 
 /// One text's keys and values, `(keys, kv_heads, head_dim)` each, after rotation.
@@ -68,12 +76,15 @@ pub(crate) struct Memory {
 /// Queries that one task works on.
 const BLOCK: usize = 64;
 
+/// Fewer queries than these do not pay for packing the keys, and are exact in any precision.
+const FEW: usize = 16;
+
 /// The shape that all steps share.
 #[derive(Clone, Copy)]
-struct Heads {
-    heads: usize,
-    kv_heads: usize,
-    dim: usize,
+pub(super) struct Heads {
+    pub(super) heads: usize,
+    pub(super) kv_heads: usize,
+    pub(super) dim: usize,
 }
 
 impl Heads {
@@ -83,7 +94,7 @@ impl Heads {
     }
 
     /// Numbers of one token's queries.
-    fn width(self) -> usize {
+    pub(super) fn width(self) -> usize {
         self.heads * self.dim
     }
 
@@ -106,13 +117,15 @@ fn blocks(queries: usize) -> impl Iterator<Item = Range<usize>> {
 }
 
 /// One row's part of [`attend`].
-struct Job<'a> {
-    q: &'a [f32],
-    k: &'a [f32],
+pub(super) struct Job<'a> {
+    pub(super) q: &'a [f32],
+    pub(super) k: &'a [f32],
     v: &'a [f32],
-    mask: Mask,
-    block: Range<usize>,
-    z: &'a mut [f32],
+    /// The keys and values of each of their heads for matrix tiles, where these multiply.
+    packed: Option<&'a [tiled::Memory]>,
+    pub(super) mask: Mask,
+    pub(super) block: Range<usize>,
+    pub(super) z: &'a mut [f32],
 }
 
 /// Attention of all rows: `q` is `(tokens, heads, head_dim)` after rotation, the rows' tokens below each other
@@ -121,23 +134,31 @@ pub(crate) fn attend(q: &Tensor, tokens: &[usize], rows: &[Memory], scoring: Sco
     let kv_heads = rows.first().map_or(Ok(1), |r| r.k.dim(1))?;
     let heads = Heads::of(q, kv_heads)?;
     let guards: Vec<_> = rows.iter().map(|r| (r.k.storage_and_layout(), r.v.storage_and_layout())).collect();
+    let memory = guards.iter().map(|(k, v)| Ok([numbers(&k.0, k.1)?, numbers(&v.0, v.1)?]));
+    let memory = memory.collect::<Result<Vec<_>>>()?;
     let z = with_slice(q, |q| {
+        let work = memory.par_iter().zip(tokens);
+        let packed: Vec<_> = work
+            .map(|([k, v], &queries)| on_tiles(scoring.precision, queries).then(|| tiled::pack(k, v, heads)))
+            .collect();
         let mut z = vec![0f32; q.len()];
         let (mut q, mut rest) = (q, z.as_mut_slice());
         let mut jobs = Vec::new();
-        for ((row, (k, v)), &queries) in rows.iter().zip(&guards).zip(tokens) {
+        for (((row, [k, v]), packed), &queries) in rows.iter().zip(&memory).zip(&packed).zip(tokens) {
             let (mine, others) = q.split_at(queries * heads.width());
             q = others;
-            let (k, v) = (numbers(&k.0, k.1)?, numbers(&v.0, v.1)?);
             for block in blocks(queries) {
                 let (z, others) = std::mem::take(&mut rest).split_at_mut(block.len() * heads.width());
                 rest = others;
-                jobs.push(Job { q: mine, k, v, mask: row.mask, block, z });
+                jobs.push(Job { q: mine, k, v, packed: packed.as_deref(), mask: row.mask, block, z });
             }
         }
-        jobs.into_par_iter().for_each(|job| attend_block(job, heads, scoring));
-        Ok::<_, crate::Error>(z)
-    })??;
+        jobs.into_par_iter().for_each(|job| match job.packed {
+            Some(packed) => tiled::attend_block(job, packed, heads, scoring),
+            None => attend_block(job, heads, scoring),
+        });
+        z
+    })?;
     tensor(z, q.shape())
 }
 
@@ -150,7 +171,7 @@ fn numbers<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [f32]> {
 }
 
 fn attend_block(job: Job<'_>, heads: Heads, scoring: Scoring) {
-    let Job { q, k, v, mask, block, z } = job;
+    let Job { q, k, v, mask, block, z, .. } = job;
     let keys = k.len() / (heads.kv_heads * heads.dim);
     let seen = mask.reach(&block, keys);
     let width = seen.len();
@@ -170,13 +191,10 @@ fn attend_block(job: Job<'_>, heads: Heads, scoring: Scoring) {
 }
 
 /// Softmax over `allowed`, 0 elsewhere.
-fn softmax(row: &mut [f32], allowed: Range<usize>) {
+pub(super) fn softmax(row: &mut [f32], allowed: Range<usize>) {
     row[..allowed.start].fill(0.0);
     row[allowed.end..].fill(0.0);
-    let seen = &mut row[allowed];
-    let max = seen.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let total = simd::exp_shifted(seen, max);
-    seen.iter_mut().for_each(|p| *p /= total);
+    simd::softmax(&mut row[allowed]);
 }
 
 /// Scores `(heads, queries, keys)` of one row, not yet masked. `q` is `(queries, heads, head_dim)` and `k` is
@@ -187,6 +205,9 @@ pub(crate) fn scores(q: &Tensor, k: &Tensor, scoring: Scoring, mask: Mask) -> Re
     let heads = Heads::of(q, kv_heads)?;
     let out = with_slice(q, |q| {
         with_slice(k, |k| {
+            if on_tiles(scoring.precision, queries) {
+                return tiled::scores(q, k, queries, heads, scoring);
+            }
             let mut out = vec![0f32; heads.heads * queries * keys];
             out.par_chunks_mut((queries * keys).max(1)).enumerate().for_each(|(head, out)| {
                 for (block, out) in blocks(queries).zip(out.chunks_mut(BLOCK * keys)) {
@@ -220,12 +241,15 @@ pub(crate) fn probabilities(scores: &Tensor, mask: Mask) -> Result<Tensor> {
 
 /// Mixes values of one row: `(heads, queries, keys)` with `(keys, kv_heads, head_dim)` to
 /// `(queries, heads, head_dim)`.
-pub(crate) fn mix(probs: &Tensor, v: &Tensor, mask: Mask) -> Result<Tensor> {
+pub(crate) fn mix(probs: &Tensor, v: &Tensor, mask: Mask, precision: Precision) -> Result<Tensor> {
     let (n_heads, queries, keys) = probs.dims3()?;
     let (_, kv_heads, dim) = v.dims3()?;
     let heads = Heads { heads: n_heads, kv_heads, dim };
     let out = with_slice(probs, |probs| {
         with_slice(v, |v| {
+            if on_tiles(precision, queries) {
+                return tiled::mix(probs, v, queries, heads);
+            }
             let mut z = vec![0f32; queries * heads.width()];
             z.par_chunks_mut(BLOCK * heads.width()).zip(blocks(queries).collect::<Vec<_>>()).for_each(
                 |(z, block)| {
@@ -314,7 +338,7 @@ pub(crate) fn scores_back(
     g: &Tensor,
     scoring: Scoring,
 ) -> Result<(Tensor, Tensor)> {
-    let Scoring { scale, cap } = scoring;
+    let Scoring { scale, cap, .. } = scoring;
     let (queries, heads, _) = q.dims3()?;
     let (keys, kv_heads, _) = k.dims3()?;
     let mut d = with_slice(g, <[f32]>::to_vec)?;

@@ -4,10 +4,11 @@
 //! inputs. The numbers are exactly those of ggml's reference dequantisation (`ggml-quants.c`), so a model kept so computes
 //! what it computes with its weights written out as f32.
 
-use super::kernel::{LANES, Lane};
+use super::kernel::{LANES, Lane, made};
 use super::pages::Pages;
 use super::simd;
 use half::f16;
+use pellucid_kernels::codes::{Groups, byte_row, nibble_row};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -309,6 +310,29 @@ impl Blocks {
         room
     }
 
+    /// `W x` for one row: outputs in whole panels, `(panels · 32)`.
+    pub(crate) fn multiply_row(&self, x: &[f32]) -> Vec<f32> {
+        let groups = self.inner / self.group;
+        let totals: Vec<f32> = x.chunks(self.group).map(simd::sum).collect();
+        let panels = self.scales.len() / groups;
+        let share = panels.div_ceil(4 * rayon::current_num_threads());
+        made(panels * LANES, share * LANES, |from, out| {
+            for (at, out) in out.chunks_mut(LANES).enumerate() {
+                let panel = from / LANES + at;
+                let here = panel * groups..(panel + 1) * groups;
+                let shifts = self.shifts.get(here.clone()).unwrap_or(&[]);
+                let groups =
+                    Groups { group: self.group, scales: &self.scales[here], shifts, totals: &totals };
+                let (mut sums, codes) = (Lane::ZERO, panel * self.inner..(panel + 1) * self.inner);
+                match &self.codes {
+                    Codes::Nibbles(all) => nibble_row(x, &all[codes], groups, &mut sums),
+                    Codes::Bytes(all) => byte_row(x, &all[codes], groups, &mut sums),
+                }
+                out.copy_from_slice(&sums.0);
+            }
+        })
+    }
+
     /// One weight.
     pub(crate) fn weight(&self, panel: usize, at: usize, lane: usize) -> f32 {
         let code = match &self.codes {
@@ -407,6 +431,25 @@ mod tests {
                         assert_eq!(packed.weight(panel, k, lane), want, "{name} {row}/{k}");
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn one_row_is_multiplied_as_by_the_weights_written_out() {
+        let mut seed = Seed(5);
+        let (rows, inner) = (70, 512);
+        let x: Vec<f32> = (0..inner).map(|_| seed.normal() as f32).collect();
+        for (name, kind) in BlockType::ALL {
+            let bytes = random(kind, rows * inner / kind.weights(), &mut seed);
+            let want = decoded(name, &bytes, rows, inner);
+            let order: Vec<u32> = (0..rows as u32).collect();
+            let found = Blocks::pack(kind, &bytes, inner, &order).unwrap().multiply_row(&x);
+            assert_eq!(found.len(), 96, "{name}");
+            for (found, row) in found.iter().zip(want.chunks_exact(inner)) {
+                let products = || row.iter().zip(&x).map(|(w, x)| f64::from(*w) * f64::from(*x));
+                let (want, size) = (products().sum::<f64>(), products().map(f64::abs).sum::<f64>());
+                assert!((f64::from(*found) - want).abs() < 1e-6 * size, "{name}: {found} {want}");
             }
         }
     }

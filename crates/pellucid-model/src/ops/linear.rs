@@ -18,7 +18,7 @@ pub(crate) struct Linear {
     pub(crate) weight: Arc<Packed>,
     /// `(out)`.
     pub(crate) bias: Option<Vec<f32>>,
-    /// Of the forward product; gradients are exact in any case.
+    /// Of the product, forward and backward.
     pub(crate) precision: Precision,
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn linear(x: &Tensor, layer: &Linear) -> Result<Tensor> {
 
 /// Gradient of [`linear`] with respect to its input: `g W`.
 pub(crate) fn linear_back(g: &Tensor, layer: &Linear) -> Result<Tensor> {
-    product_back(g, &layer.weight)
+    product_back(g, &layer.weight, layer.precision)
 }
 
 /// Some neighbouring outputs of [`linear`], in f32: `(tokens, in)` to `(tokens, outputs)`.

@@ -1,28 +1,27 @@
 //! The MLP's nonlinearity, gated (`f(pre) · linear`, Shazeer 2020, arXiv 2002.05202) or not, with backward.
 
-use super::{Rules, simd, tensor, with_slice};
+use super::kernel::made;
+use super::{CHUNK, Rules, simd, tensor, with_slice};
 use crate::Result;
 use crate::spec::Activation;
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-const CHUNK: usize = 8192;
-
 /// `f(pre)`, or `f(pre) · linear` in a gated MLP; same shape.
 pub(crate) fn activate(pre: &Tensor, linear: Option<&Tensor>, f: Activation) -> Result<Tensor> {
     let out = with_slice(pre, |pre| {
-        let mut out = vec![0f32; pre.len()];
-        let chunks = out.par_chunks_mut(CHUNK).zip(pre.par_chunks(CHUNK));
+        let activated = |from: usize, out: &mut [f32]| {
+            simd::activation(&pre[from..from + out.len()], out, f);
+        };
         match linear {
-            None => chunks.for_each(|(o, p)| simd::activation(p, o, f)),
+            None => Ok(made(pre.len(), CHUNK, activated)),
             Some(linear) => with_slice(linear, |linear| {
-                chunks.zip(linear.par_chunks(CHUNK)).for_each(|((o, p), l)| {
-                    simd::activation(p, o, f);
-                    o.iter_mut().zip(l).for_each(|(o, l)| *o *= l);
-                });
-            })?,
+                made(pre.len(), CHUNK, |from, out| {
+                    activated(from, out);
+                    simd::times(out, &linear[from..]);
+                })
+            }),
         }
-        Ok::<_, crate::Error>(out)
     })??;
     tensor(out, pre.shape())
 }
@@ -38,13 +37,10 @@ pub(crate) fn activate_back(
     let (d_pre, d_linear) = with_slice(pre, |pre| {
         with_slice(g, |g| match linear {
             None => {
-                let mut d = vec![0f32; pre.len()];
-                d.par_chunks_mut(CHUNK).zip(pre.par_chunks(CHUNK)).zip(g.par_chunks(CHUNK)).for_each(
-                    |((d, p), g)| {
-                        slopes(p, d, f, rules);
-                        d.iter_mut().zip(g).for_each(|(d, g)| *d *= g);
-                    },
-                );
+                let d = made(pre.len(), CHUNK, |from, d| {
+                    slopes(&pre[from..from + d.len()], d, f, rules);
+                    simd::times(d, &g[from..]);
+                });
                 Ok((d, None))
             }
             Some(linear) => with_slice(linear, |linear| gated_back(pre, linear, g, f, rules)),

@@ -5,6 +5,7 @@
 //! against finite differences. The loops that know no tensors are in `pellucid-kernels`.
 
 pub(crate) mod attention;
+mod attention_tiled;
 pub(crate) mod blocks;
 pub(crate) mod linear;
 pub(crate) mod matmul;
@@ -15,6 +16,7 @@ pub(crate) mod packed;
 mod plain;
 pub(crate) mod rotary;
 pub(crate) mod simd;
+mod tiled;
 
 use crate::Result;
 use candle_core::{CpuStorage, Device, Shape, Storage, Tensor};
@@ -69,6 +71,9 @@ pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> Result<Tensor
     Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
 }
 
+/// Numbers that one task makes, where each is made of those at the same place.
+pub(crate) const CHUNK: usize = 4 * 1024;
+
 /// Rows of a matrix that one task works on: enough to be worth a task, few enough to share.
 pub(crate) fn rows_per_task(rows: usize, width: usize) -> usize {
     let worth = (16 * 1024 / width.max(1)).max(1);
@@ -79,16 +84,10 @@ pub(crate) fn rows_per_task(rows: usize, width: usize) -> usize {
 pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let out = with_slice(a, |a| {
         with_slice(b, |b| {
-            let mut out = vec![0f32; a.len()];
-            let chunk = rows_per_task(a.len(), 1).max(8192);
-            out.par_chunks_mut(chunk).zip(a.par_chunks(chunk)).zip(b.par_chunks(chunk)).for_each(
-                |((o, a), b)| {
-                    for ((o, a), b) in o.iter_mut().zip(a).zip(b) {
-                        *o = a + b;
-                    }
-                },
-            );
-            out
+            kernel::made(a.len(), CHUNK, |from, out| {
+                let here = from..from + out.len();
+                simd::plus(&a[here.clone()], &b[here], out);
+            })
         })
     })??;
     tensor(out, a.shape())

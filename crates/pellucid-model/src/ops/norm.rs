@@ -1,6 +1,6 @@
 //! Root-mean-square norm (Zhang & Sennrich 2019) and layer norm (Ba et al. 2016), with their backward.
 
-use super::{Rules, rows_per_task, simd, tensor, with_slice};
+use super::{Rules, kernel, rows_per_task, simd, tensor, with_slice};
 use crate::Result;
 use crate::spec::NormKind;
 use candle_core::Tensor;
@@ -36,20 +36,15 @@ fn moments(x: &[f32], norm: &Norm) -> (f32, f32) {
 pub(crate) fn norm(x: &Tensor, norm: &Norm) -> Result<Tensor> {
     let d = norm.weight.len();
     let out = with_slice(x, |x| {
-        let mut out = vec![0f32; x.len()];
-        let rows = rows_per_task(x.len() / d, d) * d;
-        out.par_chunks_mut(rows).zip(x.par_chunks(rows)).for_each(|(out, x)| {
-            for (out, x) in out.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
+        kernel::made(x.len(), rows_per_task(x.len() / d, d) * d, |from, out| {
+            for (out, x) in out.chunks_exact_mut(d).zip(x[from..].chunks_exact(d)) {
                 let (mean, scale) = moments(x, norm);
-                for ((o, v), w) in out.iter_mut().zip(x).zip(&norm.weight) {
-                    *o = (v - mean) * scale * w;
-                }
+                simd::standardise(x, mean, scale, &norm.weight, out);
                 if let Some(bias) = &norm.bias {
                     out.iter_mut().zip(bias).for_each(|(o, b)| *o += b);
                 }
             }
-        });
-        out
+        })
     })?;
     tensor(out, x.shape())
 }
@@ -76,17 +71,12 @@ pub(crate) fn norm_back(x: &Tensor, norm: &Norm, g: &Tensor, rules: Rules) -> Re
     let d = norm.weight.len();
     let out = with_slice(x, |x| {
         with_slice(g, |g| {
-            let mut out = vec![0f32; x.len()];
-            let rows = rows_per_task(x.len() / d, d) * d;
-            out.par_chunks_mut(rows).zip(x.par_chunks(rows)).zip(g.par_chunks(rows)).for_each(
-                |((out, x), g)| {
-                    for ((out, x), g) in out.chunks_exact_mut(d).zip(x.chunks_exact(d)).zip(g.chunks_exact(d))
-                    {
-                        row_back(out, x, g, norm, rules);
-                    }
-                },
-            );
-            out
+            kernel::made(x.len(), rows_per_task(x.len() / d, d) * d, |from, out| {
+                let (x, g) = (x[from..].chunks_exact(d), g[from..].chunks_exact(d));
+                for ((out, x), g) in out.chunks_exact_mut(d).zip(x).zip(g) {
+                    row_back(out, x, g, norm, rules);
+                }
+            })
         })
     })??;
     tensor(out, x.shape())

@@ -4,15 +4,15 @@
 
 use super::Precision;
 use super::blocks::{BlockType, Blocks};
-use super::kernel::{
-    Block, LANES, Lane, Pairs, ROWS, Tile, across, along, along_pairs, pairs_are_quick, sheet, split,
-};
+use super::kernel::{Block, LANES, Lane, Pairs, ROWS, Tile, across, along, along_pairs, made, sheet, split};
 use super::pages::Pages;
-use super::{simd, tensor, with_slice};
+use super::{simd, tensor, tiled, with_slice};
 use crate::Result;
 use candle_core::{CpuStorage, Storage, Tensor};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+use pellucid_kernels::codes::pair_row;
+use pellucid_kernels::tiles::{DEPTH, tiles_are_here};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -27,7 +27,7 @@ pub(crate) struct Packed {
 #[derive(Debug)]
 enum Panels {
     F32(Pages<Lane<f32>>),
-    /// `(panels, ⌈inner / 2⌉, 32)`.
+    /// `(panels, pairs, 32)`, each panel filled up with zeros to whole steps of matrix tiles.
     Bf16(Pages<Pairs>),
     F16(Pages<Lane<f16>>),
     Blocks(Blocks),
@@ -113,9 +113,9 @@ impl Packed {
         out
     }
 
-    /// Pairs of inputs in a panel.
+    /// Lanes of pairs of inputs in a panel.
     fn pairs(&self) -> usize {
-        self.inner.div_ceil(2)
+        panel_pairs(self.inner)
     }
 
     /// Lanes of a panel as f32: the weights themselves, or widened into `room`.
@@ -154,6 +154,9 @@ impl Packed {
 
     /// `x Wᵀ` for `(rows, inner)` numbers: `(rows, outer)`.
     pub(crate) fn multiply(&self, x: &[f32]) -> Vec<f32> {
+        if let (Panels::Bf16(all), true) = (&self.panels, x.len() == self.inner) {
+            return self.row_of_pairs(all, x);
+        }
         let packed = pack_rows(x, x.len() / self.inner.max(1), self.inner);
         self.by_blocks(x, |block| {
             let (chunk, mut room) = self.chunk();
@@ -164,6 +167,18 @@ impl Packed {
                     along(rows.len(), &packed[from + at.start..from + at.end], lanes, sums);
                 }
             });
+        })
+    }
+
+    /// [`Packed::multiply`] for one row, without widening the weights first: the same bits.
+    fn row_of_pairs(&self, all: &[Pairs], x: &[f32]) -> Vec<f32> {
+        made(self.outer, self.share(1), |from, out| {
+            let panels = all[from / LANES * self.pairs()..].chunks_exact(self.pairs());
+            for (out, pairs) in out.chunks_mut(LANES).zip(panels) {
+                let mut sums = Lane::ZERO;
+                pair_row(x, pairs, &mut sums);
+                out.copy_from_slice(&sums.0[..out.len()]);
+            }
         })
     }
 
@@ -194,17 +209,27 @@ impl Packed {
     }
 
     /// [`Packed::multiply`] with both operands rounded to bf16 and sums in f32 (`Precision::Fast`).
+    /// One row alone is not rounded: the time goes into reading weights.
     pub(crate) fn multiply_fast(&self, x: &[f32]) -> Vec<f32> {
+        if x.len() == self.inner {
+            let Panels::Blocks(blocks) = &self.panels else { return self.multiply(x) };
+            let mut row = blocks.multiply_row(x);
+            row.truncate(self.outer);
+            return row;
+        }
+        if tiles_are_here() {
+            return tiled::multiply(self, x);
+        }
         let packed = pair_rows(x, x.len() / self.inner.max(1), self.inner);
         let kept = matches!(self.panels, Panels::Bf16(_));
         let chunk = if kept { self.inner.max(1) } else { WIDENED };
         self.by_blocks(x, |block| {
-            let mut room = (vec![Lane::ZERO; WIDENED], vec![Pairs::NONE; WIDENED / 2]);
+            let (mut wide, mut room) = (vec![Lane::ZERO; WIDENED], vec![Pairs::NONE; WIDENED / 2]);
             self.sum_block(block, chunk, |panel, at, group, sums| {
                 let pairs = at.start / 2..at.end.div_ceil(2);
-                let lanes = self.narrow(panel, at, &mut room);
+                let lanes = self.narrow(panel, at, &mut wide, &mut room);
                 for (rows, sums) in group.iter().zip(sums) {
-                    let from = rows.start / ROWS * self.pairs();
+                    let from = rows.start / ROWS * self.inner.div_ceil(2);
                     along_pairs(rows.len(), &packed[from + pairs.start..from + pairs.end], lanes, sums);
                 }
             });
@@ -259,12 +284,33 @@ impl Packed {
         }
     }
 
-    /// Lanes of a panel as pairs of bf16, from an even input on: the weights themselves, or rounded into the second room.
+    /// Some steps of a panel for matrix tiles, sixteen lanes of pairs each, as [`Packed::narrow`] makes them.
+    pub(super) fn steps<'a>(
+        &'a self,
+        panel: usize,
+        at: Range<usize>,
+        wide: &mut [Lane<f32>],
+        room: &'a mut [Pairs],
+    ) -> &'a [Pairs] {
+        if let Panels::Bf16(all) = &self.panels {
+            let from = panel * self.pairs();
+            return &all[from + DEPTH * at.start..from + DEPTH * at.end];
+        }
+        let room = &mut room[..DEPTH * at.len()];
+        let inputs = 2 * DEPTH * at.start..(2 * DEPTH * at.end).min(self.inner);
+        room[inputs.len().div_ceil(2)..].fill(Pairs::NONE);
+        self.narrow(panel, inputs, wide, room);
+        room
+    }
+
+    /// Lanes of a panel as pairs of bf16, from an even input on: the weights themselves, or rounded into `room` by way
+    /// of `wide`, which takes a lane for each input.
     fn narrow<'a>(
         &'a self,
         panel: usize,
         at: Range<usize>,
-        (wide, room): &'a mut (Vec<Lane<f32>>, Vec<Pairs>),
+        wide: &mut [Lane<f32>],
+        room: &'a mut [Pairs],
     ) -> &'a [Pairs] {
         if let Panels::Bf16(all) = &self.panels {
             let from = panel * self.pairs();
@@ -278,6 +324,12 @@ impl Packed {
     /// `g W` for `(rows, outer)` numbers: `(rows, inner)`.
     pub(crate) fn multiply_back(&self, g: &[f32]) -> Vec<f32> {
         self.multiply_back_part(g, 0..self.outer)
+    }
+
+    /// [`Packed::multiply_back`] with both operands rounded to bf16 and sums in f32, where there are matrix tiles; elsewhere
+    /// it is the exact product.
+    pub(crate) fn multiply_back_fast(&self, g: &[f32]) -> Vec<f32> {
+        if tiles_are_here() { tiled::multiply_back(self, g) } else { self.multiply_back(g) }
     }
 
     /// `g W` with gradients of some outputs alone, `(rows, outputs)`: `(rows, inner)`.
@@ -320,7 +372,7 @@ fn put_turned(block: &mut Block<'_>, rows: Range<usize>, columns: Range<usize>, 
 }
 
 /// Pieces of a range of at most `step`.
-fn tiles(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn tiles(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
     let end = range.end;
     range.step_by(step.max(1)).map(move |from| from..(from + step).min(end))
 }
@@ -348,8 +400,13 @@ where
     out
 }
 
+/// Lanes of pairs that so many inputs take in a panel.
+fn panel_pairs(inner: usize) -> usize {
+    inner.div_ceil(2 * DEPTH) * DEPTH
+}
+
 fn pack_pairs(w: &[half::bf16], outer: usize, inner: usize) -> Pages<Pairs> {
-    let pairs = inner.div_ceil(2);
+    let pairs = panel_pairs(inner);
     let mut out = Pages::<Pairs>::zeroed(outer.div_ceil(LANES) * pairs);
     out.par_chunks_mut(pairs.max(1)).zip(w.par_chunks((LANES * inner).max(1))).for_each(|(panel, w)| {
         for (l, row) in w.chunks_exact(inner).enumerate() {
@@ -405,17 +462,16 @@ fn pack_columns(g: &[f32], rows: usize, outputs: Range<usize>) -> Vec<Lane<f32>>
 /// `x Wᵀ`, `(rows, inner)` to `(rows, outer)`.
 pub(crate) fn product(x: &Tensor, w: &Packed, precision: Precision) -> Result<Vec<f32>> {
     check(x.dims2()?.1, w.inner())?;
-    with_slice(x, |x| match precision {
-        Precision::Fast if pairs_are_quick() => w.multiply_fast(x),
-        _ => w.multiply(x),
-    })
+    with_slice(x, |x| if precision.rounds() { w.multiply_fast(x) } else { w.multiply(x) })
 }
 
 /// `g W`, `(rows, outer)` to `(rows, inner)`.
-pub(crate) fn product_back(g: &Tensor, w: &Packed) -> Result<Tensor> {
+pub(crate) fn product_back(g: &Tensor, w: &Packed, precision: Precision) -> Result<Tensor> {
     let (rows, outer) = g.dims2()?;
     check(outer, w.outer())?;
-    tensor(with_slice(g, |g| w.multiply_back(g))?, (rows, w.inner()))
+    let back =
+        with_slice(g, |g| if precision.rounds() { w.multiply_back_fast(g) } else { w.multiply_back(g) })?;
+    tensor(back, (rows, w.inner()))
 }
 
 fn check(found: usize, expected: usize) -> Result<()> {
@@ -470,19 +526,25 @@ mod tests {
         Ok(())
     }
 
-    /// The fast product is the exact one of operands rounded to bf16, whatever the weights are kept as.
+    /// The fast products are the exact ones of operands rounded to bf16, whatever the weights are kept as.
     #[test]
-    fn the_fast_product_is_that_of_rounded_operands() -> Result<()> {
+    fn the_fast_products_are_those_of_rounded_operands() -> Result<()> {
         let rounded = |x: &[f32]| x.iter().map(|x| half::bf16::from_f32(*x).to_f32()).collect::<Vec<_>>();
         for (rows, inner, outer) in [(1, 1, 1), (5, 7, 33), (13, 131, 40), (200, 300, 96)] {
             let (x, w) = (numbers(rows * inner, 0.37), rounded(&numbers(outer * inner, 0.53)));
+            let g = numbers(rows * outer, 0.71);
             let w = Tensor::from_vec(w, (outer, inner), &Device::Cpu)?;
-            let want = Packed::new(&w)?.multiply(&rounded(&x));
+            let plain = Packed::new(&w)?;
+            let want = plain.multiply(&if rows == 1 { x.clone() } else { rounded(&x) });
+            let back = if tiles_are_here() { rounded(&g) } else { g.clone() };
+            let back = plain.multiply_back(&back);
             for kept in [candle_core::DType::F32, candle_core::DType::BF16] {
                 let packed = Packed::new(&w.to_dtype(kept)?)?;
                 let found = packed.multiply_fast(&x);
                 assert!(packed.rows(&[outer as u32 - 1]) == w.get(outer - 1)?.to_vec1::<f32>()?);
-                for (found, want) in found.iter().zip(&want) {
+                let found_back = packed.multiply_back_fast(&g);
+                assert_eq!(found_back.len(), back.len());
+                for (found, want) in found.iter().zip(&want).chain(found_back.iter().zip(&back)) {
                     assert!((found - want).abs() < 1e-4, "{rows}×{inner}×{outer} {kept:?}: {found} {want}");
                 }
             }

@@ -1,9 +1,9 @@
 //! Applying rotary positions, and its backward (the same rotation the other way).
 
-use super::{rows_per_task, tensor, with_slice};
+use super::kernel::made;
+use super::{rows_per_task, simd, tensor, with_slice};
 use crate::Result;
 use candle_core::Tensor;
-use rayon::prelude::*;
 
 /// Cosines and sines for each token, `(tokens, dim / 2)` each.
 #[derive(Clone, Debug)]
@@ -23,24 +23,18 @@ pub(crate) fn rotate(x: &Tensor, angles: &Angles, back: bool) -> Result<Tensor> 
     let half = angles.dim / 2;
     let sign = if back { -1.0 } else { 1.0 };
     let out = with_slice(x, |x| {
-        let mut out = x.to_vec();
         let width = heads * head_dim;
         let tokens = rows_per_task(x.len() / width, width);
-        out.par_chunks_mut(tokens * width).enumerate().for_each(|(i, out)| {
+        made(x.len(), tokens * width, |from, out| {
+            out.copy_from_slice(&x[from..from + out.len()]);
             for (t, token) in out.chunks_exact_mut(width).enumerate() {
-                let at = (i * tokens + t) * half;
+                let at = (from / width + t) * half;
                 let (cos, sin) = (&angles.cos[at..at + half], &angles.sin[at..at + half]);
                 for head in token.chunks_exact_mut(head_dim) {
-                    let (a, rest) = head.split_at_mut(half);
-                    for (((a, b), c), s) in a.iter_mut().zip(rest).zip(cos).zip(sin) {
-                        let (x, y) = (*a, *b);
-                        *a = x * c - y * s * sign;
-                        *b = y * c + x * s * sign;
-                    }
+                    simd::turn(head, cos, sin, sign);
                 }
             }
-        });
-        out
+        })
     })?;
     tensor(out, x.shape())
 }

@@ -1,0 +1,183 @@
+//! Attention's products on matrix tiles (`Precision::Fast`): queries, keys, values and probabilities rounded to bf16, sums and
+//! softmax in f32. As in `attention.rs` there are two ways with the same bits, a block of queries at a time and step by step:
+//! sums over keys run in steps of 32 from key 0 on, and what a query may not see adds nothing.
+
+use super::attention::{Heads, Job, Scoring, softmax};
+use super::kernel::{LANES, Lane, Pairs};
+use super::simd;
+use pellucid_kernels::tiles::{DEPTH, Patch, SIDE, Square, add_product, product};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// One head's keys and values of a text, packed.
+pub(super) struct Memory {
+    /// `(⌈keys / 32⌉, pairs, 32)`: pairs of coordinates of 32 keys, in whole steps.
+    keys: Vec<Pairs>,
+    /// `(⌈dim / 32⌉, 16 ⌈keys / 32⌉, 32)`: pairs of keys at 32 coordinates.
+    values: Vec<Pairs>,
+    blocks: usize,
+    dim: usize,
+}
+
+/// Keys and values `(keys, kv_heads, dim)` of a text, head by head.
+pub(super) fn pack(k: &[f32], v: &[f32], heads: Heads) -> Vec<Memory> {
+    let all = (0..heads.kv_heads).into_par_iter();
+    all.map(|head| Memory {
+        keys: pack_keys(k, head, heads),
+        values: pack_values(v, head, heads),
+        blocks: k.len().div_ceil(heads.kv_heads * heads.dim * LANES),
+        dim: heads.dim,
+    })
+    .collect()
+}
+
+/// Pairs of a head's coordinates, filled up to whole steps.
+fn dim_pairs(dim: usize) -> usize {
+    dim.div_ceil(2 * DEPTH) * DEPTH
+}
+
+fn pack_keys(k: &[f32], head: usize, heads: Heads) -> Vec<Pairs> {
+    let (stride, pairs) = (heads.kv_heads * heads.dim, dim_pairs(heads.dim));
+    let mut out = vec![Pairs::NONE; k.len().div_ceil(stride * LANES) * pairs];
+    for (to, k) in out.chunks_exact_mut(pairs).zip(k.chunks(stride * LANES)) {
+        simd::pair_columns(&k[head * heads.dim..], stride, heads.dim, to);
+    }
+    out
+}
+
+fn pack_values(v: &[f32], head: usize, heads: Heads) -> Vec<Pairs> {
+    let stride = heads.kv_heads * heads.dim;
+    let pairs = v.len().div_ceil(stride * LANES) * DEPTH;
+    let mut out = vec![Pairs::NONE; heads.dim.div_ceil(LANES) * pairs];
+    for (from, out) in (0..heads.dim).step_by(LANES).zip(out.chunks_exact_mut(pairs)) {
+        let here = head * heads.dim + from..head * heads.dim + (from + LANES).min(heads.dim);
+        for (to, two) in out.iter_mut().zip(v.chunks(2 * stride)) {
+            let second = if two.len() > stride { &two[stride..][here.clone()] } else { &[] };
+            simd::weave(&two[here.clone()], second, to);
+        }
+    }
+    out
+}
+
+impl Memory {
+    /// Products of up to 32 queries, in patches, with the keys of blocks `seen`, to rows of `width` numbers.
+    fn products(&self, q: &[Patch], rows: usize, seen: Range<usize>, out: &mut [f32], width: usize) {
+        let pairs = dim_pairs(self.dim);
+        for (at, keys) in seen.clone().zip(self.keys[seen.start * pairs..].chunks_exact(pairs)) {
+            let from = (at - seen.start) * LANES;
+            put(q, keys, rows, width.min(from + LANES) - from, &mut out[from..], width);
+        }
+    }
+
+    /// Mixes values of the keys of blocks `seen` by up to 32 queries' probabilities, in patches, to every `stride`th number
+    /// of `out` on.
+    fn mix(&self, p: &[Patch], rows: usize, seen: Range<usize>, out: &mut [f32], stride: usize) {
+        let values = self.values.chunks_exact(self.blocks * DEPTH);
+        for (from, values) in (0..self.dim).step_by(LANES).zip(values) {
+            let values = &values[seen.start * DEPTH..seen.end * DEPTH];
+            put(p, values, rows, self.dim.min(from + LANES) - from, &mut out[from..], stride);
+        }
+    }
+}
+
+/// A product of `rows` rows and `width` (at most 32) columns, to every `stride`th number of `out` on.
+fn put(a: &[Patch], b: &[Pairs], rows: usize, width: usize, out: &mut [f32], stride: usize) {
+    if width == LANES {
+        return product(rows, a, b, out, stride);
+    }
+    let mut sums: Square = [Lane::ZERO; SIDE];
+    add_product(rows, a, b, &mut sums);
+    for (to, sums) in out.chunks_mut(stride).zip(&sums).take(rows) {
+        to[..width].copy_from_slice(&sums.0[..width]);
+    }
+}
+
+/// Rooms for patches of a block.
+struct Patches {
+    queries: Vec<Patch>,
+    probs: Vec<Patch>,
+}
+
+impl Patches {
+    /// For heads of `dim` coordinates and so many blocks of keys.
+    fn new(dim: usize, blocks: usize) -> Self {
+        Patches { queries: vec![Patch::NONE; dim.div_ceil(2 * DEPTH)], probs: vec![Patch::NONE; blocks] }
+    }
+
+    /// Up to 32 queries of a head.
+    fn queries(&mut self, q: &[f32], heads: Heads) -> &[Patch] {
+        simd::patch_rows(q, heads.width(), heads.dim, &mut self.queries);
+        &self.queries
+    }
+
+    /// Up to 32 queries' probabilities of `width` keys, every `stride` numbers.
+    fn probs(&mut self, p: &[f32], stride: usize, width: usize) -> &[Patch] {
+        let steps = width.div_ceil(LANES);
+        simd::patch_rows(p, stride, width, &mut self.probs[..steps]);
+        &self.probs[..steps]
+    }
+}
+
+/// From scores to mixed values, a block of queries at a time.
+pub(super) fn attend_block(job: Job<'_>, memory: &[Memory], heads: Heads, scoring: Scoring) {
+    let Job { q, k, mask, block, z, .. } = job;
+    let keys = k.len() / (heads.kv_heads * heads.dim);
+    let reach = mask.reach(&block, keys);
+    let seen = reach.start / LANES..reach.end.div_ceil(LANES);
+    let width = seen.len() * LANES;
+    let mut scores = vec![0f32; block.len() * width];
+    let mut room = Patches::new(heads.dim, seen.len());
+    for head in 0..heads.heads {
+        let memory = &memory[head / (heads.heads / heads.kv_heads)];
+        let tiles = block.clone().step_by(SIDE).map(|from| from..(from + SIDE).min(block.end));
+        for (rows, scores) in tiles.clone().zip(scores.chunks_mut(SIDE * width)) {
+            let q = room.queries(&q[rows.start * heads.width() + head * heads.dim..], heads);
+            memory.products(q, rows.len(), seen.clone(), scores, width);
+            for (i, row) in rows.clone().zip(scores.chunks_exact_mut(width)) {
+                let allowed = mask.allowed(i, keys);
+                let allowed = allowed.start - seen.start * LANES..allowed.end - seen.start * LANES;
+                scoring.score(&mut row[allowed.clone()]);
+                softmax(row, allowed);
+            }
+        }
+        for (rows, scores) in tiles.zip(scores.chunks(SIDE * width)) {
+            let out = &mut z[(rows.start - block.start) * heads.width() + head * heads.dim..];
+            memory.mix(room.probs(scores, width, width), rows.len(), seen.clone(), out, heads.width());
+        }
+    }
+}
+
+/// Scores `(heads, queries, keys)` of one text, not yet masked.
+pub(super) fn scores(q: &[f32], k: &[f32], queries: usize, heads: Heads, scoring: Scoring) -> Vec<f32> {
+    let keys = k.len() / (heads.kv_heads * heads.dim);
+    let memory = pack(k, k, heads);
+    let mut out = vec![0f32; heads.heads * queries * keys];
+    out.par_chunks_mut((queries * keys).max(1)).enumerate().for_each(|(head, out)| {
+        let memory = &memory[head / (heads.heads / heads.kv_heads)];
+        let mut room = Patches::new(heads.dim, 0);
+        for (from, out) in (0..queries).step_by(SIDE).zip(out.chunks_mut(SIDE * keys)) {
+            let q = room.queries(&q[from * heads.width() + head * heads.dim..], heads);
+            memory.products(q, (queries - from).min(SIDE), 0..memory.blocks, out, keys);
+        }
+        scoring.score(out);
+    });
+    out
+}
+
+/// Values of one text mixed by probabilities `(heads, queries, keys)`: `(queries, heads, dim)`.
+pub(super) fn mix(probs: &[f32], v: &[f32], queries: usize, heads: Heads) -> Vec<f32> {
+    let keys = v.len() / (heads.kv_heads * heads.dim);
+    let memory = pack(v, v, heads);
+    let mut z = vec![0f32; queries * heads.width()];
+    z.par_chunks_mut((SIDE * heads.width()).max(1)).enumerate().for_each(|(tile, z)| {
+        let rows = tile * SIDE..(tile * SIDE + SIDE).min(queries);
+        let mut room = Patches::new(0, keys.div_ceil(LANES));
+        for head in 0..heads.heads {
+            let memory = &memory[head / (heads.heads / heads.kv_heads)];
+            let p = &probs[(head * queries + rows.start) * keys..(head * queries + rows.end) * keys];
+            let p = room.probs(p, keys, keys);
+            memory.mix(p, rows.len(), 0..memory.blocks, &mut z[head * heads.dim..], heads.width());
+        }
+    });
+    z
+}
