@@ -38,6 +38,8 @@ def arguments():
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--attention", default="sdpa", choices=["eager", "sdpa"])
     parser.add_argument("--dtype", default="f32", choices=["f32", "bf16"])
+    parser.add_argument("--edited", help="llama.cpp: the copy of the GGUF in which a neuron is silent")
+    parser.add_argument("--plain-buffers", action="store_true", help="llama.cpp: weights as they lie in the file")
     return parser.parse_args()
 
 

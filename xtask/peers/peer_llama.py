@@ -16,8 +16,9 @@ CONTEXT = 512  # positions; more than any case needs
 
 
 class Model:
-    def __init__(self, path):
+    def __init__(self, path, plain):
         how = llama_cpp.llama_model_default_params()
+        how.use_extra_bufts = not plain
         self.model = llama_cpp.llama_model_load_from_file(path.encode(), how)
         if not self.model:
             raise RuntimeError("llama.cpp cannot read the file")
@@ -51,7 +52,7 @@ llama_cpp.llama_backend_init()
 
 
 def load(options):
-    return Model(options.model)
+    return Model(options.edited if options.case == "decode" else options.model, options.plain_buffers)
 
 
 def row(model, tokens):

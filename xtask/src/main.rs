@@ -48,7 +48,7 @@ cargo xtask COMMAND
                     draw the blind check: docs/atlas/blind-sheet.md for a reader, blind-key.json for us
   docs blind-result --answers FILE
                     hold a reader's answers against the key
-  bench [--peers] [--only CASE,…] [--models MODEL,…] [--with PEER,…] [--runs 5] [--rounds 2] [--threads CORES]
+  bench [--peers] [--only CASE,…] [--models MODEL,…] [--with PEER,…] [--runs 5] [--rounds 1] [--threads CORES]
         [--ours PROGRAM]
                     time ours; with --peers also what others use, and with all of them docs/benchmarks.md is written
                     cases: load start forward capture sweep row attribute decode; models: smollm2 gemma3-270m

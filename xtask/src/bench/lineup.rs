@@ -17,10 +17,12 @@ use crate::shell::{program, step};
 pub(super) const PEERS: [&str; 5] =
     ["transformers", "transformer-lens", "nnsight", "interp-engine", "llama.cpp"];
 
-/// What is timed of each. The plain forward of nnsight and interp-engine is that of transformers.
+/// What is timed of each. nnsight and interp-engine load and run plainly what transformers does; in bf16 transformers reads the GGUF
+/// as it does in f32.
 const TRANSFORMERS: &[&str] = &["load", "forward", "capture", "row", "attribute", "decode"];
+const ROUNDED: &[&str] = &["forward", "capture", "row", "attribute", "decode"];
 const LENS: &[&str] = &["load", "forward", "capture", "attribute", "decode"];
-const WRAPPERS: &[&str] = &["load", "capture", "attribute", "decode"];
+const WRAPPERS: &[&str] = &["capture", "attribute", "decode"];
 const LLAMA: &[&str] = &["load", "start", "row", "decode"];
 
 /// llama.cpp is compiled from its package, which takes minutes; no longer than this.
@@ -43,7 +45,7 @@ pub(super) fn others(subject: &Subject, options: &Options, notes: &mut Vec<Strin
         on_torch.add(options, &mut peers, notes)?;
     }
     if wanted("llama.cpp") {
-        match llama(subject) {
+        match llama(subject, options, notes) {
             Ok(peer) => peers.push(peer),
             Err(error) => notes.push(format!("llama.cpp is left out: {}.", without_places(&error)?)),
         }
@@ -85,7 +87,7 @@ impl Torch {
             let extra = ["--attention", attention];
             peers.push(self.script("transformers", "peer_transformers.py", TRANSFORMERS, &extra));
             let extra = ["--attention", attention, "--dtype", "bf16"];
-            let rounded = self.script("transformers bf16", "peer_transformers.py", TRANSFORMERS, &extra);
+            let rounded = self.script("transformers bf16", "peer_transformers.py", ROUNDED, &extra);
             peers.push(Peer { kind: Kind::Rounded, place: self.bf16.clone(), ..rounded });
         }
         let rest = [
@@ -117,7 +119,7 @@ impl Torch {
             let extra = ["--attention", attention];
             let peer = self.script("transformers", "peer_transformers.py", TRANSFORMERS, &extra);
             // Single runs vary by more than the two differ, so the shortest of a few speaks for each.
-            let seconds = peer.sample("forward", 3, options.threads)?.seconds;
+            let seconds = peer.sample("forward", 2, options.threads)?.seconds;
             tried.push((seconds.into_iter().fold(f64::INFINITY, f64::min), attention));
         }
         tried.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -135,7 +137,7 @@ impl Torch {
 }
 
 /// llama.cpp on the GGUF itself, and on a copy in which the edited neuron is silent.
-fn llama(subject: &Subject) -> Result<Peer> {
+fn llama(subject: &Subject, options: &Options, notes: &mut Vec<String>) -> Result<Peer> {
     let python = python::compiled("llama", &requirements("llama.txt")?, BUILD_LIMIT)?;
     let gguf = subject.gguf()?;
     let edited = subject.made("edited.gguf")?;
@@ -144,7 +146,7 @@ fn llama(subject: &Subject) -> Result<Peer> {
         command.arg(folder().join("edited.py")).arg(&gguf).arg(&edited).args(EDIT);
         step(format!("{} with a silent neuron", subject.name), &mut command)?;
     }
-    Ok(Peer {
+    let mut peer = Peer {
         name: "llama.cpp".into(),
         kind: Kind::File,
         cases: LLAMA,
@@ -152,7 +154,16 @@ fn llama(subject: &Subject) -> Result<Peer> {
         script: Some(folder().join("peer_llama.py")),
         place: place(subject, gguf)?,
         extra: vec!["--edited".into(), edited.to_string_lossy().into_owned()],
-    })
+    };
+    if let Err(error) = peer.sample("row", 1, options.threads) {
+        peer.extra.push("--plain-buffers".into());
+        peer.sample("row", 1, options.threads)?;
+        let reason = without_places(&error)?;
+        notes.push(format!(
+            "llama.cpp runs on the file's blocks as they lie there: with weights rearranged for AMX it stops (ggml-org/llama.cpp issue 20824: {reason})."
+        ));
+    }
+    Ok(peer)
 }
 
 /// An error in one line for a committed page, which must not name this machine's folders.

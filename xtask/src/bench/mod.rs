@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: ours beside what people use today, on the same weights, tokens, threads and machine.
 //!
-//! Each case runs in a fresh process of each peer (its peak memory is its own), peers take turns, and every second round
+//! Each case runs in a fresh process of each peer (its peak memory is its own), peers take turns, and every second turn
 //! goes backwards, so that a machine that slows down slows all alike. Numbers are compared only after their results are.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,9 +104,9 @@ fn measure(peers: &[Peer], options: &Options, notes: &mut Vec<String>) -> Result
     let mut samples = Samples::new();
     let mut failed = BTreeSet::new();
     for round in 0..options.rounds {
-        for case in &options.cases {
+        for (at, case) in options.cases.iter().enumerate() {
             let mut turn: Vec<&Peer> = peers.iter().filter(|peer| peer.cases.contains(case)).collect();
-            if round % 2 == 1 {
+            if (round + at) % 2 == 1 {
                 turn.reverse();
             }
             for peer in turn {

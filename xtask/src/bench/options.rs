@@ -43,7 +43,7 @@ impl Options {
             models: SUBJECTS.iter().collect(),
             with: PEERS.to_vec(),
             runs: 5,
-            rounds: 2,
+            rounds: 0,
             threads: cores,
             ours: None,
         };
@@ -66,6 +66,10 @@ impl Options {
                 "--ours" => options.ours = Some(value()?.into()),
                 _ => bail!("unknown option {option}; see `cargo xtask help`"),
             }
+        }
+        if options.rounds == 0 {
+            // Starting PyTorch a hundred times more would take longer than what is measured.
+            options.rounds = if options.dictionaries || options.circuits.is_some() { 2 } else { 1 };
         }
         Ok(options)
     }
@@ -108,7 +112,8 @@ mod tests {
         let options = parse("--peers --only decode,load --runs 3").unwrap();
         assert!(options.peers);
         assert_eq!(options.cases, ["load", "decode"]);
-        assert_eq!((options.runs, options.rounds), (3, 2));
+        assert_eq!((options.runs, options.rounds), (3, 1));
+        assert_eq!(parse("--dictionaries").unwrap().rounds, 2);
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn head(machine: &Machine, options: &Options) -> String {
     let Options { rounds, runs, .. } = options;
     let _ = writeln!(
         text,
-        "Each case ran in {rounds} fresh processes of each peer by turns, {runs} runs after one warm-up in each.\n"
+        "Each case ran in fresh processes of each peer by turns; processes: {rounds}, timed runs in each: {runs}, after one warm-up.\n"
     );
     for (case, meaning) in MEANING.iter().filter(|(case, _)| options.cases.contains(case)) {
         let _ = writeln!(text, "- `{case}`: {meaning}");
@@ -112,7 +112,7 @@ fn about(section: &Section, options: &Options) -> String {
         subject.captured() / subject.weights(4)
     );
     for (kind, (_, _, weights, table)) in KINDS.iter().zip(&tables) {
-        let _ = writeln!(text, "\n#### Of {}\n\n{}", unit(section, kind.0).0, table.memory(*weights));
+        let _ = writeln!(text, "#### Of {}\n\n{}", unit(section, kind.0).0, table.memory(*weights));
     }
     let _ = writeln!(text, "### Do they compute the same?\n");
     for verdict in &section.verdicts {
