@@ -1,6 +1,6 @@
-"""Write a GGUF's weights as an f32 safetensors directory, for peers that read no GGUF: the same numbers, another container.
+"""Write a GGUF's weights as a safetensors directory in f32 or bf16, for peers that read no GGUF, or read it slowly.
 
-    python dequantise.py MODEL.gguf FOLDER
+    python dequantise.py MODEL.gguf FOLDER f32|bf16
 
 The folder appears whole or not at all: it is written beside its place and renamed.
 """
@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
-def main(gguf, folder):
+def main(gguf, folder, dtype):
     path, folder = Path(gguf), Path(folder)
     source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     part = folder.with_name(folder.name + ".part")
@@ -25,7 +25,7 @@ def main(gguf, folder):
         del config.quantization_config
     plain = type(read)(config)
     plain.load_state_dict(read.state_dict())
-    plain.save_pretrained(part)
+    plain.to({"f32": torch.float32, "bf16": torch.bfloat16}[dtype]).save_pretrained(part)
     AutoTokenizer.from_pretrained(**source).save_pretrained(part)  # the peer refuses a folder without one
     part.rename(folder)
 

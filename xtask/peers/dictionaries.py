@@ -11,14 +11,13 @@ library does beside (clipping gradients, counting, its threshold) it does here t
 import argparse
 import contextlib
 import json
-import sys
 import time
 from pathlib import Path
 
 import harness
 
 # The thread count must be in the environment before torch is imported.
-harness.use_threads(int(sys.argv[sys.argv.index("--threads") + 1]))
+harness.prepare_torch()
 
 import numpy as np
 import torch

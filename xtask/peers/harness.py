@@ -1,16 +1,19 @@
 """What the peers share: the command line, the clock, the memory, and the one line of JSON that `cargo xtask bench` reads.
 
-    python PEER.py CASE --model FILE --tokens tokens.json --runs N --threads T [--attention eager|sdpa]
+    python PEER.py CASE --model PATH --gguf FILE --tokens TOKENS.json --runs N --threads T [--attention …] [--dtype …]
 
-A peer gives five functions, one for each case; each returns the numbers by which the peers are compared. Every case runs in a
-fresh process, once to warm up and then `runs` times. Only the returned closure is timed; `check` is computed outside the clock.
+PATH is what the peer reads best: a folder with the GGUF's weights as safetensors, or a GGUF. A peer gives a function for each
+case that it has; each returns the numbers by which the peers are compared. Every case runs in a fresh process, once to warm up
+and then `runs` times. Only the returned closure is timed; `check` is computed outside the clock.
 
     load       the model from its file to the first moment it could run
-    forward    8 rows of 256 tokens, logits of the last position only             check: the watched logits of every row
-    capture    the same, keeping mlp_act (down projection's input) of all layers   check: mean |mlp_act| of every layer
-    attribute  mlp_act * d(logit[target] - mean(logits)) / d(mlp_act), row 0       check: the sum of every layer
+    start      the same, and the first greedy token after the prompt                check: its id
+    forward    8 rows of 256 tokens, logits of the last position only               check: the watched logits of every row
+    capture    the same, keeping mlp_act (down projection's input) of all layers    check: mean |mlp_act| of every layer
+    row        256 tokens (row 0), logits of the last position only                 check: the watched logits
+    attribute  mlp_act * d(logit[target] - mean(logits)) / d(mlp_act), row 0        check: the sum of every layer
     decode     64 greedy tokens after the prompt, with a KV cache, while unit 100
-               of mlp_act.15 is zero at every step                                 check: the ids
+               of mlp_act.15 is zero at every step                                  check: the ids
 """
 import argparse
 import json
@@ -21,7 +24,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-CASES = ["load", "forward", "capture", "attribute", "decode"]
+CASES = ["load", "start", "forward", "capture", "row", "attribute", "decode"]
 EDIT_LAYER, EDIT_UNIT = 15, 100
 
 
@@ -29,21 +32,31 @@ def arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("case", choices=CASES)
     parser.add_argument("--model", required=True)
+    parser.add_argument("--gguf", required=True)
     parser.add_argument("--tokens", required=True)
     parser.add_argument("--runs", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--attention", default="sdpa", choices=["eager", "sdpa"])
     parser.add_argument("--dtype", default="f32", choices=["f32", "bf16"])
+    parser.add_argument("--edited", help="llama.cpp: the copy of the GGUF in which a neuron is silent")
+    parser.add_argument("--plain-buffers", action="store_true", help="llama.cpp: weights as they lie in the file")
     return parser.parse_args()
 
 
-def use_threads(count):
-    """Must come before the first import of torch: OpenMP reads its environment once."""
+def use_threads():
+    """Must come before the first import of whatever computes: OpenMP reads its environment once."""
+    count = sys.argv[sys.argv.index("--threads") + 1]
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
-        os.environ[name] = str(count)
+        os.environ[name] = count
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    return int(count)
+
+
+def prepare_torch():
+    """`use_threads` for a peer that runs on PyTorch; gradients are off until a case asks for them."""
+    count = use_threads()
     import torch
 
     torch.set_num_threads(count)
@@ -109,6 +122,9 @@ def main(peer, packages, cases, load):
     if options.case == "load":
         seconds, _ = sample(lambda: load(options), options.runs)
         check = []
+    elif options.case == "start":
+        one = tokens | {"new_tokens": 1}
+        seconds, check = sample(lambda: cases["decode"](load(options), one)[0](), options.runs)
     else:
         run, digest = cases[options.case](load(options), tokens)
         seconds, result = sample(run, options.runs)

@@ -2,12 +2,10 @@
 
 Its `load` therefore reads f32 safetensors, which is less work than a GGUF. It runs eager attention, as it must to show patterns.
 """
-import sys
-
 import harness
 
 # The thread count must be in the environment before torch is imported.
-harness.use_threads(int(sys.argv[sys.argv.index("--threads") + 1]))
+harness.prepare_torch()
 
 import torch
 from transformer_lens.model_bridge import TransformerBridge

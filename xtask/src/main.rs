@@ -50,9 +50,11 @@ cargo xtask COMMAND
                     draw the blind check: docs/atlas/blind-sheet.md for a reader, blind-key.json for us
   docs blind-result --answers FILE
                     hold a reader's answers against the key
-  bench [--peers] [--only CASE,…] [--runs 5] [--rounds 2] [--threads CORES] [--ours PROGRAM]
-                    time ours; with --peers also transformers and TransformerLens, into docs/benchmarks.md
-                    cases: load forward capture attribute decode
+  bench [--peers] [--only CASE,…] [--models MODEL,…] [--with PEER,…] [--runs 5] [--rounds 1] [--threads CORES]
+        [--ours PROGRAM]
+                    time ours; with --peers also what others use, and with all of them docs/benchmarks.md is written
+                    cases: load start forward capture sweep row attribute decode; models: smollm2 gemma3-270m
+                    peers: transformers transformer-lens nnsight interp-engine llama.cpp
   bench --dictionaries [--runs 5] [--rounds 2] [--threads CORES]
                     train dictionaries beside dictionary_learning and SAELens, into docs/dictionary-speed.md
   bench --circuits DIR [--runs 5] [--rounds 2] [--threads CORES] [--ours PROGRAM]

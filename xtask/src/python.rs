@@ -4,14 +4,18 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::paths;
-use crate::shell::{program, read, run, step, works};
+use crate::shell::{pretty, program, read, run, step, within, works};
 
 /// The file that says an environment was installed to its end; it lists what is in it.
 const COMPLETE: &str = "installed.txt";
+
+/// The file that says why one cannot be: compiling for minutes to fail again helps nobody.
+const FAILED: &str = "failed.txt";
 
 /// The interpreter of an environment with these requirements (the text of a requirements.txt).
 ///
@@ -22,27 +26,64 @@ pub(crate) fn environment(name: &str, requirements: &str) -> Result<PathBuf> {
         println!("Python from {variable}: {}\n", Path::new(&ready).display());
         return Ok(PathBuf::from(ready));
     }
-    // The name holds a hash, so changed requirements make a new environment and never mend an old one.
-    let folder = paths::cache()?.join("python").join(format!("{name}-{:016x}", fnv(requirements.as_bytes())));
+    let folder = place(name, requirements)?;
     let python = interpreter(&folder);
     if !folder.join(COMPLETE).exists() {
-        make(name, requirements, &folder, &python)?;
+        make(name, requirements, &folder, None)?;
     }
     Ok(python)
 }
 
-fn make(name: &str, requirements: &str, folder: &Path, python: &Path) -> Result<()> {
+/// The same where a package must be compiled, which may fail or take longer than `limit`: then that is so until the folder is
+/// removed from the cache.
+pub(crate) fn compiled(name: &str, requirements: &str, limit: Duration) -> Result<PathBuf> {
+    let folder = place(name, requirements)?;
+    let failed = folder.join(FAILED);
+    if let Ok(reason) = fs::read_to_string(&failed) {
+        bail!("its environment could not be made: {}", reason.trim());
+    }
+    if !folder.join(COMPLETE).exists()
+        && let Err(error) = make(name, requirements, &folder, Some(limit))
+    {
+        fs::write(&failed, format!("{error:#}")).context("noting why an environment cannot be made")?;
+        return Err(error);
+    }
+    Ok(interpreter(&folder))
+}
+
+fn place(name: &str, requirements: &str) -> Result<PathBuf> {
+    // The name holds a hash, so changed requirements make a new environment and never mend an old one.
+    Ok(paths::cache()?.join("python").join(format!("{name}-{:016x}", fnv(requirements.as_bytes()))))
+}
+
+fn make(name: &str, requirements: &str, folder: &Path, limit: Option<Duration>) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder).context("removing an environment that was never finished")?;
     }
     fs::create_dir_all(folder).context("making the environment's folder")?;
     let list = folder.join("requirements.txt");
     fs::write(&list, requirements).context("writing requirements.txt")?;
-    println!("Python environment `{name}`: several GB are fetched once, minutes; kept in the cache");
+    match limit {
+        None => {
+            println!("Python environment `{name}`: several GB are fetched once, minutes; kept in the cache")
+        }
+        Some(limit) => {
+            println!(
+                "Python environment `{name}`: compiled once, at most {}; kept in the cache",
+                pretty(limit)
+            )
+        }
+    }
     run(system_python()?.args(["-m", "venv"]).arg(folder))?;
+    let python = interpreter(folder);
     let pip = ["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet", "-r"];
-    step(format!("pip install for `{name}`"), program(python).args(pip).arg(&list))?;
-    let installed = read(program(python).args(["-m", "pip", "freeze", "--disable-pip-version-check"]))?;
+    let mut install = program(&python);
+    install.args(pip).arg(&list);
+    match limit {
+        None => step(format!("pip install for `{name}`"), &mut install)?,
+        Some(limit) => within(format!("pip install for `{name}`"), &mut install, limit)?,
+    }
+    let installed = read(program(&python).args(["-m", "pip", "freeze", "--disable-pip-version-check"]))?;
     fs::write(folder.join(COMPLETE), installed).context("stamping the environment")
 }
 

@@ -4,6 +4,7 @@ use std::env;
 use std::fmt::Display;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -52,6 +53,35 @@ pub(crate) fn step(name: impl Display, command: &mut Command) -> Result<()> {
     println!("── {name}");
     let start = Instant::now();
     run(command).with_context(|| format!("{name} failed after {}", pretty(start.elapsed())))?;
+    println!("   {name}: ok in {}\n", pretty(start.elapsed()));
+    Ok(())
+}
+
+/// The same with an end: after `limit` the command and all that it has started are stopped.
+pub(crate) fn within(name: impl Display, command: &mut Command, limit: Duration) -> Result<()> {
+    println!("── {name}");
+    let start = Instant::now();
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
+    let mut child = command.spawn().with_context(|| format!("could not start `{}`", words(command)))?;
+    let status = loop {
+        if let Some(status) = child.try_wait().with_context(|| format!("waiting for {name}"))? {
+            break status;
+        }
+        if start.elapsed() > limit {
+            // The group has the child's number.
+            let group = format!("-{}", child.id());
+            if !works(Command::new("kill").args(["-KILL", "--", &group])) {
+                child.kill().with_context(|| format!("stopping {name}"))?;
+            }
+            child.wait().with_context(|| format!("waiting for {name}"))?;
+            bail!("{name} took longer than {}", pretty(limit));
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    if !status.success() {
+        bail!("{name} failed after {}: {status}", pretty(start.elapsed()));
+    }
     println!("   {name}: ok in {}\n", pretty(start.elapsed()));
     Ok(())
 }
@@ -111,5 +141,31 @@ pub(crate) fn pretty(time: Duration) -> String {
         format!("{} min {:02} s", seconds / 60, seconds % 60)
     } else {
         format!("{:.1} s", time.as_secs_f64())
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::path::Path;
+    use std::time::{Duration, Instant};
+
+    use super::{program, within};
+
+    #[test]
+    fn what_takes_too_long_is_stopped() {
+        let shell = |line: &str| {
+            let mut command = program(Path::new("/bin/sh"));
+            command.args(["-c", line]);
+            command
+        };
+        let long = Duration::from_secs(60);
+        within("short", &mut shell("true"), long).unwrap();
+        assert!(
+            within("wrong", &mut shell("exit 3"), long).unwrap_err().to_string().contains("wrong failed")
+        );
+        let start = Instant::now();
+        let error = within("long", &mut shell("sleep 60; true"), Duration::from_millis(50)).unwrap_err();
+        assert!(error.to_string().contains("took longer than"));
+        assert!(start.elapsed() < long / 2);
     }
 }

@@ -1,12 +1,17 @@
 //! Our side of `cargo xtask bench --peers`: the same cases, inputs and output line as the peers' scripts in
 //! `xtask/peers/` (`harness.py` states the contract).
 //!
-//!     bench CASE --model FILE --tokens tokens.json --runs N --threads T [--dtype f32|bf16|file] [--precision exact|fast]
+//!     bench CASE --model FILE --tokens TOKENS.json --runs N --threads T [--dtype f32|bf16|file] [--precision exact|fast]
+//!
+//! One case more than the peers have: `sweep`, an atlas's collectors at every neuron of 8 windows of 256 tokens, and by turns with
+//! it the same forward without anybody who looks, whose seconds are `bare_seconds`.
 
 use anyhow::{Context, Result, bail};
-use pellucid::core::{Edit, Op, Point, Positions, Site, Target};
-use pellucid::interp::{By, Method, Metric, attribute};
-use pellucid::model::{Apply, Batch, Generating, Model, Plan, Precision, Record, Row, Storage};
+use pellucid::core::{Edit, Op, Point, Positions, Seed, Site, Split, Target};
+use pellucid::interp::{By, Method, Metric, attribute, sweep, sweep_sites};
+use pellucid::model::{Apply, Batch, Generating, Logits, Model, Plan, Precision, Record, Row, Storage, Tap};
+use pellucid::store::collect::Keep;
+use pellucid::store::{Document, Sweep, Window};
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -46,31 +51,51 @@ fn main() -> Result<()> {
     };
     let load = || Ok::<_, anyhow::Error>(Model::open(path, storage, &mut |_| ())?.with_precision(precision));
     let idle = memory("VmRSS");
-    let (seconds, check) = if case == "load" {
-        (sample(runs, load)?.0, json!([]))
-    } else {
-        run_case(case, &load()?, &tokens, runs)?
-    };
-    let line = json!({
-        "peer": "pellucid", "case": case, "seconds": seconds, "peak_rss_bytes": memory("VmHWM"),
-        "idle_rss_bytes": idle, "check": check, "versions": {"pellucid": env!("CARGO_PKG_VERSION")},
-    });
+    let mut line = match case {
+        "load" => Timed { seconds: sample(runs, load)?.0, check: json!([]), bare: None },
+        "start" => {
+            let (seconds, ids) = sample(runs, || generate(&load()?, &tokens, 1, &mut ()))?;
+            Timed { seconds, check: json!(ids), bare: None }
+        }
+        "sweep" => sweep_by_turns(&load()?, &tokens, runs)?,
+        other => run_case(other, &load()?, &tokens, runs)?,
+    }
+    .line();
+    line["case"] = json!(case);
+    line["peak_rss_bytes"] = json!(memory("VmHWM"));
+    line["idle_rss_bytes"] = json!(idle);
     println!("{line}");
     Ok(())
 }
 
-fn run_case(case: &str, model: &Model, tokens: &Tokens, runs: usize) -> Result<(Vec<f64>, Value)> {
-    let batch = Batch::new(tokens.rows.clone());
-    let act = |layer| Site::new(Point::MlpAct, layer);
-    let sites: Vec<Site> = (0..model.spec().n_layers).map(act).collect();
-    Ok(match case {
-        "forward" => {
-            let (seconds, output) = sample(runs, || Ok(model.run(&batch, &Plan::LAST, None, &mut ())?))?;
-            let logits = output.logits.context("no logits")?.to_vec2::<f32>()?;
-            let watched = logits.iter().flat_map(|row| tokens.watched.iter().map(|&i| row[i]));
-            (seconds, json!(watched.collect::<Vec<f32>>()))
+/// What a case gives.
+struct Timed {
+    seconds: Vec<f64>,
+    check: Value,
+    /// Of the same without what the case is about.
+    bare: Option<Vec<f64>>,
+}
+
+impl Timed {
+    fn line(&self) -> Value {
+        let mut line = json!({
+            "peer": "pellucid", "seconds": self.seconds, "check": self.check,
+            "versions": {"pellucid": env!("CARGO_PKG_VERSION")},
+        });
+        if let Some(bare) = &self.bare {
+            line["bare_seconds"] = json!(bare);
         }
+        line
+    }
+}
+
+fn run_case(case: &str, model: &Model, tokens: &Tokens, runs: usize) -> Result<Timed> {
+    let sites: Vec<Site> = (0..model.spec().n_layers).map(act).collect();
+    let (seconds, check) = match case {
+        "forward" => forward(model, &tokens.rows, &tokens.watched, runs)?,
+        "row" => forward(model, &tokens.rows[..1], &tokens.watched, runs)?,
         "capture" => {
+            let batch = Batch::new(tokens.rows.clone());
             let (seconds, record) = sample(runs, || {
                 let mut record = Record::new(sites.iter().copied());
                 model.run(&batch, &Plan::LAST, None, &mut record)?;
@@ -92,18 +117,82 @@ fn run_case(case: &str, model: &Model, tokens: &Tokens, runs: usize) -> Result<(
             (seconds, json!(sites.iter().map(sum).collect::<Vec<Option<f64>>>()))
         }
         "decode" => {
-            let row = Row::new(tokens.prompt.clone());
             let target = Target::Units(vec![100]);
             let edit = Edit { site: act(15), target, positions: Positions::All, op: Op::Zero };
-            let how = Generating { stop_at_end: false, ..Generating::greedy(tokens.new_tokens) };
-            let (seconds, generation) = sample(runs, || {
+            let (seconds, ids) = sample(runs, || {
                 let mut tap = Apply::new(model, std::slice::from_ref(&edit))?;
-                Ok(model.generate(&row, &how, &mut tap, &mut |_| ControlFlow::Continue(()))?)
+                generate(model, tokens, tokens.new_tokens, &mut tap)
             })?;
-            (seconds, json!(generation.ids()))
+            (seconds, json!(ids))
         }
         other => bail!("unknown case {other:?}"),
-    })
+    };
+    Ok(Timed { seconds, check, bare: None })
+}
+
+fn act(layer: usize) -> Site {
+    Site::new(Point::MlpAct, layer)
+}
+
+fn forward(model: &Model, rows: &[Vec<u32>], watched: &[usize], runs: usize) -> Result<(Vec<f64>, Value)> {
+    let batch = Batch::new(rows.to_vec());
+    let (seconds, output) = sample(runs, || Ok(model.run(&batch, &Plan::LAST, None, &mut ())?))?;
+    let logits = output.logits.context("no logits")?.to_vec2::<f32>()?;
+    let watched = logits.iter().flat_map(|row| watched.iter().map(|&i| row[i]));
+    Ok((seconds, json!(watched.collect::<Vec<f32>>())))
+}
+
+/// Greedy tokens after the prompt.
+fn generate(model: &Model, tokens: &Tokens, count: usize, tap: &mut dyn Tap) -> Result<Vec<u32>> {
+    let how = Generating { stop_at_end: false, ..Generating::greedy(count) };
+    let row = Row::new(tokens.prompt.clone());
+    Ok(model.generate(&row, &how, tap, &mut |_| ControlFlow::Continue(()))?.ids())
+}
+
+/// Batches that the collectors have seen before the clock starts: with empty lists of exemplars every window is a find, which is so
+/// only at the beginning of a sweep.
+const SEEN: usize = 8;
+
+fn sweep_by_turns(model: &Model, tokens: &Tokens, runs: usize) -> Result<Timed> {
+    let sites: Vec<Site> = (0..model.spec().n_layers).map(act).collect();
+    let plan = Plan { logits: Logits::None, start: None, stop_after: Some(sites.len() - 1) };
+    let mut state = Sweep::new("bench", &sweep_sites(model, &sites)?, &Keep::for_sweep(Seed(0)))?;
+    let (mut windows, mut seconds, mut bare) = (Vec::new(), Vec::new(), Vec::new());
+    for turn in 0..SEEN + runs {
+        let more = turned(&tokens.rows, turn);
+        let batch = Batch::new(more.iter().map(|window| window.tokens.clone()));
+        let all = more.iter().map(|window| window.tokens.len()).sum();
+        windows.extend(more);
+        let start = Instant::now();
+        if turn + 1 >= SEEN {
+            model.run(&batch, &plan, None, &mut ())?;
+        }
+        let alone = start.elapsed();
+        let start = Instant::now();
+        sweep(model, &windows, &mut state, all, &mut |_, _| ControlFlow::Continue(()))?;
+        if turn >= SEEN {
+            bare.push(alone.as_secs_f64());
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+    }
+    let counts: Vec<u64> = state.collectors().iter().map(|collector| collector.count()).collect();
+    Ok(Timed { seconds, check: json!(counts), bare: Some(bare) })
+}
+
+/// The rows as windows of documents of their own, each with its tokens turned so that no two batches are the same; a row's first
+/// token, which may be a beginning of text, stays.
+fn turned(rows: &[Vec<u32>], turn: usize) -> Vec<Window> {
+    let window = |(at, row): (usize, &Vec<u32>)| {
+        let mut tokens = row.clone();
+        let rest = tokens.len() - 1;
+        tokens[1..].rotate_left(turn * 31 % rest);
+        let mut name = [0; 16];
+        name[..2].copy_from_slice(&[turn as u8, at as u8]);
+        name[15] = (turn + at) as u8;
+        let counted = (0..tokens.len()).map(|position| position > 0).collect();
+        Window { document: Document(name), split: Split::of(&name), index: 0, tokens, counted }
+    };
+    rows.iter().enumerate().map(window).collect()
 }
 
 /// Seconds of each run after one warm-up, and what the last one gave.

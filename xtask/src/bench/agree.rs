@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::peer::Peer;
+use super::peer::{Kind, Peer};
 use super::{CASES, Samples};
 
 /// Relative to the largest number of the case. Both sides are f32 on equal weights, so a true difference is far larger.
@@ -38,7 +38,7 @@ pub(super) fn compare(peers: &[Peer], samples: &Samples) -> Vec<Verdict> {
         // Ours is compared with itself too: two processes must agree.
         for peer in others.iter().chain([ours]) {
             let all = check(case, &peer.name).into_iter().flatten();
-            let each = all.map(|found| difference(case, reference, found, peer.rounds));
+            let each = all.map(|found| difference(case, reference, found, peer.kind != Kind::Exact));
             let worst = each.max_by(|a, b| a.0.cmp(&b.0).reverse().then(a.1.total_cmp(&b.1)));
             let Some((holds, _, found)) = worst else { continue };
             verdicts.push(Verdict { case, peer: peer.name.clone(), holds, found });
@@ -48,17 +48,17 @@ pub(super) fn compare(peers: &[Peer], samples: &Samples) -> Vec<Verdict> {
 }
 
 /// Whether two results agree, how far they are apart, and that in words. Where one side is rounded, greedy tokens may part
-/// ways: that is said, not held against it.
+/// ways after the first: that is said, not held against it.
 fn difference(case: &str, ours: &[f64], theirs: &[f64], rounded: bool) -> (bool, f64, String) {
     if ours.is_empty() || ours.len() != theirs.len() {
         return (false, f64::INFINITY, format!("{} numbers beside our {}", theirs.len(), ours.len()));
     }
     let pairs = || ours.iter().zip(theirs);
-    if case == "decode" {
+    if matches!(case, "decode" | "start") {
         let first = pairs().position(|(a, b)| a != b);
         let Some(step) = first else { return (true, 0.0, format!("all {} ids equal", ours.len())) };
         return (
-            rounded,
+            rounded && step > 0,
             (ours.len() - step) as f64,
             format!("ids differ from step {step} of {} on", ours.len()),
         );
@@ -102,5 +102,7 @@ mod tests {
         let (holds, _, words) = difference("decode", &[5000.0, 7.0], &[5000.0, 8.0], false);
         assert!(!holds);
         assert_eq!(words, "ids differ from step 1 of 2 on");
+        assert!(difference("decode", &[5000.0, 7.0], &[5000.0, 8.0], true).0);
+        assert!(!difference("decode", &[5000.0, 7.0], &[5.0, 7.0], true).0);
     }
 }

@@ -7,6 +7,8 @@ use std::thread;
 use anyhow::{Context, Result, bail};
 
 use super::CASES;
+use super::lineup::PEERS;
+use super::subject::{SUBJECTS, Subject};
 
 #[derive(Debug)]
 pub(super) struct Options {
@@ -17,6 +19,9 @@ pub(super) struct Options {
     /// Time the scoring of a circuit's edges instead, beside the code in this checkout of hannamw/EAP-IG.
     pub(super) circuits: Option<PathBuf>,
     pub(super) cases: Vec<&'static str>,
+    pub(super) models: Vec<&'static Subject>,
+    /// The peers to run, of those that there are.
+    pub(super) with: Vec<&'static str>,
     /// Timed runs in each process, after one warm-up.
     pub(super) runs: usize,
     /// How often the whole set is gone through.
@@ -35,8 +40,10 @@ impl Options {
             dictionaries: false,
             circuits: None,
             cases: CASES.to_vec(),
+            models: SUBJECTS.iter().collect(),
+            with: PEERS.to_vec(),
             runs: 5,
-            rounds: 2,
+            rounds: 0,
             threads: cores,
             ours: None,
         };
@@ -47,7 +54,12 @@ impl Options {
                 "--peers" => options.peers = true,
                 "--dictionaries" => options.dictionaries = true,
                 "--circuits" => options.circuits = Some(value()?.into()),
-                "--only" => options.cases = cases(value()?)?,
+                "--only" => options.cases = chosen("case", &CASES, |case| case, value()?)?,
+                "--models" => {
+                    let all: Vec<&Subject> = SUBJECTS.iter().collect();
+                    options.models = chosen("model", &all, |model| model.name, value()?)?;
+                }
+                "--with" => options.with = chosen("peer", &PEERS, |peer| peer, value()?)?,
                 "--runs" => options.runs = positive(option, value()?)?,
                 "--rounds" => options.rounds = positive(option, value()?)?,
                 "--threads" => options.threads = positive(option, value()?)?,
@@ -55,17 +67,28 @@ impl Options {
                 _ => bail!("unknown option {option}; see `cargo xtask help`"),
             }
         }
+        if options.rounds == 0 {
+            // Starting PyTorch a hundred times more would take longer than what is measured.
+            options.rounds = if options.dictionaries || options.circuits.is_some() { 2 } else { 1 };
+        }
         Ok(options)
+    }
+
+    /// Whether nothing is left out, so that the page can be written.
+    pub(super) fn whole(&self) -> bool {
+        let (cases, models, peers) = (self.cases.len(), self.models.len(), self.with.len());
+        self.peers && cases == CASES.len() && models == SUBJECTS.len() && peers == PEERS.len()
     }
 }
 
-/// Cases in the order in which they are defined, whatever order they were given in.
-fn cases(list: &str) -> Result<Vec<&'static str>> {
+/// What a list names, in the order in which things are defined, whatever order they were given in.
+fn chosen<T: Copy>(what: &str, all: &[T], name: impl Fn(T) -> &'static str, list: &str) -> Result<Vec<T>> {
     let wanted: Vec<&str> = list.split(',').collect();
-    if let Some(unknown) = wanted.iter().find(|name| !CASES.contains(name)) {
-        bail!("there is no case `{unknown}`, only {}", CASES.join(", "));
+    let names: Vec<&str> = all.iter().map(|one| name(*one)).collect();
+    if let Some(unknown) = wanted.iter().find(|wanted| !names.contains(wanted)) {
+        bail!("there is no {what} `{unknown}`, only {}", names.join(", "));
     }
-    Ok(CASES.into_iter().filter(|name| wanted.contains(name)).collect())
+    Ok(all.iter().copied().filter(|one| wanted.contains(&name(*one))).collect())
 }
 
 fn positive(option: &str, text: &str) -> Result<usize> {
@@ -89,11 +112,24 @@ mod tests {
         let options = parse("--peers --only decode,load --runs 3").unwrap();
         assert!(options.peers);
         assert_eq!(options.cases, ["load", "decode"]);
-        assert_eq!((options.runs, options.rounds), (3, 2));
+        assert_eq!((options.runs, options.rounds), (3, 1));
+        assert_eq!(parse("--dictionaries").unwrap().rounds, 2);
+    }
+
+    #[test]
+    fn a_page_needs_everything() {
+        assert!(parse("--peers").unwrap().whole());
+        assert!(!parse("").unwrap().whole());
+        let one = parse("--peers --models gemma3-270m --with llama.cpp").unwrap();
+        assert!(!one.whole());
+        assert_eq!((one.models[0].name, one.models.len()), ("gemma3-270m", 1));
+        assert_eq!(one.with, ["llama.cpp"]);
     }
 
     #[test]
     fn bad_input_is_named() {
+        assert!(parse("--models gpt2").unwrap_err().contains("no model `gpt2`"));
+        assert!(parse("--with jax").unwrap_err().contains("no peer `jax`"));
         assert!(parse("--only load,sleep").unwrap_err().contains("`sleep`"));
         assert!(parse("--runs 0").unwrap_err().contains("--runs"));
         assert!(parse("--runs").unwrap_err().contains("needs a value"));

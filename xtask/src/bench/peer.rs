@@ -1,7 +1,6 @@
-//! Who is compared, how each is started, and the one line of JSON that each prints.
+//! How a peer is started, and the one line of JSON that it prints.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -9,24 +8,50 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use super::CASES;
 use super::machine::Usage;
-use super::options::Options;
 use super::report::median;
+use super::subject::Subject;
 use crate::paths;
-use crate::python;
-use crate::shell::{program, step};
+use crate::shell::program;
+
+/// Our names.
+pub(super) const EXACT: &str = "pellucid";
+pub(super) const FAST: &str = "pellucid fast";
+pub(super) const FILE: &str = "pellucid file";
+
+/// What a peer computes with, and so which of ours it stands beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// f32 throughout.
+    Exact,
+    /// Weights in bf16.
+    Rounded,
+    /// The blocks of the GGUF.
+    File,
+}
 
 /// A program that fulfils the contract of `peers/harness.py`.
 pub(super) struct Peer {
     pub(super) name: String,
-    /// Computes in bf16: compared with ours in the fast precision, and to bf16's tolerance.
-    pub(super) rounds: bool,
-    program: PathBuf,
+    pub(super) kind: Kind,
+    /// What is timed of it.
+    pub(super) cases: &'static [&'static str],
+    pub(super) program: PathBuf,
     /// Before the case: a script, for an interpreter.
-    script: Option<PathBuf>,
-    model: PathBuf,
+    pub(super) script: Option<PathBuf>,
+    pub(super) place: Place,
     /// After everything: what only this peer takes.
-    extra: Vec<String>,
+    pub(super) extra: Vec<String>,
+}
+
+/// The files that a peer is given.
+#[derive(Clone)]
+pub(super) struct Place {
+    /// The weights in the container that it reads best.
+    pub(super) model: PathBuf,
+    pub(super) gguf: PathBuf,
+    pub(super) tokens: PathBuf,
 }
 
 /// One process: several runs of one case.
@@ -39,54 +64,43 @@ pub(super) struct Sample {
     pub(super) versions: BTreeMap<String, String>,
     /// The share of the processors that other programs took meanwhile, where the system tells.
     pub(super) others: Option<f64>,
+    /// Of the same without what the case is about, by turns with it; only our `sweep` says that.
+    pub(super) bare: Vec<f64>,
 }
 
 impl Peer {
-    pub(super) fn ours(program: PathBuf, model: &Path) -> Self {
-        Self {
-            name: "pellucid".into(),
-            rounds: false,
-            program,
+    /// Ours in its three ways: f32, as it is fastest (weights in bf16, the fast precision), and on the GGUF's own blocks.
+    pub(super) fn ours(program: &Path, subject: &Subject) -> Result<[Self; 3]> {
+        let gguf = subject.gguf()?;
+        let place = Place { model: gguf.clone(), gguf, tokens: subject.tokens() };
+        let one = |name: &str, kind, cases, extra: &[&str]| Self {
+            name: name.into(),
+            kind,
+            cases,
+            program: program.into(),
             script: None,
-            model: model.into(),
-            extra: Vec::new(),
-        }
+            place: place.clone(),
+            extra: extra.iter().map(ToString::to_string).collect(),
+        };
+        Ok([
+            one(EXACT, Kind::Exact, &CASES, &[]),
+            one(FAST, Kind::Rounded, &CASES, &["--dtype", "bf16", "--precision", "fast"]),
+            one(FILE, Kind::File, &["load", "start", "row", "decode"], &["--dtype", "file"]),
+        ])
     }
 
-    /// The same in bf16.
-    fn rounded(&self, name: &str, extra: &[&str]) -> Self {
-        let more = extra.iter().map(ToString::to_string);
-        Self {
-            name: name.into(),
-            rounds: true,
-            program: self.program.clone(),
-            script: self.script.clone(),
-            model: self.model.clone(),
-            extra: self.extra.iter().cloned().chain(more).collect(),
-        }
-    }
-
-    /// Ours as it is fastest: weights in bf16, the fast precision.
-    pub(super) fn fast(&self) -> Self {
-        self.rounded("pellucid fast", &["--dtype", "bf16", "--precision", "fast"])
-    }
-
-    fn script(name: &str, python: &Path, file: &str, model: &Path, extra: &[&str]) -> Self {
-        let extra = extra.iter().map(ToString::to_string).collect();
-        Self {
-            name: name.into(),
-            rounds: false,
-            program: python.into(),
-            script: Some(folder().join(file)),
-            model: model.into(),
-            extra,
-        }
+    pub(super) fn is_ours(&self) -> bool {
+        self.script.is_none()
     }
 
     fn command(&self, case: &str, runs: usize, threads: usize) -> Command {
         let mut command = program(&self.program);
-        command.args(&self.script).arg(case).arg("--model").arg(&self.model);
-        command.arg("--tokens").arg(folder().join("tokens.json"));
+        let Place { model, gguf, tokens } = &self.place;
+        command.args(&self.script).arg(case).arg("--model").arg(model).arg("--tokens").arg(tokens);
+        // Ours reads the GGUF in every case.
+        if !self.is_ours() {
+            command.arg("--gguf").arg(gguf);
+        }
         command.args(["--runs", &runs.to_string(), "--threads", &threads.to_string()]).args(&self.extra);
         // Thread pools that are sized by the environment must not be larger than what was asked for.
         command.env("RAYON_NUM_THREADS", threads.to_string()).env("OMP_NUM_THREADS", threads.to_string());
@@ -135,6 +149,7 @@ impl Sample {
                 .map(|(name, v)| (name.clone(), v.as_str().unwrap_or("?").to_owned()))
                 .collect(),
             others,
+            bare: if json["bare_seconds"].is_null() { Vec::new() } else { numbers("bare_seconds")? },
         })
     }
 
@@ -145,63 +160,6 @@ impl Sample {
             .map_or(String::new(), |share| format!(", others took {:.0} % of the CPU", share * 100.0));
         format!("{:.3} s, peak {:.0} MB{others}", median(&self.seconds), self.peak / 1e6)
     }
-}
-
-/// Adds the peers that can be run here; why one cannot is a note, not a failure.
-pub(super) fn others(
-    gguf: &Path,
-    options: &Options,
-    peers: &mut Vec<Peer>,
-    notes: &mut Vec<String>,
-) -> Result<()> {
-    let requirements =
-        fs::read_to_string(folder().join("requirements.txt")).context("reading the peers' requirements")?;
-    let python = python::environment("peers", &requirements)?;
-    let exact = transformers(&python, gguf, options, notes)?;
-    let rounded = exact.rounded("transformers bf16", &["--dtype", "bf16"]);
-    peers.extend([exact, rounded]);
-
-    let weights = paths::cache()?.join("bench").join("smollm2-f32");
-    if !weights.exists() {
-        let mut command = program(&python);
-        command.arg(folder().join("dequantise.py")).arg(gguf).arg(&weights);
-        step("dequantised weights for TransformerLens", &mut command)?;
-    }
-    let lens = Peer::script("transformer-lens", &python, "peer_lens.py", &weights, &[]);
-    match lens.sample("load", 1, options.threads) {
-        Ok(_) => peers.push(lens),
-        Err(error) => {
-            // The note goes into a committed page, which must not name this machine's folders.
-            let cache = paths::cache()?.to_string_lossy().into_owned();
-            let reason =
-                format!("{error:#}").replace(&cache, "CACHE").replace(&*paths::root().to_string_lossy(), ".");
-            println!("   TransformerLens is left out: {reason}\n");
-            notes.push(format!("TransformerLens is left out, it does not load: {reason}"));
-        }
-    }
-    Ok(())
-}
-
-/// transformers with the attention that serves it best in the plain forward pass.
-fn transformers(python: &Path, gguf: &Path, options: &Options, notes: &mut Vec<String>) -> Result<Peer> {
-    let mut tried = Vec::new();
-    for attention in ["sdpa", "eager"] {
-        let peer =
-            Peer::script("transformers", python, "peer_transformers.py", gguf, &["--attention", attention]);
-        // Single runs vary by more than the two differ, so the shortest of a few speaks for each.
-        let seconds = peer.sample("forward", 3, options.threads)?.seconds;
-        tried.push((seconds.into_iter().fold(f64::INFINITY, f64::min), attention, peer));
-    }
-    tried.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let said: Vec<String> = tried.iter().map(|(seconds, name, _)| format!("{name} {seconds:.2} s")).collect();
-    let (_, attention, peer) = tried.swap_remove(0);
-    let note = format!(
-        "transformers runs `{attention}` attention, the faster in the plain forward ({})",
-        said.join(", ")
-    );
-    println!("   {note}\n");
-    notes.push(note + ".");
-    Ok(peer)
 }
 
 pub(super) fn folder() -> PathBuf {
@@ -225,6 +183,9 @@ mod tests {
         assert_eq!(sample.seconds, [1.5, 2.0]);
         assert_eq!((sample.peak, sample.idle), (1000.0, None));
         assert_eq!(sample.versions["p"], "1");
+        assert!(sample.bare.is_empty());
+        let swept = LINE.replace(r#""check""#, r#""bare_seconds":[1],"check""#);
+        assert_eq!(Sample::parse(&swept, None).unwrap().bare, [1.0]);
     }
 
     #[test]
