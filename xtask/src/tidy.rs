@@ -72,10 +72,11 @@ const IGNORANCE: [(&str, &[&str]); 8] = [
 ];
 
 /// The files with `unsafe` code.
-const UNSAFE: [&str; 6] = [
+const UNSAFE: [&str; 7] = [
     "crates/pellucid-dict/src/product.rs",
     "crates/pellucid-kernels/src/kernel.rs",
     "crates/pellucid-kernels/src/simd.rs",
+    "crates/pellucid-kernels/src/tiles.rs",
     "crates/pellucid-model/src/heap.rs",
     "crates/pellucid-model/src/load/map.rs",
     "crates/pellucid-model/src/ops/matmul.rs",

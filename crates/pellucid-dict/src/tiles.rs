@@ -6,7 +6,7 @@ use pellucid_kernels::Precision;
 use pellucid_kernels::kernel::{LANES, Lane, Pairs, ROWS, Tile, along, along_pairs};
 use pellucid_kernels::pages::Pages;
 use pellucid_kernels::simd;
-use pellucid_kernels::tiles::{DEPTH, Patch, SIDE, add_product, tiles_are_here};
+use pellucid_kernels::tiles::{Course, DEPTH, Patch, products, tiles_are_here};
 use rayon::prelude::*;
 
 /// Rows of a block: eight tiles, whose operands stay in a core's own cache beside a panel. How many there are does not
@@ -102,8 +102,11 @@ impl Panels {
     }
 }
 
+/// Rows that matrix tiles multiply at a time: whole tiles, whose first rows everything after them counts in.
+const TWO: usize = 2 * ROWS;
+
 impl Panels {
-    /// The same on matrix tiles: squares of 32 rows × 32 latents, handed on as tiles.
+    /// The same on matrix tiles: two tiles' rows × 32 latents at a time.
     fn multiply_squares(
         &self,
         weights: &[Pairs],
@@ -113,15 +116,19 @@ impl Panels {
     ) {
         let pairs = panel_pairs(self.width);
         let steps = pairs / DEPTH;
+        let mut sums = [0f32; TWO * LANES];
         for (panel, bias) in self.bias.iter().enumerate() {
             let weights = &weights[panel * pairs..][..pairs];
-            for (square, first) in (0..rows).step_by(SIDE).enumerate() {
-                let count = (rows - first).min(SIDE);
-                let mut sums = [*bias; SIDE];
-                add_product(count, &patches[square * steps..][..steps], weights, &mut sums);
-                for (from, sums) in (0..count).step_by(ROWS).zip(sums.chunks(ROWS)) {
-                    let mut tile = [Lane::ZERO; ROWS];
-                    tile[..sums.len()].copy_from_slice(sums);
+            for (square, first) in (0..rows).step_by(TWO).enumerate() {
+                let count = (rows - first).min(TWO);
+                let patches = &patches[square * steps..][..steps];
+                products(count, steps, patches, weights, &mut sums, LANES, Course::ONE);
+                let tiles = sums.chunks(ROWS * LANES);
+                for (from, sums) in (0..count).step_by(ROWS).zip(tiles) {
+                    let mut tile = [*bias; ROWS];
+                    for (tile, sums) in tile.iter_mut().zip(sums.as_chunks::<LANES>().0) {
+                        tile.0.iter_mut().zip(sums).for_each(|(tile, sum)| *tile += sum);
+                    }
                     see(first + from, (count - from).min(ROWS), panel * LANES, &tile);
                 }
             }
@@ -147,7 +154,7 @@ impl Operands {
     fn pack(&mut self, x: &[f32], width: usize, rounds: bool) {
         let tiles = x.chunks(ROWS * width);
         if rounds && tiles_are_here() {
-            let squares = x.chunks(SIDE * width);
+            let squares = x.chunks(TWO * width);
             let steps = width.div_ceil(2 * DEPTH);
             self.patches.resize(squares.len() * steps, Patch::NONE);
             for (patches, x) in self.patches.chunks_exact_mut(steps).zip(squares) {

@@ -7,7 +7,8 @@
 
 #![allow(unsafe_code)] // vector loads and stores, the call of wider versions, disjoint writes: each with its argument
 
-use crate::tiles::{self, Patch};
+use crate::tiles::{Course, DEPTH, Patch, SIDE, products_at, products_below};
+use bytemuck::Zeroable;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -386,7 +387,13 @@ struct Sheet {
 // all have ended.
 unsafe impl Sync for Sheet {}
 
-impl Block<'_> {
+impl<'a> Block<'a> {
+    /// Rows of a sheet with all their columns.
+    fn new(sheet: &'a Sheet, rows: Range<usize>) -> Self {
+        let next = [rows.start, 0];
+        Block { rows, columns: 0..sheet.width, sheet, next, width: 0 }
+    }
+
     /// Where the next rows' entries of some columns lie, which are then held to be written.
     fn take(&mut self, row: usize, rows: usize, column: usize, width: usize) -> *mut f32 {
         let [next_row, next_column] = self.next;
@@ -415,30 +422,39 @@ impl Block<'_> {
         unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), to, values.len()) };
     }
 
-    /// Writes a product of matrix tiles to the next `rows` (at most 32) rows and `width` (at most 32) columns.
-    pub fn put_product(
+    /// Writes products of matrix tiles to the next `rows` rows and `width` (at most 32) columns: `a` has the patches of 32 rows
+    /// after those of the 32 before, each as many as `b` has times sixteen lanes.
+    pub fn put_products(
         &mut self,
         [row, rows]: [usize; 2],
         [column, width]: [usize; 2],
         a: &[Patch],
         b: &[Pairs],
     ) {
+        let steps = b.len() / DEPTH;
         if width < LANES {
-            let mut square = [Lane::ZERO; LANES];
-            tiles::add_product(rows, a, b, &mut square);
-            for (row, lane) in (row..row + rows).zip(&square) {
-                self.put(row, column, &lane.0[..width]);
-            }
+            let mut made = vec![0f32; rows * LANES];
+            products_below(rows, a, b, &mut made);
+            (row..row + rows)
+                .zip(made.chunks_exact(LANES))
+                .for_each(|(r, m)| self.put(r, column, &m[..width]));
             return;
         }
         let (to, stride) = (self.take(row, rows, column, LANES), self.sheet.width);
-        // SAFETY: as in `put`, for 32 columns of each of the rows.
-        unsafe { tiles::product_at(rows, a, b, to, stride) };
+        let full = Course { count: rows / SIDE, a: steps, b: 0, out: SIDE * stride };
+        // SAFETY: as in `put`, for 32 columns of each of the rows: first of those in whole blocks, then of the rest.
+        unsafe {
+            products_at(SIDE, steps, a, b, to, stride, full);
+            if !rows.is_multiple_of(SIDE) {
+                let to = to.add(full.count * full.out);
+                products_at(rows % SIDE, steps, &a[full.count * steps..], b, to, stride, Course::ONE);
+            }
+        }
     }
 
     /// Whether everything is written.
     fn is_whole(&self) -> bool {
-        self.next == [self.rows.start, self.columns.end]
+        self.columns.is_empty() || self.next == [self.rows.start, self.columns.end]
     }
 }
 
@@ -462,20 +478,47 @@ pub fn sheet(rows: usize, width: usize, step: [usize; 2], make: impl Fn(&mut Blo
     out
 }
 
+/// Matrices of the same rows and such widths, made on all threads, at most `group` rows at a time: `make` is given a block of each,
+/// all its columns, and room that `room` makes now and then.
+pub fn sheets<R>(
+    rows: usize,
+    widths: &[usize],
+    group: usize,
+    room: impl Fn() -> R + Sync + Send,
+    make: impl Fn(&mut R, &mut [Block<'_>]) + Sync + Send,
+) -> Vec<Vec<f32>> {
+    let group = group.max(1);
+    let mut all: Vec<Vec<f32>> = widths.iter().map(|width| Vec::with_capacity(rows * width)).collect();
+    let sheets: Vec<Sheet> =
+        all.iter_mut().zip(widths).map(|(out, &width)| Sheet { start: out.as_mut_ptr(), width }).collect();
+    (0..rows.div_ceil(group)).into_par_iter().for_each_init(room, |room, i| {
+        let here = i * group..(i * group + group).min(rows);
+        let block = |sheet| Block::new(sheet, here.clone());
+        let mut blocks: Vec<Block<'_>> = sheets.iter().map(block).collect();
+        make(room, &mut blocks);
+        assert!(blocks.iter().all(Block::is_whole), "a task left something of its block unwritten");
+    });
+    for (out, width) in all.iter_mut().zip(widths) {
+        // SAFETY: the blocks cover the sheet, and each task has written all of its own.
+        unsafe { out.set_len(rows * width) };
+    }
+    all
+}
+
 /// So many numbers made on all threads, `chunk` at a time: `make` is given the index of a chunk's first number and the chunk,
 /// which holds zeros.
-pub fn made(count: usize, chunk: usize, make: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
+pub fn made<T: Zeroable + Send>(count: usize, chunk: usize, make: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {
     let chunk = chunk.max(1);
-    let mut out = Vec::<f32>::with_capacity(count);
+    let mut out = Vec::<T>::with_capacity(count);
     out.spare_capacity_mut()[..count].par_chunks_mut(chunk).enumerate().for_each(|(i, part)| {
-        // SAFETY: memory for f32 that nobody else sees while this task has it; after the bytes are cleared it holds zeros.
+        // SAFETY: memory for `T` that nobody else sees while this task has it; zero bytes are a `T`, as `Zeroable` says.
         let part = unsafe {
             part.as_mut_ptr().write_bytes(0, part.len());
-            std::slice::from_raw_parts_mut(part.as_mut_ptr().cast::<f32>(), part.len())
+            std::slice::from_raw_parts_mut(part.as_mut_ptr().cast::<T>(), part.len())
         };
         make(i * chunk, part);
     });
-    // SAFETY: every chunk has been cleared, and together they are the first `count` numbers.
+    // SAFETY: every chunk has been cleared, and together they are the first `count`.
     unsafe { out.set_len(count) };
     out
 }
@@ -611,11 +654,35 @@ mod tests {
     #[test]
     fn what_is_made_chunk_by_chunk_is_whole() {
         for (count, chunk) in [(0, 3), (7, 3), (9, 3), (5, 0), (5, 100)] {
-            let out = made(count, chunk, |from, part| {
+            let out = made(count, chunk, |from, part: &mut [f32]| {
                 assert!(part.iter().all(|v| *v == 0.0));
                 part.iter_mut().enumerate().for_each(|(i, v)| *v = (from + i) as f32);
             });
             assert_eq!(out, (0..count).map(|i| i as f32).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn sheets_of_the_same_rows_are_what_their_blocks_write() {
+        let all = sheets(
+            7,
+            &[2, 0, 3],
+            3,
+            || (),
+            |(), blocks| {
+                for block in blocks {
+                    for row in block.rows.clone() {
+                        let values: Vec<f32> = block.columns.clone().map(|c| (row * 10 + c) as f32).collect();
+                        if !values.is_empty() {
+                            block.put(row, 0, &values);
+                        }
+                    }
+                }
+            },
+        );
+        for (found, width) in all.iter().zip([2, 0, 3]) {
+            let want = (0..7).flat_map(|r| (0..width).map(move |c| (r * 10 + c) as f32));
+            assert_eq!(*found, want.collect::<Vec<_>>());
         }
     }
 

@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod codes;
+pub mod columns;
 pub mod kernel;
 pub mod pages;
 mod precision;

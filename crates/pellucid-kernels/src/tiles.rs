@@ -8,7 +8,7 @@
 
 #![allow(unsafe_code)] // the instructions, and asking the system for leave to use them: each with its argument
 
-use crate::kernel::{LANES, Lane, Pairs, split};
+use crate::kernel::{LANES, Pairs, split};
 use std::sync::OnceLock;
 
 /// Pairs of numbers in one step: the inner dimension goes on by twice as many.
@@ -35,8 +35,28 @@ impl Patch {
     pub const NONE: Self = Patch([[0; DEPTH]; SIDE]);
 }
 
-/// Sums of 32 rows and 32 columns.
-pub type Square = [Lane<f32>; SIDE];
+/// Several products one after the other: how far each begins behind the one before.
+#[derive(Clone, Copy, Debug)]
+pub struct Course {
+    /// Products.
+    pub count: usize,
+    /// Patches of the left operand.
+    pub a: usize,
+    /// Lanes of the right operand.
+    pub b: usize,
+    /// Numbers of the result.
+    pub out: usize,
+}
+
+impl Course {
+    /// One product.
+    pub const ONE: Course = Course { count: 1, a: 0, b: 0, out: 0 };
+
+    /// Numbers that an operand or a result must have, of which each product takes `each` and the next begins `step` further.
+    fn reach(self, step: usize, each: usize) -> usize {
+        self.count.checked_sub(1).map_or(0, |more| more * step + each)
+    }
+}
 
 /// Whether this processor has tile registers, multiplies bf16 in them, and the system lets this process use them.
 pub fn tiles_are_here() -> bool {
@@ -49,58 +69,72 @@ pub fn tiles_are_here() -> bool {
     })
 }
 
-/// `sums[r][l] += Σ_s Σ_p a[s][r][p] · b[16 s + p][l]`, each a product of pairs, for the first `rows` (1 to 32) rows and all
-/// 32 columns. `b` has sixteen lanes for each patch. Products of bf16 are exact in f32; how the two additions of a pair are
-/// rounded is the processor's affair, and numbers too small for f32's normal range count as 0.
-pub fn add_product(rows: usize, a: &[Patch], b: &[Pairs], sums: &mut Square) {
-    let (from, to) = (sums.as_ptr().cast(), sums.as_mut_ptr().cast());
-    // SAFETY: a square is 32 rows of 32 numbers without gaps, read first and then written.
-    unsafe { run(rows, a, b, (from, LANES), (to, LANES)) };
+/// `out[stride · r + l] = Σ_s Σ_p a[s][r][p] · b[16 s + p][l]` with `s < steps` and `p < 16`, each a product of pairs, for
+/// `rows` (1 to 32) rows and 32 columns; and as many more as `course` says. Products of bf16 are exact in f32; how the two
+/// additions of a pair are rounded is the processor's affair, and numbers too small for f32's normal range count as 0.
+/// Panics where an operand or the result is too short.
+pub fn products(
+    rows: usize,
+    steps: usize,
+    a: &[Patch],
+    b: &[Pairs],
+    out: &mut [f32],
+    stride: usize,
+    course: Course,
+) {
+    let each = rows.saturating_sub(1) * stride + LANES;
+    assert!(stride >= LANES && out.len() >= course.reach(course.out, each), "no room for {rows} rows");
+    // SAFETY: the last row of the last product ends within the slice.
+    unsafe { products_at(rows, steps, a, b, out.as_mut_ptr(), stride, course) };
 }
 
-/// The product alone, `Σ_s Σ_p a[s][r][p] · b[16 s + p][l]`, to `rows` (1 to 32) rows of 32 numbers, one every `stride` numbers.
-pub fn product(rows: usize, a: &[Patch], b: &[Pairs], out: &mut [f32], stride: usize) {
-    assert!(
-        rows > 0 && stride >= LANES && out.len() >= (rows - 1) * stride + LANES,
-        "no room for {rows} rows"
-    );
-    // SAFETY: the last of the rows ends within the slice.
-    unsafe { product_at(rows, a, b, out.as_mut_ptr(), stride) };
-}
-
-/// As [`product`], to memory that holds anything.
-///
-/// # Safety
-/// `rows` rows of 32 numbers, one every `stride` numbers from `out` on, may be written, and by nobody else meanwhile.
-pub(crate) unsafe fn product_at(rows: usize, a: &[Patch], b: &[Pairs], out: *mut f32, stride: usize) {
-    static NOTHING: Lane<f32> = Lane::ZERO;
-    // SAFETY: the one lane of zeros is read for every row; the caller vouches for `out`.
-    unsafe { run(rows, a, b, (NOTHING.0.as_ptr(), 0), (out, stride)) };
-}
-
-/// The sums at `from` and a product's, to `to`: each 32 numbers of `rows` rows, one every so many numbers.
-///
-/// # Safety
-/// Those of `from` may be read and those of `to` written.
-unsafe fn run(rows: usize, a: &[Patch], b: &[Pairs], from: (*const f32, usize), to: (*mut f32, usize)) {
-    assert!((1..=SIDE).contains(&rows), "{rows} rows are multiplied");
-    assert_eq!(a.len() * DEPTH, b.len(), "a patch goes with sixteen lanes");
-    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    if tiles_are_here() && !a.is_empty() {
-        // SAFETY: the line above has asked for the registers and the leave to use them; the lengths fit, and the caller
-        // vouches for the rest.
-        return unsafe { amx::run(rows, a, b, from, to) };
+/// The product of any number of rows with 32 columns, `(rows, 32)`: `a` has the patches of 32 rows after those of the 32 before,
+/// each as many as `b` has times sixteen lanes.
+pub fn products_below(rows: usize, a: &[Patch], b: &[Pairs], out: &mut [f32]) {
+    let steps = b.len() / DEPTH;
+    let full = Course { count: rows / SIDE, a: steps, b: 0, out: SIDE * LANES };
+    let (upper, lower) = out.split_at_mut(full.count * full.out);
+    products(SIDE, steps, a, b, upper, LANES, full);
+    if !rows.is_multiple_of(SIDE) {
+        products(rows % SIDE, steps, &a[full.count * steps..], b, lower, LANES, Course::ONE);
     }
-    // SAFETY: the caller vouches for both.
-    unsafe { run_plain(rows, a, b, from, to) };
+}
+
+/// As [`products`], to memory that holds anything.
+///
+/// # Safety
+/// For each product of the course `rows` rows of 32 numbers, one every `stride` numbers, may be written from its place on, and
+/// by nobody else meanwhile.
+pub(crate) unsafe fn products_at(
+    rows: usize,
+    steps: usize,
+    a: &[Patch],
+    b: &[Pairs],
+    out: *mut f32,
+    stride: usize,
+    course: Course,
+) {
+    assert!((1..=SIDE).contains(&rows), "{rows} rows are multiplied");
+    let fits = course.reach(course.a, steps) <= a.len() && course.reach(course.b, DEPTH * steps) <= b.len();
+    assert!(fits, "{} patches and {} lanes for {course:?} of {steps} steps", a.len(), b.len());
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    if tiles_are_here() && steps > 0 && course.count > 0 {
+        // SAFETY: the line above has asked for the registers and the leave to use them; the operands are long enough, and
+        // the caller vouches for the result.
+        return unsafe { amx::run(rows, steps, a.as_ptr(), b.as_ptr(), out, stride, course) };
+    }
+    for i in 0..course.count {
+        let (a, b) = (&a[i * course.a..][..steps], &b[i * course.b..][..DEPTH * steps]);
+        // SAFETY: the caller vouches for every product of the course.
+        unsafe { product_plain(rows, a, b, out.add(i * course.out), stride) };
+    }
 }
 
 /// # Safety
-/// As for [`run`].
-unsafe fn run_plain(rows: usize, a: &[Patch], b: &[Pairs], from: (*const f32, usize), to: (*mut f32, usize)) {
+/// `rows` rows of 32 numbers, one every `stride`, may be written.
+unsafe fn product_plain(rows: usize, a: &[Patch], b: &[Pairs], out: *mut f32, stride: usize) {
     for r in 0..rows {
-        // SAFETY: 32 numbers of a row that may be read; they need not be aligned.
-        let mut sums = unsafe { from.0.add(r * from.1).cast::<[f32; LANES]>().read_unaligned() };
+        let mut sums = [0f32; LANES];
         for (a, b) in a.iter().zip(b.as_chunks::<DEPTH>().0) {
             for (pair, b) in a.0[r].iter().zip(b) {
                 let [first, second] = split(*pair);
@@ -110,14 +144,14 @@ unsafe fn run_plain(rows: usize, a: &[Patch], b: &[Pairs], from: (*const f32, us
                 });
             }
         }
-        // SAFETY: 32 numbers of a row that may be written.
-        unsafe { to.0.add(r * to.1).cast::<[f32; LANES]>().write_unaligned(sums) };
+        // SAFETY: 32 numbers of a row that may be written; they need not be aligned.
+        unsafe { out.add(r * stride).cast::<[f32; LANES]>().write_unaligned(sums) };
     }
 }
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx {
-    use super::{Patch, SIDE};
+    use super::{Course, DEPTH, Patch, SIDE};
     use crate::kernel::Pairs;
     use std::arch::asm;
     use std::arch::x86_64::__cpuid_count;
@@ -169,34 +203,75 @@ mod amx {
         all
     };
 
-    /// The loop over steps, without and with the lower rows of the sums.
+    /// The loop over products and their steps, without and with the lower rows of the sums.
     ///
-    /// Both load their sums, add a product for each step and store them. A step loads the 2,048 bytes of a patch, as one or
-    /// two times 16 rows of 64 bytes below each other, and the 2,048 bytes of sixteen lanes, as the left and the right half of
-    /// 16 rows of 128 bytes.
+    /// A step loads the 2,048 bytes of a patch, as one or two times 16 rows of 64 bytes below each other, and the 2,048 bytes
+    /// of sixteen lanes, as the left and the right half of 16 rows of 128 bytes, and asks for the patch after the next. (Asking
+    /// reads nothing; it may lie beyond the operand.) Configuring takes as long as many steps, so it is done once for all
+    /// products of a course.
     macro_rules! tile_loop {
-        ($first:literal, [$($begin:literal),*], [$($step:literal),*], [$($end:literal),*], $($operand:tt)*) => {
+        ([$($zero:literal),*], [$($step:literal),*], [$($store:literal),*], $($operand:tt)*) => {
             asm!(
-                "ldtilecfg [{shapes}]",
-                "tileloadd tmm0, [{from} + {skip}]",
-                "tileloadd tmm1, [{from} + {skip} + 64]",
-                $($begin,)*
+                "ldtilecfg [{free}]",
+                "3:",
+                "tilezero tmm0",
+                "tilezero tmm1",
+                $($zero,)*
+                "mov {left}, {steps}",
                 "2:",
+                "prefetcht0 [{a} + 4096]",
+                "prefetcht0 [{a} + 4160]",
+                "prefetcht0 [{a} + 4224]",
+                "prefetcht0 [{a} + 4288]",
+                "prefetcht0 [{a} + 4352]",
+                "prefetcht0 [{a} + 4416]",
+                "prefetcht0 [{a} + 4480]",
+                "prefetcht0 [{a} + 4544]",
+                "prefetcht0 [{a} + 4608]",
+                "prefetcht0 [{a} + 4672]",
+                "prefetcht0 [{a} + 4736]",
+                "prefetcht0 [{a} + 4800]",
+                "prefetcht0 [{a} + 4864]",
+                "prefetcht0 [{a} + 4928]",
+                "prefetcht0 [{a} + 4992]",
+                "prefetcht0 [{a} + 5056]",
                 "tileloadd tmm4, [{a} + {row}]",
                 "tileloadd tmm6, [{b} + {row} * 2]",
                 "tdpbf16ps tmm0, tmm4, tmm6",
                 "tileloadd tmm7, [{b} + {row} * 2 + 64]",
                 "tdpbf16ps tmm1, tmm4, tmm7",
+                "prefetcht0 [{a} + 5120]",
+                "prefetcht0 [{a} + 5184]",
+                "prefetcht0 [{a} + 5248]",
+                "prefetcht0 [{a} + 5312]",
+                "prefetcht0 [{a} + 5376]",
+                "prefetcht0 [{a} + 5440]",
+                "prefetcht0 [{a} + 5504]",
+                "prefetcht0 [{a} + 5568]",
+                "prefetcht0 [{a} + 5632]",
+                "prefetcht0 [{a} + 5696]",
+                "prefetcht0 [{a} + 5760]",
+                "prefetcht0 [{a} + 5824]",
+                "prefetcht0 [{a} + 5888]",
+                "prefetcht0 [{a} + 5952]",
+                "prefetcht0 [{a} + 6016]",
+                "prefetcht0 [{a} + 6080]",
                 $($step,)*
                 "add {a}, 2048",
                 "add {b}, 2048",
-                "dec {steps}",
+                "dec {left}",
                 "jnz 2b",
-                "tilestored [{to} + {stride}], tmm0",
-                "tilestored [{to} + {stride} + 64], tmm1",
-                $($end,)*
+                "tilestored [{out} + {stride}], tmm0",
+                "tilestored [{out} + {stride} + 64], tmm1",
+                $($store,)*
+                "add {a}, {next_a}",
+                "add {b}, {next_b}",
+                "add {out}, {next_out}",
+                "dec {count}",
+                "jnz 3b",
                 "tilerelease",
-                row = in(reg) $first,
+                row = in(reg) 64usize,
+                left = out(reg) _,
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                 out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                 options(nostack),
@@ -205,74 +280,75 @@ mod amx {
         };
     }
 
-    /// As [`super::run`].
+    /// As [`super::products_at`].
     ///
     /// # Safety
-    /// As there; and the process may use tile registers, `rows` is 1 to 32, `b` has sixteen lanes for each patch, and there
-    /// is a patch.
+    /// As there; and the process may use tile registers, `rows` is 1 to 32, there is a product and a step, and both operands
+    /// have what every product of the course takes.
     pub(super) unsafe fn run(
         rows: usize,
-        a: &[Patch],
-        b: &[Pairs],
-        (from, skip): (*const f32, usize),
-        (to, stride): (*mut f32, usize),
+        steps: usize,
+        a: *const Patch,
+        b: *const Pairs,
+        out: *mut f32,
+        stride: usize,
+        course: Course,
     ) {
-        const { assert!(size_of::<Patch>() == 2048 && 16 * size_of::<Pairs>() == 2048) };
+        const { assert!(size_of::<Patch>() == 2048 && DEPTH * size_of::<Pairs>() == 2048) };
         let shapes = SHAPES[rows].0.as_ptr();
-        let (skip, stride) = (4 * skip, 4 * stride);
-        let (a, b, steps) = (a.as_ptr(), b.as_ptr(), a.len());
+        // from the end of one product to the beginning of the next
+        let taken = (2048 * steps).cast_signed();
+        let next_a = (course.a * size_of::<Patch>()).cast_signed() - taken;
+        let next_b = (course.b * size_of::<Pairs>()).cast_signed() - taken;
+        let (next_out, stride) = (4 * course.out, 4 * stride);
         if rows > SIDE / 2 {
-            // SAFETY: sums are loaded from and stored to `rows` rows of 128 bytes; the loop runs once for each step that both
-            // slices have. Shapes are configured first and released last, in this one block, and nothing else is clobbered.
+            // SAFETY: each product stores `rows` rows of 128 bytes, one every `stride` bytes; its loop runs once for each of
+            // its steps, which both operands have. Shapes are configured first and released last, in this one block, and
+            // nothing else is clobbered.
             unsafe {
                 tile_loop!(
-                    64usize,
-                    [
-                        "mov {low}, {skip}",
-                        "shl {low}, 4",
-                        "add {from}, {low}",
-                        "tileloadd tmm2, [{from} + {skip}]",
-                        "tileloadd tmm3, [{from} + {skip} + 64]"
-                    ],
+                    ["tilezero tmm2", "tilezero tmm3"],
                     [
                         "tileloadd tmm5, [{a} + {row} + 1024]",
                         "tdpbf16ps tmm2, tmm5, tmm6",
                         "tdpbf16ps tmm3, tmm5, tmm7"
                     ],
                     [
-                        "mov {low}, {stride}",
-                        "shl {low}, 4",
-                        "add {to}, {low}",
-                        "tilestored [{to} + {stride}], tmm2",
-                        "tilestored [{to} + {stride} + 64], tmm3"
+                        "mov {free}, {stride}",
+                        "shl {free}, 4",
+                        "add {free}, {out}",
+                        "tilestored [{free} + {stride}], tmm2",
+                        "tilestored [{free} + {stride} + 64], tmm3"
                     ],
-                    shapes = in(reg) shapes,
-                    from = inout(reg) from => _,
-                    skip = in(reg) skip,
-                    to = inout(reg) to => _,
-                    stride = in(reg) stride,
+                    free = inout(reg) shapes => _,
+                    steps = in(reg) steps,
                     a = inout(reg) a => _,
                     b = inout(reg) b => _,
-                    steps = inout(reg) steps => _,
-                    low = out(reg) _,
+                    out = inout(reg) out => _,
+                    stride = in(reg) stride,
+                    next_a = in(reg) next_a,
+                    next_b = in(reg) next_b,
+                    next_out = in(reg) next_out,
+                    count = inout(reg) course.count => _,
                 );
             }
         } else {
             // SAFETY: as above, for at most 16 rows.
             unsafe {
                 tile_loop!(
-                    64usize,
                     [],
                     [],
                     [],
-                    shapes = in(reg) shapes,
-                    from = in(reg) from,
-                    skip = in(reg) skip,
-                    to = in(reg) to,
-                    stride = in(reg) stride,
+                    free = in(reg) shapes,
+                    steps = in(reg) steps,
                     a = inout(reg) a => _,
                     b = inout(reg) b => _,
-                    steps = inout(reg) steps => _,
+                    out = inout(reg) out => _,
+                    stride = in(reg) stride,
+                    next_a = in(reg) next_a,
+                    next_b = in(reg) next_b,
+                    next_out = in(reg) next_out,
+                    count = inout(reg) course.count => _,
                 );
             }
         }
@@ -282,6 +358,7 @@ mod amx {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Lane;
     use crate::simd::bf16_bits;
 
     fn pair(i: usize, step: f32) -> u32 {
@@ -289,49 +366,41 @@ mod tests {
         bf16_bits(at.sin()) | bf16_bits((at + 0.5).cos()) << 16
     }
 
-    /// Both versions against sums in f64 of the same bf16 numbers, added and alone.
+    /// Both versions against sums in f64 of the same bf16 numbers, one product and several.
     #[test]
     fn products_of_tiles_equal_their_definition() {
-        for steps in [0usize, 1, 2, 5] {
+        for (steps, count) in [(0usize, 1usize), (1, 1), (2, 3), (5, 2), (3, 0)] {
             for rows in [1, 7, 15, 16, 17, 25, 32] {
-                let a: Vec<Patch> = (0..steps)
-                    .map(|s| {
-                        Patch(std::array::from_fn(|r| {
-                            std::array::from_fn(|p| pair((s * SIDE + r) * DEPTH + p, 0.7))
-                        }))
-                    })
-                    .collect();
-                let b: Vec<Pairs> = (0..steps * DEPTH)
-                    .map(|p| Lane(std::array::from_fn(|l| pair(p * LANES + l, 0.3))))
-                    .collect();
-                let begin: Square = std::array::from_fn(|r| Lane([r as f32; LANES]));
-                let mut added = begin;
-                add_product(rows, &a, &b, &mut added);
-                let stride = LANES + 5;
-                let (mut alone, mut plain) = (vec![7f32; SIDE * stride], vec![7f32; SIDE * stride]);
-                product(rows, &a, &b, &mut alone, stride);
-                let zero = Lane::<f32>::ZERO;
-                // SAFETY: the lane is read for every row, and the rows lie in the vector.
-                unsafe { run_plain(rows, &a, &b, (zero.0.as_ptr(), 0), (plain.as_mut_ptr(), stride)) };
-                for r in 0..SIDE {
-                    for l in 0..stride {
-                        let term = |p: usize| {
-                            let a = split(a[p / DEPTH].0[r][p % DEPTH]).map(f64::from);
-                            let b = split(b[p].0[l]).map(f64::from);
-                            a[0] * b[0] + a[1] * b[1]
-                        };
-                        let inside = r < rows && l < LANES;
-                        let sum = if inside { (0..steps * DEPTH).map(term).sum() } else { 7.0 };
-                        for found in [alone[r * stride + l], plain[r * stride + l]] {
-                            assert!(
-                                (f64::from(found) - sum).abs() < 3e-5,
-                                "{rows} rows, {steps} steps, {r}/{l}"
-                            );
-                        }
-                        if l < LANES {
-                            let want = r as f64 + if inside { sum } else { 0.0 };
-                            assert!((f64::from(added[r].0[l]) - want).abs() < 3e-5, "{rows} rows, {r}/{l}");
-                        }
+                let patch = |s: usize| {
+                    let at = move |r: usize, p: usize| pair((s * SIDE + r) * DEPTH + p, 0.7);
+                    Patch(std::array::from_fn(|r| std::array::from_fn(|p| at(r, p))))
+                };
+                let a: Vec<Patch> = (0..count * steps + 1).map(patch).collect();
+                let lane = |p: usize| Lane(std::array::from_fn(|l| pair(p * LANES + l, 0.3)));
+                let b: Vec<Pairs> = (0..(count + steps) * DEPTH).map(lane).collect();
+                // the left operand begins anew each time, the right one goes on by a step, results lie below each other
+                let (stride, below) = (LANES + 5, SIDE * (LANES + 5));
+                let course = Course { count, a: steps, b: DEPTH, out: below };
+                let mut found = vec![7f32; (count + 1) * below];
+                products(rows, steps, &a, &b, &mut found, stride, course);
+                let mut plain = vec![7f32; found.len()];
+                for i in 0..count {
+                    let (a, b) = (&a[i * steps..][..steps], &b[i * DEPTH..][..DEPTH * steps]);
+                    // SAFETY: the rows lie in the vector.
+                    unsafe { product_plain(rows, a, b, plain[i * below..].as_mut_ptr(), stride) };
+                }
+                for (at, (found, plain)) in found.iter().zip(&plain).enumerate() {
+                    let (i, r, l) = (at / below, at % below / stride, at % stride);
+                    let term = |p: usize| {
+                        let a = split(a[i * steps + p / DEPTH].0[r][p % DEPTH]).map(f64::from);
+                        let b = split(b[i * DEPTH + p].0[l]).map(f64::from);
+                        a[0] * b[0] + a[1] * b[1]
+                    };
+                    let inside = i < count && r < rows && l < LANES;
+                    let want = if inside { (0..steps * DEPTH).map(term).sum() } else { 7.0 };
+                    for found in [found, plain] {
+                        let error = (f64::from(*found) - want).abs();
+                        assert!(error < 3e-5, "{rows} rows, {count} of {steps} steps, {i} {r} {l}: {error}");
                     }
                 }
             }
@@ -344,18 +413,25 @@ mod tests {
         let a = [Patch(std::array::from_fn(|r| std::array::from_fn(|p| pair(r * DEPTH + p, 0.9)))); 3];
         let b: Vec<Pairs> =
             (0..48).map(|p| Lane(std::array::from_fn(|l| pair(p * LANES + l, 0.4)))).collect();
-        let mut all = [Lane::ZERO; SIDE];
-        add_product(SIDE, &a, &b, &mut all);
-        for rows in 1..SIDE {
-            let mut few = [Lane::ZERO; SIDE];
-            add_product(rows, &a, &b, &mut few);
-            assert!(few[..rows] == all[..rows], "{rows} rows");
-        }
+        let of = |rows: usize| {
+            let mut out = vec![0f32; rows * LANES];
+            products(rows, 3, &a, &b, &mut out, LANES, Course::ONE);
+            out
+        };
+        let all = of(SIDE);
+        (1..SIDE).for_each(|rows| assert!(of(rows) == all[..rows * LANES], "{rows} rows"));
     }
 
     #[test]
-    #[should_panic(expected = "sixteen lanes")]
-    fn operands_of_other_lengths_are_refused() {
-        add_product(1, &[Patch::NONE], &[Pairs::NONE; 15], &mut [Lane::ZERO; SIDE]);
+    #[should_panic(expected = "15 lanes")]
+    fn operands_that_are_too_short_are_refused() {
+        products(1, 1, &[Patch::NONE], &[Pairs::NONE; 15], &mut [0.0; LANES], LANES, Course::ONE);
+    }
+
+    #[test]
+    #[should_panic(expected = "no room")]
+    fn results_that_are_too_short_are_refused() {
+        let course = Course { count: 2, a: 0, b: 0, out: 1 };
+        products(1, 1, &[Patch::NONE], &[Pairs::NONE; 16], &mut [0.0; LANES], LANES, course);
     }
 }

@@ -6,10 +6,10 @@
 use crate::batch::{Row, ranges};
 use crate::cache::LayerCache;
 use crate::ops::attention::{self, Mask, Memory, Scoring};
-use crate::ops::linear::linear;
+use crate::ops::linear::{Linear, linear};
 use crate::ops::norm::{Norm, norm};
 use crate::ops::rotary::{Angles, rotate};
-use crate::ops::{Precision, add, mlp};
+use crate::ops::{Precision, add, mlp, tiled};
 use crate::readers;
 use crate::spec::{QkNorm, Spec};
 use crate::tap::{Place, Readers, Tap};
@@ -79,6 +79,11 @@ impl Pass<'_> {
         if self.tap.splits(self.layer) { Ok(x) } else { self.at(point, x) }
     }
 
+    /// Whether a tap stands at one of these points of the layer, or its readers have values of their own there.
+    fn watched(&self, points: &[Point]) -> bool {
+        self.tap.splits(self.layer) || points.iter().any(|&p| self.tap.wants(Site::new(p, self.layer)))
+    }
+
     /// What the tap gives the readers in place of the stream.
     pub(crate) fn read(&mut self, readers: Readers, x: &Tensor) -> Result<Tensor> {
         let (tokens, d) = x.dims2()?;
@@ -136,21 +141,20 @@ pub(crate) fn forward(
 
     let split = pass.tap.splits(pass.layer);
     let read = if split { pass.read(Readers::Mlp, &resid_mid)? } else { resid_mid.clone() };
-    let mlp_in = pass.unsplit(Point::MlpIn, maybe_norm(&read, w.mlp_norm.as_ref())?)?;
-    let pre = pass.at(Point::MlpPre, linear(&mlp_in, &w.pre)?)?;
-    let second = match &w.linear {
-        Some(second) => Some(pass.at(Point::MlpPreLinear, linear(&mlp_in, second)?)?),
-        None => None,
+    let (mlp_out, before) = match if keep { None } else { joined_mlp(w, &read, pass)? } {
+        Some(mlp_out) => (mlp_out, None),
+        None => {
+            let (mlp_out, before) = mlp_part(w, &read, pass)?;
+            (mlp_out, Some(before))
+        }
     };
-    let act = pass.at(Point::MlpAct, mlp::activate(&pre, second.as_ref(), pass.spec.activation)?)?;
-    let mlp_out = pass.at(Point::MlpOut, linear(&act, &w.down)?)?;
-    drop(act);
+    let mlp_out = pass.at(Point::MlpOut, mlp_out)?;
     let mlp_post = pass.at(Point::MlpOutPost, maybe_norm(&mlp_out, w.mlp_post_norm.as_ref())?)?;
     let base = if pass.spec.parallel { add(&resid_pre, &attended.out)? } else { resid_mid.clone() };
     let resid_post = pass.at(Point::ResidPost, add(&base, &mlp_post)?)?;
 
     let after = pass.spec.placement.after();
-    let saved = keep.then(|| Saved {
+    let saved = before.filter(|_| keep).map(|(pre, second)| Saved {
         resid_pre,
         q_norm_in: attended.q_norm_in,
         k_norm_in: attended.k_norm_in,
@@ -163,6 +167,44 @@ pub(crate) fn forward(
         reads: attended.read.map(|attention| [attention, read]),
     });
     Ok((resid_post, saved))
+}
+
+/// The MLP step by step: what it writes, and the values before its activation.
+fn mlp_part(
+    w: &BlockWeights,
+    read: &Tensor,
+    pass: &mut Pass<'_>,
+) -> Result<(Tensor, (Tensor, Option<Tensor>))> {
+    let mlp_in = pass.unsplit(Point::MlpIn, maybe_norm(read, w.mlp_norm.as_ref())?)?;
+    let pre = pass.at(Point::MlpPre, linear(&mlp_in, &w.pre)?)?;
+    let second = match &w.linear {
+        Some(second) => Some(pass.at(Point::MlpPreLinear, linear(&mlp_in, second)?)?),
+        None => None,
+    };
+    drop(mlp_in);
+    let act = pass.at(Point::MlpAct, mlp::activate(&pre, second.as_ref(), pass.spec.activation)?)?;
+    Ok((linear(&act, &w.down)?, (pre, second)))
+}
+
+/// The same with the steps taken together, where that can be done and no tap stands between them; at `mlp_act` one may.
+fn joined_mlp(w: &BlockWeights, read: &Tensor, pass: &mut Pass<'_>) -> Result<Option<Tensor>> {
+    let between = [Point::MlpIn, Point::MlpPre, Point::MlpPreLinear];
+    let layers: Vec<&Linear> = [&w.pre, &w.down].into_iter().chain(&w.linear).collect();
+    let Some(norm) = w.mlp_norm.as_ref().filter(|_| !pass.watched(&between) && tiled::joins(&layers)) else {
+        return Ok(None);
+    };
+    let watched = pass.watched(&[Point::MlpAct]);
+    let mlp = tiled::Mlp {
+        norm,
+        pre: &w.pre,
+        linear: w.linear.as_ref(),
+        down: (!watched).then_some(&w.down),
+        activation: pass.spec.activation,
+    };
+    match tiled::mlp(read, &mlp)? {
+        Some(act) if watched => Ok(Some(linear(&pass.at(Point::MlpAct, act)?, &w.down)?)),
+        made => Ok(made),
+    }
 }
 
 /// What attention hands to the rest of the block, and to the backward pass.
@@ -193,12 +235,19 @@ fn attention_part(
         let split = readers::forward(w, resid_pre, pass)?;
         return mixed(w, split.qkv, split.norm_in, Some(split.read), pass, cache, keep);
     }
-    let attn_in = pass.at(Point::AttnIn, maybe_norm(resid_pre, w.attn_norm.as_ref())?)?;
+    let [q, k, v] = match &w.attn_norm {
+        Some(norm) if !pass.watched(&[Point::AttnIn]) && tiled::joins(&[&w.q, &w.k, &w.v]) => {
+            tiled::normed_linears(resid_pre, norm, [&w.q, &w.k, &w.v])?
+        }
+        by => {
+            let attn_in = pass.at(Point::AttnIn, maybe_norm(resid_pre, by.as_ref())?)?;
+            [linear(&attn_in, &w.q)?, linear(&attn_in, &w.k)?, linear(&attn_in, &w.v)?]
+        }
+    };
     // (tokens, heads · head_dim) to (tokens, heads, head_dim)
-    let q = linear(&attn_in, &w.q)?.reshape((tokens, spec.n_heads, spec.head_dim))?;
-    let k = linear(&attn_in, &w.k)?.reshape((tokens, spec.n_kv_heads, spec.head_dim))?;
-    let v = linear(&attn_in, &w.v)?.reshape((tokens, spec.n_kv_heads, spec.head_dim))?;
-    drop(attn_in);
+    let q = q.reshape((tokens, spec.n_heads, spec.head_dim))?;
+    let k = k.reshape((tokens, spec.n_kv_heads, spec.head_dim))?;
+    let v = v.reshape((tokens, spec.n_kv_heads, spec.head_dim))?;
     let (q, q_norm_in) = qk_norm(q, w.q_norm.as_ref(), [Point::QNormIn, Point::QNormOut], pass)?;
     let (k, k_norm_in) = qk_norm(k, w.k_norm.as_ref(), [Point::KNormIn, Point::KNormOut], pass)?;
     let v = pass.at(Point::Value, v)?;

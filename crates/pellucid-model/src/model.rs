@@ -134,9 +134,9 @@ impl Model {
         self
     }
 
-    /// The model with its blocks' linear layers and their gradients computed so; [`Precision::Exact`] as it is loaded. On
-    /// matrix tiles attention's products with keys and values are too, for texts of sixteen tokens and more. Norms, softmax,
-    /// attention's own gradients and the unembedding are f32 in either.
+    /// The model with its linear layers, the unembedding among them, computed so; [`Precision::Exact`] as it is loaded. On
+    /// matrix tiles their gradients are too, and attention's products with keys and values for texts of sixteen tokens and
+    /// more. Norms, softmax and attention's own gradients are f32 in either.
     #[must_use]
     pub fn with_precision(mut self, precision: Precision) -> Self {
         self.set_precision(precision);
@@ -147,9 +147,10 @@ impl Model {
     pub fn set_precision(&mut self, precision: Precision) {
         self.precision = precision;
         self.weights.blocks.iter_mut().flat_map(BlockWeights::linears).for_each(|l| l.precision = precision);
+        self.weights.head.precision = precision;
     }
 
-    /// How the blocks' linear layers are computed.
+    /// How linear layers are computed.
     pub fn precision(&self) -> Precision {
         self.precision
     }

@@ -3,9 +3,9 @@
 //! sums over keys run in steps of 32 from key 0 on, and what a query may not see adds nothing.
 
 use super::attention::{Heads, Job, Scoring, softmax};
-use super::kernel::{LANES, Lane, Pairs};
+use super::kernel::{LANES, Pairs};
 use super::simd;
-use pellucid_kernels::tiles::{DEPTH, Patch, SIDE, Square, add_product, product};
+use pellucid_kernels::tiles::{Course, DEPTH, Patch, SIDE, products};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -63,32 +63,36 @@ impl Memory {
     /// Products of up to 32 queries, in patches, with the keys of blocks `seen`, to rows of `width` numbers.
     fn products(&self, q: &[Patch], rows: usize, seen: Range<usize>, out: &mut [f32], width: usize) {
         let pairs = dim_pairs(self.dim);
-        for (at, keys) in seen.clone().zip(self.keys[seen.start * pairs..].chunks_exact(pairs)) {
-            let from = (at - seen.start) * LANES;
-            put(q, keys, rows, width.min(from + LANES) - from, &mut out[from..], width);
+        let keys = &self.keys[seen.start * pairs..seen.end * pairs];
+        let course = Course { count: width / LANES, a: 0, b: pairs, out: LANES };
+        products(rows, pairs / DEPTH, q, keys, out, width.max(LANES), course);
+        let done = course.count * LANES;
+        if done < width {
+            part(q, &keys[course.count * pairs..], rows, width - done, &mut out[done..], width);
         }
     }
 
     /// Mixes values of the keys of blocks `seen` by up to 32 queries' probabilities, in patches, to every `stride`th number
     /// of `out` on.
     fn mix(&self, p: &[Patch], rows: usize, seen: Range<usize>, out: &mut [f32], stride: usize) {
-        let values = self.values.chunks_exact(self.blocks * DEPTH);
-        for (from, values) in (0..self.dim).step_by(LANES).zip(values) {
-            let values = &values[seen.start * DEPTH..seen.end * DEPTH];
-            put(p, values, rows, self.dim.min(from + LANES) - from, &mut out[from..], stride);
+        let all = self.blocks * DEPTH;
+        let values = &self.values[seen.start * DEPTH..];
+        let course = Course { count: self.dim / LANES, a: 0, b: all, out: LANES };
+        products(rows, seen.len(), p, values, out, stride.max(LANES), course);
+        let done = course.count * LANES;
+        if done < self.dim {
+            let values = &values[course.count * all..][..seen.len() * DEPTH];
+            part(p, values, rows, self.dim - done, &mut out[done..], stride);
         }
     }
 }
 
-/// A product of `rows` rows and `width` (at most 32) columns, to every `stride`th number of `out` on.
-fn put(a: &[Patch], b: &[Pairs], rows: usize, width: usize, out: &mut [f32], stride: usize) {
-    if width == LANES {
-        return product(rows, a, b, out, stride);
-    }
-    let mut sums: Square = [Lane::ZERO; SIDE];
-    add_product(rows, a, b, &mut sums);
-    for (to, sums) in out.chunks_mut(stride).zip(&sums).take(rows) {
-        to[..width].copy_from_slice(&sums.0[..width]);
+/// A product of `rows` rows and less than 32 columns, to every `stride`th number of `out` on.
+fn part(a: &[Patch], b: &[Pairs], rows: usize, width: usize, out: &mut [f32], stride: usize) {
+    let mut sums = [0f32; SIDE * LANES];
+    products(rows, b.len() / DEPTH, a, b, &mut sums, LANES, Course::ONE);
+    for (to, sums) in out.chunks_mut(stride).zip(sums.chunks_exact(LANES)).take(rows) {
+        to[..width].copy_from_slice(&sums[..width]);
     }
 }
 

@@ -40,9 +40,9 @@ impl Linear {
         Linear::new(&weight, bias)
     }
 
-    /// The layer without its shift.
+    /// The layer without its shift, in f32.
     pub(crate) fn unbiased(&self) -> Self {
-        Linear { bias: None, ..self.clone() }
+        Linear { bias: None, precision: Precision::Exact, ..self.clone() }
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) mod packed;
 mod plain;
 pub(crate) mod rotary;
 pub(crate) mod simd;
-mod tiled;
+pub(crate) mod tiled;
 
 use crate::Result;
 use candle_core::{CpuStorage, Device, Shape, Storage, Tensor};

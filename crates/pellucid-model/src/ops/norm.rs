@@ -37,16 +37,22 @@ pub(crate) fn norm(x: &Tensor, norm: &Norm) -> Result<Tensor> {
     let d = norm.weight.len();
     let out = with_slice(x, |x| {
         kernel::made(x.len(), rows_per_task(x.len() / d, d) * d, |from, out| {
-            for (out, x) in out.chunks_exact_mut(d).zip(x[from..].chunks_exact(d)) {
-                let (mean, scale) = moments(x, norm);
-                simd::standardise(x, mean, scale, &norm.weight, out);
-                if let Some(bias) = &norm.bias {
-                    out.iter_mut().zip(bias).for_each(|(o, b)| *o += b);
-                }
-            }
+            norm_rows(&x[from..from + out.len()], norm, out);
         })
     })?;
     tensor(out, x.shape())
+}
+
+/// Some rows, on this thread.
+pub(super) fn norm_rows(x: &[f32], norm: &Norm, out: &mut [f32]) {
+    let d = norm.weight.len();
+    for (out, x) in out.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
+        let (mean, scale) = moments(x, norm);
+        simd::standardise(x, mean, scale, &norm.weight, out);
+        if let Some(bias) = &norm.bias {
+            out.iter_mut().zip(bias).for_each(|(o, b)| *o += b);
+        }
+    }
 }
 
 /// What parts of a sum add to the norm of the sum: `parts` is `(parts, tokens, width)`, and each token's scale is that of

@@ -36,6 +36,9 @@ enum Panels {
 /// Inputs whose lanes are widened at a time: they stay in the nearest cache.
 const WIDENED: usize = 128;
 
+/// So few rows of gradients are multiplied exactly in any precision.
+const FEW: usize = 4;
+
 /// Row blocks that share a panel while it is near.
 const GROUP: usize = 16;
 
@@ -209,10 +212,9 @@ impl Packed {
     }
 
     /// [`Packed::multiply`] with both operands rounded to bf16 and sums in f32 (`Precision::Fast`).
-    /// One row alone is not rounded: the time goes into reading weights.
+    /// One row alone is multiplied by block-quantised weights as they are, without rounding: that is the quickest.
     pub(crate) fn multiply_fast(&self, x: &[f32]) -> Vec<f32> {
-        if x.len() == self.inner {
-            let Panels::Blocks(blocks) = &self.panels else { return self.multiply(x) };
+        if let (Panels::Blocks(blocks), true) = (&self.panels, x.len() == self.inner) {
             let mut row = blocks.multiply_row(x);
             row.truncate(self.outer);
             return row;
@@ -284,6 +286,16 @@ impl Packed {
         }
     }
 
+    /// Whether the weights are block-quantised ones as they are in a file.
+    pub(super) fn is_blocks(&self) -> bool {
+        matches!(self.panels, Panels::Blocks(_))
+    }
+
+    /// Whether steps lie in memory as they are multiplied.
+    pub(super) fn has_pairs(&self) -> bool {
+        matches!(self.panels, Panels::Bf16(_))
+    }
+
     /// Some steps of a panel for matrix tiles, sixteen lanes of pairs each, as [`Packed::narrow`] makes them.
     pub(super) fn steps<'a>(
         &'a self,
@@ -326,10 +338,11 @@ impl Packed {
         self.multiply_back_part(g, 0..self.outer)
     }
 
-    /// [`Packed::multiply_back`] with both operands rounded to bf16 and sums in f32, where there are matrix tiles; elsewhere
-    /// it is the exact product.
+    /// [`Packed::multiply_back`] with both operands rounded to bf16 and sums in f32, where there are matrix tiles and as many
+    /// rows as pay for turning the weights; elsewhere it is the exact product.
     pub(crate) fn multiply_back_fast(&self, g: &[f32]) -> Vec<f32> {
-        if tiles_are_here() { tiled::multiply_back(self, g) } else { self.multiply_back(g) }
+        let enough = g.len() > FEW * self.outer;
+        if enough && tiles_are_here() { tiled::multiply_back(self, g) } else { self.multiply_back(g) }
     }
 
     /// `g W` with gradients of some outputs alone, `(rows, outputs)`: `(rows, inner)`.
@@ -372,7 +385,7 @@ fn put_turned(block: &mut Block<'_>, rows: Range<usize>, columns: Range<usize>, 
 }
 
 /// Pieces of a range of at most `step`.
-pub(super) fn tiles(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
+fn tiles(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
     let end = range.end;
     range.step_by(step.max(1)).map(move |from| from..(from + step).min(end))
 }
@@ -535,8 +548,8 @@ mod tests {
             let g = numbers(rows * outer, 0.71);
             let w = Tensor::from_vec(w, (outer, inner), &Device::Cpu)?;
             let plain = Packed::new(&w)?;
-            let want = plain.multiply(&if rows == 1 { x.clone() } else { rounded(&x) });
-            let back = if tiles_are_here() { rounded(&g) } else { g.clone() };
+            let want = plain.multiply(&rounded(&x));
+            let back = if tiles_are_here() && rows > FEW { rounded(&g) } else { g.clone() };
             let back = plain.multiply_back(&back);
             for kept in [candle_core::DType::F32, candle_core::DType::BF16] {
                 let packed = Packed::new(&w.to_dtype(kept)?)?;

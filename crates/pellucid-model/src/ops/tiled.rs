@@ -1,32 +1,153 @@
-//! Products of packed weights on matrix tiles (`Precision::Fast` where the processor has them): operands rounded to bf16, sums
-//! in f32, forward and backward.
-//!
-//! Rows become patches once. A task takes some rows and some columns, and multiplies all its rows with 32 columns at a time,
-//! from one end of the inner dimension to the other.
+//! Packed weights on matrix tiles (`Precision::Fast` where the processor has them): as they are forward, turned backward, and
+//! several steps at once where nobody asks for the values between them.
 
-use super::kernel::{LANES, Lane, Pairs, sheet};
-use super::packed::{Packed, tiles};
-use super::simd;
-use pellucid_kernels::tiles::{DEPTH, Patch, SIDE};
-use rayon::prelude::*;
+use super::kernel::{LANES, Lane, Pairs, sheets};
+use super::linear::Linear;
+use super::norm::{Norm, norm_rows};
+use super::packed::Packed;
+use super::{Precision, simd, tensor, with_slice};
+use crate::Result;
+use crate::spec::Activation;
+use candle_core::Tensor;
+use pellucid_kernels::columns::{self, Columns, Plain, Rows};
+use pellucid_kernels::tiles::{DEPTH, Patch, SIDE, products_below, tiles_are_here};
+use std::ops::Range;
 
-/// Rows that one task multiplies: their patches stay in a core's own cache.
-const GROUP: usize = 8 * SIDE;
-
-/// Room for 32 columns in the form that is multiplied, and for what it is made of.
-struct Room {
-    wide: Vec<Lane<f32>>,
-    pairs: Vec<Pairs>,
-    turned: Vec<Pairs>,
+/// `x Wᵀ` for `(rows, inner)` numbers: `(rows, outer)`.
+pub(super) fn multiply(w: &Packed, x: &[f32]) -> Vec<f32> {
+    only(columns::multiply(&Plain { x, inner: w.inner() }, &[Side::Forward(w)]))
 }
 
-impl Room {
-    fn new(steps: usize) -> Self {
-        Room {
-            wide: vec![Lane::ZERO; 2 * DEPTH * steps],
-            pairs: vec![Pairs::NONE; DEPTH * steps],
-            turned: vec![Pairs::NONE; DEPTH * steps],
-        }
+/// `g W` for `(rows, outer)` numbers: `(rows, inner)`.
+pub(super) fn multiply_back(w: &Packed, g: &[f32]) -> Vec<f32> {
+    only(columns::multiply(&Plain { x: g, inner: w.outer() }, &[Side::Back(w)]))
+}
+
+fn only(made: Vec<Vec<f32>>) -> Vec<f32> {
+    made.into_iter().next().unwrap_or_default()
+}
+
+/// Whether steps that need no values between them are taken together: layers that run on tiles and shift nothing.
+pub(crate) fn joins(layers: &[&Linear]) -> bool {
+    tiles_are_here()
+        && layers.iter().all(|l| l.precision == Precision::Fast && l.bias.is_none() && !l.weight.is_blocks())
+}
+
+/// Three layers of the same normed rows, `(tokens, in)`: what [`norm`](super::norm::norm) and `linear` make, to the bit.
+pub(crate) fn normed_linears(x: &Tensor, norm: &Norm, layers: [&Linear; 3]) -> Result<[Tensor; 3]> {
+    let tokens = x.dim(0)?;
+    let sides = layers.map(|l| Side::Forward(&l.weight));
+    let made = with_slice(x, |x| columns::multiply(&Normed { x, norm }, &sides))?;
+    let mut made = made.into_iter().zip(layers).map(|(y, l)| tensor(y, (tokens, l.weight.outer())));
+    let mut next = || made.next().unwrap_or_else(|| tensor(Vec::new(), (0, 0)));
+    Ok([next()?, next()?, next()?])
+}
+
+/// The two layers before an MLP's activation and, unless the activation's values are wanted, the one after it.
+pub(crate) struct Mlp<'a> {
+    pub(crate) norm: &'a Norm,
+    pub(crate) pre: &'a Linear,
+    pub(crate) linear: Option<&'a Linear>,
+    pub(crate) down: Option<&'a Linear>,
+    pub(crate) activation: Activation,
+}
+
+/// Room of a task that takes rows through an MLP.
+struct MlpRoom {
+    /// The rows, normed.
+    read: Vec<Patch>,
+    /// Of 32 neurons.
+    pre: Vec<f32>,
+    linear: Vec<f32>,
+    act: Vec<f32>,
+    /// Of all neurons.
+    acts: Vec<Patch>,
+    rooms: [Room; 3],
+}
+
+/// `mlp_out` of the stream `(tokens, d_model)`, or `mlp_act` if there is no layer after it: the bits of the steps one by one.
+/// Rows go through the layers while what is made of them lies in a core's own cache; none if there are too few for that.
+pub(crate) fn mlp(x: &Tensor, mlp: &Mlp<'_>) -> Result<Option<Tensor>> {
+    let tokens = x.dim(0)?;
+    let Some(group) = columns::group(tokens) else { return Ok(None) };
+    let (inner, neurons) = (mlp.pre.weight.inner(), mlp.pre.weight.outer());
+    let (steps, blocks) = ([inner, neurons].map(|n| n.div_ceil(2 * DEPTH)), group / SIDE);
+    let width = mlp.down.map_or(neurons, |l| l.weight.outer());
+    let room = || MlpRoom {
+        read: vec![Patch::NONE; blocks * steps[0]],
+        pre: vec![0.0; group * LANES],
+        linear: vec![0.0; group * LANES],
+        act: vec![0.0; group * LANES],
+        acts: vec![Patch::NONE; blocks * steps[1]],
+        rooms: [
+            Side::Forward(&mlp.pre.weight).room(steps[0]),
+            Side::Forward(&mlp.linear.unwrap_or(mlp.pre).weight).room(steps[0]),
+            Side::Forward(&mlp.down.unwrap_or(mlp.pre).weight).room(steps[1]),
+        ],
+    };
+    let made = with_slice(x, |x| {
+        sheets(tokens, &[width], group, room, |room, sheet| {
+            let [block] = sheet else { return };
+            let rows = block.rows.clone();
+            columns::pack_group(&Normed { x, norm: mlp.norm }, rows.clone(), &mut room.read);
+            for (panel, neurons) in columns::pieces(0..neurons, LANES).enumerate() {
+                activate(mlp, panel, rows.len(), steps[0], room);
+                let act = &room.act[..rows.len() * LANES];
+                if mlp.down.is_some() {
+                    for (tile, acts) in act.chunks(SIDE * LANES).zip(room.acts.chunks_exact_mut(steps[1])) {
+                        simd::patch_rows(tile, LANES, LANES, &mut acts[panel..=panel]);
+                    }
+                } else {
+                    for (row, act) in rows.clone().zip(act.chunks_exact(LANES)) {
+                        block.put(row, neurons.start, &act[..neurons.len()]);
+                    }
+                }
+            }
+            if let Some(down) = mlp.down {
+                let acts = &room.acts[..rows.len().div_ceil(SIDE) * steps[1]];
+                for columns in columns::pieces(block.columns.clone(), LANES) {
+                    let side = Side::Forward(&down.weight);
+                    let lanes = side.lanes(columns.start / LANES, steps[1], &mut room.rooms[2]);
+                    block.put_products([rows.start, rows.len()], [columns.start, columns.len()], acts, lanes);
+                }
+            }
+        })
+    })?;
+    tensor(only(made), (tokens, width)).map(Some)
+}
+
+/// `mlp_act` of so many rows at 32 neurons, into the room's `act`.
+fn activate(mlp: &Mlp<'_>, panel: usize, rows: usize, steps: usize, room: &mut MlpRoom) {
+    let MlpRoom { read, pre, linear, act, rooms: [for_pre, for_linear, _], .. } = room;
+    let (pre, linear, act) =
+        (&mut pre[..rows * LANES], &mut linear[..rows * LANES], &mut act[..rows * LANES]);
+    let side = Side::Forward(&mlp.pre.weight);
+    products_below(rows, read, side.lanes(panel, steps, for_pre), pre);
+    simd::activation(pre, act, mlp.activation);
+    if let Some(layer) = mlp.linear {
+        let side = Side::Forward(&layer.weight);
+        products_below(rows, read, side.lanes(panel, steps, for_linear), linear);
+        simd::times(act, linear);
+    }
+}
+
+/// Rows of the stream that are packed normed.
+struct Normed<'a> {
+    x: &'a [f32],
+    norm: &'a Norm,
+}
+
+impl Rows for Normed<'_> {
+    fn shape(&self) -> [usize; 2] {
+        let width = self.norm.weight.len();
+        [self.x.len() / width, width]
+    }
+
+    fn pack(&self, rows: Range<usize>, to: &mut [Patch]) {
+        let width = self.norm.weight.len();
+        let mut normed = vec![0f32; rows.len() * width];
+        norm_rows(&self.x[rows.start * width..rows.end * width], self.norm, &mut normed);
+        simd::patch_rows(&normed, width, width, to);
     }
 }
 
@@ -39,8 +160,16 @@ enum Side<'w> {
     Back(&'w Packed),
 }
 
-impl Side<'_> {
-    /// Numbers inside, and across.
+/// Room for 32 columns in the form that is multiplied, and for what it is made of.
+struct Room {
+    wide: Vec<Lane<f32>>,
+    pairs: Vec<Pairs>,
+    turned: Vec<Pairs>,
+}
+
+impl Columns for Side<'_> {
+    type Room = Room;
+
     fn shape(&self) -> [usize; 2] {
         match self {
             Side::Forward(w) => [w.inner(), w.outer()],
@@ -48,56 +177,30 @@ impl Side<'_> {
         }
     }
 
-    /// 32 columns, as pairs of neighbouring inner numbers.
-    fn lanes<'a>(&'a self, columns: usize, steps: usize, room: &'a mut Room) -> &'a [Pairs] {
+    fn room(&self, steps: usize) -> Room {
+        // pairs lie ready in some weights; backward they are met a step at a time
+        let (made, turned) = match self {
+            Side::Forward(w) => (if w.has_pairs() { 0 } else { steps }, 0),
+            Side::Back(w) => (if w.has_pairs() { 0 } else { 1 }, steps),
+        };
+        Room {
+            wide: vec![Lane::ZERO; 2 * DEPTH * made],
+            pairs: vec![Pairs::NONE; DEPTH * made],
+            turned: vec![Pairs::NONE; DEPTH * turned],
+        }
+    }
+
+    fn lanes<'a>(&'a self, panel: usize, steps: usize, room: &'a mut Room) -> &'a [Pairs] {
         let Room { wide, pairs, turned } = room;
         match self {
-            Side::Forward(w) => w.steps(columns, 0..steps, wide, pairs),
-            // a panel of 32 outputs is a step; its weights of 32 inputs are turned
+            Side::Forward(w) => w.steps(panel, 0..steps, wide, pairs),
+            // a panel of 32 outputs is a step inside; its weights of 32 inputs, a step of its own, are turned
             Side::Back(w) => {
-                let turned = &mut turned[..DEPTH * steps];
-                for (panel, turned) in turned.as_chunks_mut::<DEPTH>().0.iter_mut().enumerate() {
-                    simd::turn_pairs(w.steps(panel, columns..columns + 1, wide, pairs), turned);
+                for (outputs, turned) in turned.as_chunks_mut::<DEPTH>().0.iter_mut().enumerate() {
+                    simd::turn_pairs(w.steps(outputs, panel..panel + 1, wide, pairs), turned);
                 }
                 turned
             }
         }
     }
-}
-
-/// `x Wᵀ` for `(rows, inner)` numbers: `(rows, outer)`.
-pub(super) fn multiply(w: &Packed, x: &[f32]) -> Vec<f32> {
-    product(x, Side::Forward(w))
-}
-
-/// `g W` for `(rows, outer)` numbers: `(rows, inner)`.
-pub(super) fn multiply_back(w: &Packed, g: &[f32]) -> Vec<f32> {
-    product(g, Side::Back(w))
-}
-
-fn product(x: &[f32], side: Side<'_>) -> Vec<f32> {
-    let [inner, width] = side.shape();
-    let (rows, steps) = (x.len() / inner.max(1), inner.div_ceil(2 * DEPTH));
-    let patches = patches(x, rows, inner, steps);
-    let groups = rows.div_ceil(GROUP);
-    let tasks = 4 * rayon::current_num_threads();
-    let share = (width.div_ceil(LANES) * groups).div_ceil(tasks).clamp(1, 32) * LANES;
-    sheet(rows, width, [GROUP, share], |block| {
-        let mut room = Room::new(steps);
-        for columns in tiles(block.columns.clone(), LANES) {
-            let lanes = side.lanes(columns.start / LANES, steps, &mut room);
-            for rows in tiles(block.rows.clone(), SIDE) {
-                let patches = &patches[rows.start / SIDE * steps..][..steps];
-                block.put_product([rows.start, rows.len()], [columns.start, columns.len()], patches, lanes);
-            }
-        }
-    })
-}
-
-/// Rows in patches: `(⌈rows / 32⌉, steps)`.
-fn patches(x: &[f32], rows: usize, inner: usize, steps: usize) -> Vec<Patch> {
-    let mut out = vec![Patch::NONE; rows.div_ceil(SIDE) * steps];
-    let work = out.par_chunks_mut(steps.max(1)).zip(x.par_chunks((SIDE * inner).max(1)));
-    work.for_each(|(to, x)| simd::patch_rows(x, inner, inner, to));
-    out
 }
