@@ -117,6 +117,10 @@ impl Tap for Hand<'_> {
         Ok(x)
     }
 
+    fn only_looks(&self, _: Site) -> bool {
+        true
+    }
+
     fn expects(&self) -> Vec<Site> {
         self.collectors.iter().map(SiteCollector::site).collect()
     }

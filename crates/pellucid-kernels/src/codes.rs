@@ -5,6 +5,7 @@
 //! bit.
 
 use crate::kernel::{LANES, Lane, Pairs, split};
+use crate::pages::fetch_ahead;
 use crate::simd::multiply_add;
 use crate::wide;
 
@@ -24,7 +25,20 @@ pub struct Groups<'a> {
     pub totals: &'a [f32],
 }
 
+/// Bytes that codes are fetched ahead of their use.
+const AHEAD: usize = 2048;
+
 impl Groups<'_> {
+    /// Scales and shifts of a few groups on.
+    #[inline(always)]
+    fn fetch_ahead(&self, at: usize) {
+        const LANES_AHEAD: usize = 4 * size_of::<Lane<f32>>();
+        fetch_ahead(&self.scales[at..=at], LANES_AHEAD);
+        if let Some(shift) = self.shifts.get(at..=at) {
+            fetch_ahead(shift, LANES_AHEAD);
+        }
+    }
+
     #[inline(always)]
     fn add<const FUSED: bool>(&self, at: usize, products: &[[f32; HALF]; 2], sums: &mut Lane<f32>) {
         for (l, sum) in sums.0.iter_mut().enumerate() {
@@ -56,6 +70,8 @@ fn nibble_row_body<const FUSED: bool>(
 ) {
     let work = codes.chunks(groups.group).zip(x.chunks(groups.group));
     for (at, (codes, x)) in work.enumerate() {
+        fetch_ahead(codes, AHEAD);
+        groups.fetch_ahead(at);
         let mut parts = [[[0f32; HALF]; 2]; 2];
         for (codes, x) in codes.as_chunks::<2>().0.iter().zip(x.as_chunks::<2>().0) {
             for i in 0..2 {
@@ -80,6 +96,8 @@ fn byte_row_body<const FUSED: bool>(
 ) {
     let work = codes.chunks(groups.group).zip(x.chunks(groups.group));
     for (at, (codes, x)) in work.enumerate() {
+        fetch_ahead(codes, AHEAD);
+        groups.fetch_ahead(at);
         let mut parts = [[[0f32; HALF]; 2]; 2];
         for (codes, x) in codes.as_chunks::<2>().0.iter().zip(x.as_chunks::<2>().0) {
             for i in 0..2 {
@@ -99,6 +117,7 @@ fn pair_row_body<const FUSED: bool>(x: &[f32], pairs: &[Pairs], sums: &mut Lane<
     let mut held = *sums;
     let (twos, last) = x.as_chunks::<2>();
     for ([first, second], pairs) in twos.iter().zip(pairs) {
+        fetch_ahead(std::slice::from_ref(pairs), AHEAD);
         for (sum, pair) in held.0.iter_mut().zip(&pairs.0) {
             let [a, b] = split(*pair);
             *sum = multiply_add::<FUSED>(*second, b, multiply_add::<FUSED>(*first, a, *sum));

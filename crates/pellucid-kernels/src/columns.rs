@@ -9,6 +9,9 @@ use std::ops::Range;
 /// Rows that one task multiplies: their patches stay in a core's own cache.
 const GROUP: usize = 8 * SIDE;
 
+/// So many rows pay for making columns once in every task.
+const MANY: usize = 4 * GROUP;
+
 /// A matrix `(inner, width)` that gives its columns in the form in which they are multiplied.
 pub trait Columns: Sync {
     /// What a task needs to make columns in.
@@ -20,6 +23,9 @@ pub trait Columns: Sync {
     /// Room for columns of so many steps.
     fn room(&self, steps: usize) -> Self::Room;
 
+    /// Whether columns lie ready; others are better made once for all rows than by every task.
+    fn ready(&self) -> bool;
+
     /// The 32 columns from `32 · panel` on, as pairs of neighbouring inner numbers: sixteen lanes for each step, those beyond
     /// the matrix filled with zeros.
     fn lanes<'a>(&'a self, panel: usize, steps: usize, room: &'a mut Self::Room) -> &'a [Pairs];
@@ -30,8 +36,9 @@ pub trait Rows: Sync {
     /// `[rows, inner]`.
     fn shape(&self) -> [usize; 2];
 
-    /// Up to 32 rows, rounded, to `(⌈inner / 32⌉)` patches that hold zeros or what other rows left there.
-    fn pack(&self, rows: Range<usize>, to: &mut [Patch]);
+    /// Up to 32 rows, rounded, to `(⌈inner / 32⌉)` patches that hold zeros or what other rows left there; `room` is for whatever
+    /// is made on the way.
+    fn pack(&self, rows: Range<usize>, room: &mut Vec<f32>, to: &mut [Patch]);
 }
 
 /// Rows below each other without gaps.
@@ -48,7 +55,7 @@ impl Rows for Plain<'_> {
         [self.x.len() / self.inner.max(1), self.inner]
     }
 
-    fn pack(&self, rows: Range<usize>, to: &mut [Patch]) {
+    fn pack(&self, rows: Range<usize>, _: &mut Vec<f32>, to: &mut [Patch]) {
         simd::patch_rows(&self.x[rows.start * self.inner..rows.end * self.inner], self.inner, self.inner, to);
     }
 }
@@ -61,10 +68,10 @@ pub fn group(rows: usize) -> Option<usize> {
 }
 
 /// Patches of some rows, 32 after 32.
-pub fn pack_group(x: &impl Rows, rows: Range<usize>, to: &mut [Patch]) {
+pub fn pack_group(x: &impl Rows, rows: Range<usize>, room: &mut Vec<f32>, to: &mut [Patch]) {
     let steps = x.shape()[1].div_ceil(2 * DEPTH).max(1);
     for (rows, to) in pieces(rows, SIDE).zip(to.chunks_exact_mut(steps)) {
-        x.pack(rows, to);
+        x.pack(rows, room, to);
     }
 }
 
@@ -72,15 +79,16 @@ pub fn pack_group(x: &impl Rows, rows: Range<usize>, to: &mut [Patch]) {
 pub fn multiply<C: Columns>(x: &impl Rows, matrices: &[C]) -> Vec<Vec<f32>> {
     let [rows, inner] = x.shape();
     let steps = inner.div_ceil(2 * DEPTH);
-    let Some(group) = group(rows) else { return multiply_few(x, matrices) };
+    let few = rows < MANY && !matrices.iter().all(C::ready);
+    let Some(group) = group(rows).filter(|_| !few) else { return multiply_few(x, matrices) };
     let widths: Vec<usize> = matrices.iter().map(|m| m.shape()[1]).collect();
     let room = || {
         let rooms: Vec<C::Room> = matrices.iter().map(|m| m.room(steps)).collect();
-        (vec![Patch::NONE; group / SIDE * steps], rooms)
+        (vec![Patch::NONE; group / SIDE * steps], Vec::new(), rooms)
     };
-    sheets(rows, &widths, group, room, |(patches, rooms), blocks| {
+    sheets(rows, &widths, group, room, |(patches, normed, rooms), blocks| {
         let Some(rows) = blocks.first().map(|b| b.rows.clone()) else { return };
-        pack_group(x, rows.clone(), patches);
+        pack_group(x, rows.clone(), normed, patches);
         let patches = &patches[..rows.len().div_ceil(SIDE) * steps];
         for ((matrix, room), block) in matrices.iter().zip(rooms).zip(blocks) {
             for columns in pieces(block.columns.clone(), LANES) {
@@ -97,7 +105,7 @@ fn multiply_few<C: Columns>(x: &impl Rows, matrices: &[C]) -> Vec<Vec<f32>> {
     let steps = inner.div_ceil(2 * DEPTH);
     let patches = made(rows.div_ceil(SIDE) * steps, steps, |from, to| {
         let first = from / steps * SIDE;
-        x.pack(first..(first + SIDE).min(rows), to);
+        x.pack(first..(first + SIDE).min(rows), &mut Vec::new(), to);
     });
     let tasks = 4 * rayon::current_num_threads();
     let one = |matrix: &C| {
@@ -141,6 +149,10 @@ mod tests {
 
         fn room(&self, steps: usize) -> Vec<Pairs> {
             vec![Pairs::NONE; DEPTH * steps]
+        }
+
+        fn ready(&self) -> bool {
+            self.0[1].is_multiple_of(2)
         }
 
         fn lanes<'a>(&'a self, panel: usize, _: usize, room: &'a mut Vec<Pairs>) -> &'a [Pairs] {

@@ -422,6 +422,22 @@ impl<'a> Block<'a> {
         unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), to, values.len()) };
     }
 
+    /// Writes the first `width` numbers of each of a tile's rows, `(rows, 32)`, to the next rows.
+    pub fn put_tile(&mut self, rows: Range<usize>, [column, width]: [usize; 2], tile: &[f32]) {
+        assert!(width <= LANES && tile.len() == rows.len() * LANES, "a tile has 32 numbers for each row");
+        let (to, stride) = (self.take(rows.start, rows.len(), column, width), self.sheet.width);
+        for (r, values) in tile.as_chunks::<LANES>().0.iter().enumerate() {
+            // SAFETY: as in `put`, for `width` columns of each of the rows.
+            unsafe {
+                let to = to.add(r * stride);
+                match width {
+                    LANES => to.cast::<[f32; LANES]>().write_unaligned(*values),
+                    _ => std::ptr::copy_nonoverlapping(values.as_ptr(), to, width),
+                }
+            }
+        }
+    }
+
     /// Writes products of matrix tiles to the next `rows` rows and `width` (at most 32) columns: `a` has the patches of 32 rows
     /// after those of the 32 before, each as many as `b` has times sixteen lanes.
     pub fn put_products(

@@ -67,6 +67,23 @@ impl<T> fmt::Debug for Pages<T> {
     }
 }
 
+/// Asks the processor to fetch what lies `ahead` bytes beyond the beginning of a slice, so much of it as the slice is long: for
+/// loops over several streams at once, which its own foresight does not follow. It reads nothing, and may point anywhere.
+#[inline(always)]
+pub fn fetch_ahead<T>(here: &[T], ahead: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..size_of_val(here)).step_by(64) {
+        let at = here.as_ptr().cast::<i8>().wrapping_add(ahead + line);
+        // SAFETY: a prefetch has no effect but on caches and does not fault, whatever the address.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at);
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (here, ahead);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -134,8 +134,17 @@ fn greatest_body<const FUSED: bool>(x: &[f32]) -> f32 {
 #[inline(always)]
 fn softmax_body<const FUSED: bool>(x: &mut [f32]) {
     let max = greatest_body::<FUSED>(x);
-    let total = exp_shifted_body::<FUSED>(x, max);
-    x.iter_mut().for_each(|p| *p /= total);
+    let share = 1.0 / exp_shifted_body::<FUSED>(x, max);
+    x.iter_mut().for_each(|p| *p *= share);
+}
+
+/// `scale · p (g − Σ g p)`.
+#[inline(always)]
+fn softmax_back_body<const FUSED: bool>(p: &[f32], g: &[f32], scale: f32, out: &mut [f32]) {
+    let along = dot_body::<FUSED>(p, g);
+    for ((out, p), g) in out.iter_mut().zip(p).zip(g) {
+        *out = scale * (p * (g - along));
+    }
 }
 
 #[inline(always)]
@@ -275,8 +284,7 @@ fn patch_rows_body<const FUSED: bool>(rows: &[f32], stride: usize, width: usize,
 #[inline(always)]
 fn turn_pairs_body<const FUSED: bool>(from: &[Lane<u32>], to: &mut [Lane<u32>; DEPTH]) {
     for (p, from) in from.iter().enumerate().take(DEPTH) {
-        let mut first = [0u32; DEPTH];
-        let mut second = [0u32; DEPTH];
+        let (mut first, mut second) = ([0u32; DEPTH], [0u32; DEPTH]);
         for (q, [a, b]) in from.0.as_chunks::<2>().0.iter().enumerate() {
             first[q] = (a & 0xFFFF) | b << 16;
             second[q] = a >> 16 | (b & 0xFFFF_0000);
@@ -401,6 +409,10 @@ wide!(
 wide!(
     /// Softmax in place: `e^(x − max) / Σ e^(x − max)`.
     pub softmax = softmax_body(x: &mut [f32])
+);
+wide!(
+    /// From a softmax `p` and the gradient with respect to it to the one with respect to what it was taken of, times `scale`.
+    pub softmax_back = softmax_back_body(p: &[f32], g: &[f32], scale: f32, out: &mut [f32])
 );
 wide!(
     /// `x ← by · x`.

@@ -180,6 +180,15 @@ fn row_back(row: &SavedRow, g: &Tensor, i: usize, pass: &mut BackPass<'_>) -> Re
     let spec = pass.spec;
     let mask = Mask { start: pass.rows[i].start, window: spec.attention[pass.layer].window };
     let scoring = Scoring::of(spec, pass.precision);
+    let sites = [Point::AttnScores, Point::AttnProbs].map(|p| Site::new(p, pass.layer));
+    let watched = sites.iter().any(|s| pass.tap.wants_gradient(*s));
+    let through = !pass.rules.hold_attention;
+    if row.tapped.is_none() && !watched {
+        let all = [&row.q, &row.k, &row.v, g];
+        if let Some((qk, v)) = attention::attend_back(all, mask, scoring, through)? {
+            return Ok((qk.map(|[q, k]| (q, k)), v));
+        }
+    }
     let recomputed;
     let (softmax, probs) = match &row.tapped {
         Some(t) => (&t.softmax, &t.probs),
@@ -190,8 +199,6 @@ fn row_back(row: &SavedRow, g: &Tensor, i: usize, pass: &mut BackPass<'_>) -> Re
     };
     let place = |point| Place { site: Site::new(point, pass.layer), rows: &pass.rows[i..=i], first_row: i };
     let (at_scores, at_probs) = (place(Point::AttnScores), place(Point::AttnProbs));
-    let watched = [at_scores.site, at_probs.site].iter().any(|s| pass.tap.wants_gradient(*s));
-    let through = !pass.rules.hold_attention;
     let (g_probs, g_v) = attention::mix_back(probs, &row.v, g, through || watched)?;
     let Some(g_probs) = g_probs else { return Ok((None, g_v)) };
     let g_probs = pull(pass.tap, at_probs, g_probs)?;

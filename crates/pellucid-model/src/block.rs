@@ -169,19 +169,34 @@ pub(crate) fn forward(
     Ok((resid_post, saved))
 }
 
+/// Layers of the normed stream, by way of the point between, where a tap stands there.
+fn normed(
+    by: Option<&Norm>,
+    x: &Tensor,
+    point: Point,
+    layers: &[&Linear],
+    pass: &mut Pass<'_>,
+) -> Result<Vec<Tensor>> {
+    if let Some(norm) = by.filter(|_| !pass.watched(&[point]) && tiled::joins(layers)) {
+        return tiled::normed_linears(x, norm, layers);
+    }
+    let x = pass.unsplit(point, maybe_norm(x, by)?)?;
+    layers.iter().map(|layer| linear(&x, layer)).collect()
+}
+
 /// The MLP step by step: what it writes, and the values before its activation.
 fn mlp_part(
     w: &BlockWeights,
     read: &Tensor,
     pass: &mut Pass<'_>,
 ) -> Result<(Tensor, (Tensor, Option<Tensor>))> {
-    let mlp_in = pass.unsplit(Point::MlpIn, maybe_norm(read, w.mlp_norm.as_ref())?)?;
-    let pre = pass.at(Point::MlpPre, linear(&mlp_in, &w.pre)?)?;
-    let second = match &w.linear {
-        Some(second) => Some(pass.at(Point::MlpPreLinear, linear(&mlp_in, second)?)?),
-        None => None,
+    let layers: Vec<&Linear> = [&w.pre].into_iter().chain(&w.linear).collect();
+    let mut made = normed(w.mlp_norm.as_ref(), read, Point::MlpIn, &layers, pass)?.into_iter();
+    let (Some(pre), second) = (made.next(), made.next()) else {
+        return Err(Error::Request("an MLP without a layer before its activation".to_owned()));
     };
-    drop(mlp_in);
+    let pre = pass.at(Point::MlpPre, pre)?;
+    let second = second.map(|second| pass.at(Point::MlpPreLinear, second)).transpose()?;
     let act = pass.at(Point::MlpAct, mlp::activate(&pre, second.as_ref(), pass.spec.activation)?)?;
     Ok((linear(&act, &w.down)?, (pre, second)))
 }
@@ -193,17 +208,22 @@ fn joined_mlp(w: &BlockWeights, read: &Tensor, pass: &mut Pass<'_>) -> Result<Op
     let Some(norm) = w.mlp_norm.as_ref().filter(|_| !pass.watched(&between) && tiled::joins(&layers)) else {
         return Ok(None);
     };
-    let watched = pass.watched(&[Point::MlpAct]);
+    let site = Site::new(Point::MlpAct, pass.layer);
+    let watched = pass.tap.wants(site);
     let mlp = tiled::Mlp {
         norm,
         pre: &w.pre,
         linear: w.linear.as_ref(),
-        down: (!watched).then_some(&w.down),
+        down: &w.down,
         activation: pass.spec.activation,
+        wanted: [watched, !watched || pass.tap.only_looks(site)],
     };
-    match tiled::mlp(read, &mlp)? {
-        Some(act) if watched => Ok(Some(linear(&pass.at(Point::MlpAct, act)?, &w.down)?)),
-        made => Ok(made),
+    let Some([act, out]) = tiled::mlp(read, &mlp)? else { return Ok(None) };
+    let act = act.map(|act| pass.at(Point::MlpAct, act)).transpose()?;
+    match (out, act) {
+        (Some(out), _) => Ok(Some(out)),
+        (None, Some(act)) => Ok(Some(linear(&act, &w.down)?)),
+        (None, None) => Ok(None),
     }
 }
 
@@ -235,15 +255,10 @@ fn attention_part(
         let split = readers::forward(w, resid_pre, pass)?;
         return mixed(w, split.qkv, split.norm_in, Some(split.read), pass, cache, keep);
     }
-    let [q, k, v] = match &w.attn_norm {
-        Some(norm) if !pass.watched(&[Point::AttnIn]) && tiled::joins(&[&w.q, &w.k, &w.v]) => {
-            tiled::normed_linears(resid_pre, norm, [&w.q, &w.k, &w.v])?
-        }
-        by => {
-            let attn_in = pass.at(Point::AttnIn, maybe_norm(resid_pre, by.as_ref())?)?;
-            [linear(&attn_in, &w.q)?, linear(&attn_in, &w.k)?, linear(&attn_in, &w.v)?]
-        }
-    };
+    let layers = [&w.q, &w.k, &w.v];
+    let qkv = normed(w.attn_norm.as_ref(), resid_pre, Point::AttnIn, &layers, pass)?;
+    let [q, k, v]: [Tensor; 3] =
+        qkv.try_into().map_err(|_| Error::Request("three layers gave another number".to_owned()))?;
     // (tokens, heads · head_dim) to (tokens, heads, head_dim)
     let q = q.reshape((tokens, spec.n_heads, spec.head_dim))?;
     let k = k.reshape((tokens, spec.n_kv_heads, spec.head_dim))?;

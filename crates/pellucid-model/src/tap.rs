@@ -44,6 +44,11 @@ pub trait Tap {
     /// Shapes are those of [`pellucid_core::Shape`], f32. The shape must not change.
     fn visit(&mut self, at: Place<'_>, x: Tensor) -> Result<Tensor>;
 
+    /// Whether this tap always gives back a site's value as it was. A run may then go on with it before the tap has seen it.
+    fn only_looks(&self, _site: Site) -> bool {
+        false
+    }
+
     /// Whether this tap wants the gradient at a site in a backward pass.
     fn wants_gradient(&self, _site: Site) -> bool {
         false
@@ -110,6 +115,10 @@ impl<A: Tap, B: Tap> Tap for (A, B) {
         }
         Ok(x)
     }
+    fn only_looks(&self, site: Site) -> bool {
+        let (first, second) = (!self.0.wants(site), !self.1.wants(site));
+        (first || self.0.only_looks(site)) && (second || self.1.only_looks(site))
+    }
     fn wants_gradient(&self, site: Site) -> bool {
         self.0.wants_gradient(site) || self.1.wants_gradient(site)
     }
@@ -147,6 +156,9 @@ impl<T: Tap + ?Sized> Tap for &mut T {
     }
     fn visit(&mut self, at: Place<'_>, x: Tensor) -> Result<Tensor> {
         (**self).visit(at, x)
+    }
+    fn only_looks(&self, site: Site) -> bool {
+        (**self).only_looks(site)
     }
     fn wants_gradient(&self, site: Site) -> bool {
         (**self).wants_gradient(site)
@@ -238,6 +250,9 @@ impl Tap for Record {
             kept.push(x.clone());
         }
         Ok(x)
+    }
+    fn only_looks(&self, _: Site) -> bool {
+        true
     }
     fn wants_gradient(&self, site: Site) -> bool {
         self.with_gradients && self.wants(site)

@@ -5,8 +5,9 @@
 //! touched. In the other the steps (scores, probabilities, mix) give whole arrays, so that a tap can stand
 //! between them. Both make the same products, block by block.
 
+use super::kernel::made;
 use super::matmul::{Matrix, product_into};
-use super::{Precision, attention_tiled as tiled, simd, tensor, with_slice};
+use super::{CHUNK, Precision, attention_back as back, attention_tiled as tiled, simd, tensor, with_slice};
 use crate::Result;
 use crate::spec::Spec;
 use candle_core::{CpuStorage, Layout, Storage, Tensor};
@@ -141,7 +142,7 @@ pub(crate) fn attend(q: &Tensor, tokens: &[usize], rows: &[Memory], scoring: Sco
         let packed: Vec<_> = work
             .map(|([k, v], &queries)| on_tiles(scoring.precision, queries).then(|| tiled::pack(k, v, heads)))
             .collect();
-        let mut z = vec![0f32; q.len()];
+        let mut z = made(q.len(), CHUNK, |_, _| ());
         let (mut q, mut rest) = (q, z.as_mut_slice());
         let mut jobs = Vec::new();
         for (((row, [k, v]), packed), &queries) in rows.iter().zip(&memory).zip(&packed).zip(tokens) {
@@ -195,6 +196,30 @@ pub(super) fn softmax(row: &mut [f32], allowed: Range<usize>) {
     row[..allowed.start].fill(0.0);
     row[allowed.end..].fill(0.0);
     simd::softmax(&mut row[allowed]);
+}
+
+/// Gradients of one row with respect to rotated queries and keys (none unless `through` the probabilities) and values, on matrix
+/// tiles; none where these do not multiply, or scores have a cap.
+pub(crate) fn attend_back(
+    [q, k, v, g]: [&Tensor; 4],
+    mask: Mask,
+    scoring: Scoring,
+    through: bool,
+) -> Result<Option<(Option<[Tensor; 2]>, Tensor)>> {
+    let (queries, _, _) = q.dims3()?;
+    if scoring.cap.is_some() || !on_tiles(scoring.precision, queries) {
+        return Ok(None);
+    }
+    let heads = Heads::of(q, k.dim(1)?)?;
+    let made = with_slice(q, |q| {
+        with_slice(k, |k| {
+            with_slice(v, |v| {
+                with_slice(g, |g| back::back(&back::Text { q, k, v, g, heads, mask, scoring, through }))
+            })
+        })
+    })????;
+    let qk = if through { Some([tensor(made.q, q.shape())?, tensor(made.k, k.shape())?]) } else { None };
+    Ok(Some((qk, tensor(made.v, v.shape())?)))
 }
 
 /// Scores `(heads, queries, keys)` of one row, not yet masked. `q` is `(queries, heads, head_dim)` and `k` is

@@ -60,21 +60,29 @@ fn pack_values(v: &[f32], head: usize, heads: Heads) -> Vec<Pairs> {
 }
 
 impl Memory {
-    /// Products of up to 32 queries, in patches, with the keys of blocks `seen`, to rows of `width` numbers.
-    fn products(&self, q: &[Patch], rows: usize, seen: Range<usize>, out: &mut [f32], width: usize) {
+    /// Products of up to 32 queries, in patches, with the keys of blocks `seen`, to the beginning of rows of `width` numbers,
+    /// which the last block may exceed.
+    pub(super) fn products(
+        &self,
+        q: &[Patch],
+        rows: usize,
+        seen: Range<usize>,
+        out: &mut [f32],
+        width: usize,
+    ) {
         let pairs = dim_pairs(self.dim);
         let keys = &self.keys[seen.start * pairs..seen.end * pairs];
-        let course = Course { count: width / LANES, a: 0, b: pairs, out: LANES };
+        let course = Course { count: seen.len().min(width / LANES), a: 0, b: pairs, out: LANES };
         products(rows, pairs / DEPTH, q, keys, out, width.max(LANES), course);
         let done = course.count * LANES;
-        if done < width {
+        if course.count < seen.len() {
             part(q, &keys[course.count * pairs..], rows, width - done, &mut out[done..], width);
         }
     }
 
     /// Mixes values of the keys of blocks `seen` by up to 32 queries' probabilities, in patches, to every `stride`th number
     /// of `out` on.
-    fn mix(&self, p: &[Patch], rows: usize, seen: Range<usize>, out: &mut [f32], stride: usize) {
+    pub(super) fn mix(&self, p: &[Patch], rows: usize, seen: Range<usize>, out: &mut [f32], stride: usize) {
         let all = self.blocks * DEPTH;
         let values = &self.values[seen.start * DEPTH..];
         let course = Course { count: self.dim / LANES, a: 0, b: all, out: LANES };
@@ -97,25 +105,25 @@ fn part(a: &[Patch], b: &[Pairs], rows: usize, width: usize, out: &mut [f32], st
 }
 
 /// Rooms for patches of a block.
-struct Patches {
+pub(super) struct Patches {
     queries: Vec<Patch>,
     probs: Vec<Patch>,
 }
 
 impl Patches {
     /// For heads of `dim` coordinates and so many blocks of keys.
-    fn new(dim: usize, blocks: usize) -> Self {
+    pub(super) fn new(dim: usize, blocks: usize) -> Self {
         Patches { queries: vec![Patch::NONE; dim.div_ceil(2 * DEPTH)], probs: vec![Patch::NONE; blocks] }
     }
 
     /// Up to 32 queries of a head.
-    fn queries(&mut self, q: &[f32], heads: Heads) -> &[Patch] {
+    pub(super) fn queries(&mut self, q: &[f32], heads: Heads) -> &[Patch] {
         simd::patch_rows(q, heads.width(), heads.dim, &mut self.queries);
         &self.queries
     }
 
     /// Up to 32 queries' probabilities of `width` keys, every `stride` numbers.
-    fn probs(&mut self, p: &[f32], stride: usize, width: usize) -> &[Patch] {
+    pub(super) fn probs(&mut self, p: &[f32], stride: usize, width: usize) -> &[Patch] {
         let steps = width.div_ceil(LANES);
         simd::patch_rows(p, stride, width, &mut self.probs[..steps]);
         &self.probs[..steps]

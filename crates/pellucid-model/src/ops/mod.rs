@@ -5,6 +5,7 @@
 //! against finite differences. The loops that know no tensors are in `pellucid-kernels`.
 
 pub(crate) mod attention;
+mod attention_back;
 mod attention_tiled;
 pub(crate) mod blocks;
 pub(crate) mod linear;

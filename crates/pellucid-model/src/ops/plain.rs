@@ -215,6 +215,30 @@ fn attention_equals_its_definition_and_its_gradient() -> Result<()> {
     Ok(())
 }
 
+/// Head sizes that do and do not fill tiles, earlier keys, windows.
+#[test]
+fn attention_back_on_tiles_is_near_its_definition() -> Result<()> {
+    for (start, queries, dim, window) in
+        [(0, 16, 64, None), (0, 75, 64, None), (5, 40, 40, None), (0, 70, 32, Some(33))]
+    {
+        let keys = start + queries;
+        let (q, k, v) = (random((queries, 6, dim)), random((keys, 2, dim)), random((keys, 2, dim)));
+        let (g, mask) = (random((queries, 6, dim)), Mask { start, window });
+        let bias = plain_mask(start, queries, keys, window)?;
+        let plain = |q: &Tensor, k: &Tensor, v: &Tensor| plain_attention(q, k, v, &bias, None);
+        let scoring = Scoring { precision: Precision::Fast, ..exactly(None) };
+        let found = |through| attention::attend_back([&q, &k, &v, &g], mask, scoring, through);
+        let Some((Some([d_q, d_k]), d_v)) = found(true)? else { return Ok(()) };
+        near(&d_q, &gradient(&q, &g, |x| plain(x, &k, &v)), 0.03);
+        near(&d_k, &gradient(&k, &g, |x| plain(&q, x, &v)), 0.03);
+        near(&d_v, &gradient(&v, &g, |x| plain(&q, &k, x)), 0.03);
+        let held = found(false)?.unwrap();
+        assert!(held.0.is_none());
+        near(&held.1, &d_v, 1e-6);
+    }
+    Ok(())
+}
+
 fn plain_mask(start: usize, queries: usize, keys: usize, window: Option<usize>) -> Result<Tensor> {
     let hidden = |i: usize, j: usize| j > start + i || window.is_some_and(|w| start + i - j >= w);
     let bias: Vec<f32> =

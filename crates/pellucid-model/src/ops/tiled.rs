@@ -1,7 +1,7 @@
 //! Packed weights on matrix tiles (`Precision::Fast` where the processor has them): as they are forward, turned backward, and
 //! several steps at once where nobody asks for the values between them.
 
-use super::kernel::{LANES, Lane, Pairs, sheets};
+use super::kernel::{Block, LANES, Lane, Pairs, sheets};
 use super::linear::Linear;
 use super::norm::{Norm, norm_rows};
 use super::packed::Packed;
@@ -33,29 +33,31 @@ pub(crate) fn joins(layers: &[&Linear]) -> bool {
         && layers.iter().all(|l| l.precision == Precision::Fast && l.bias.is_none() && !l.weight.is_blocks())
 }
 
-/// Three layers of the same normed rows, `(tokens, in)`: what [`norm`](super::norm::norm) and `linear` make, to the bit.
-pub(crate) fn normed_linears(x: &Tensor, norm: &Norm, layers: [&Linear; 3]) -> Result<[Tensor; 3]> {
+/// Layers of the same normed rows, `(tokens, in)`: what [`norm`](super::norm::norm) and `linear` make, to the bit.
+pub(crate) fn normed_linears(x: &Tensor, norm: &Norm, layers: &[&Linear]) -> Result<Vec<Tensor>> {
     let tokens = x.dim(0)?;
-    let sides = layers.map(|l| Side::Forward(&l.weight));
+    let sides: Vec<Side<'_>> = layers.iter().map(|l| Side::Forward(&l.weight)).collect();
     let made = with_slice(x, |x| columns::multiply(&Normed { x, norm }, &sides))?;
-    let mut made = made.into_iter().zip(layers).map(|(y, l)| tensor(y, (tokens, l.weight.outer())));
-    let mut next = || made.next().unwrap_or_else(|| tensor(Vec::new(), (0, 0)));
-    Ok([next()?, next()?, next()?])
+    made.into_iter().zip(layers).map(|(y, l)| tensor(y, (tokens, l.weight.outer()))).collect()
 }
 
-/// The two layers before an MLP's activation and, unless the activation's values are wanted, the one after it.
+/// An MLP, and which of its values are wanted.
 pub(crate) struct Mlp<'a> {
     pub(crate) norm: &'a Norm,
     pub(crate) pre: &'a Linear,
     pub(crate) linear: Option<&'a Linear>,
-    pub(crate) down: Option<&'a Linear>,
+    pub(crate) down: &'a Linear,
     pub(crate) activation: Activation,
+    /// `mlp_act` and `mlp_out`; one of them at least.
+    pub(crate) wanted: [bool; 2],
 }
 
 /// Room of a task that takes rows through an MLP.
 struct MlpRoom {
     /// The rows, normed.
     read: Vec<Patch>,
+    /// For norming.
+    normed: Vec<f32>,
     /// Of 32 neurons.
     pre: Vec<f32>,
     linear: Vec<f32>,
@@ -65,55 +67,71 @@ struct MlpRoom {
     rooms: [Room; 3],
 }
 
-/// `mlp_out` of the stream `(tokens, d_model)`, or `mlp_act` if there is no layer after it: the bits of the steps one by one.
-/// Rows go through the layers while what is made of them lies in a core's own cache; none if there are too few for that.
-pub(crate) fn mlp(x: &Tensor, mlp: &Mlp<'_>) -> Result<Option<Tensor>> {
+/// `mlp_act` and `mlp_out` of the stream `(tokens, d_model)`, as wanted: the bits of the steps one by one. Rows go through the
+/// layers while what is made of them lies in a core's own cache; none if there are too few for that.
+pub(crate) fn mlp(x: &Tensor, mlp: &Mlp<'_>) -> Result<Option<[Option<Tensor>; 2]>> {
     let tokens = x.dim(0)?;
     let Some(group) = columns::group(tokens) else { return Ok(None) };
     let (inner, neurons) = (mlp.pre.weight.inner(), mlp.pre.weight.outer());
     let (steps, blocks) = ([inner, neurons].map(|n| n.div_ceil(2 * DEPTH)), group / SIDE);
-    let width = mlp.down.map_or(neurons, |l| l.weight.outer());
+    let [for_act, for_out] = mlp.wanted;
+    let widths: Vec<usize> =
+        for_act.then_some(neurons).into_iter().chain(for_out.then_some(mlp.down.weight.outer())).collect();
     let room = || MlpRoom {
         read: vec![Patch::NONE; blocks * steps[0]],
+        normed: Vec::new(),
         pre: vec![0.0; group * LANES],
         linear: vec![0.0; group * LANES],
         act: vec![0.0; group * LANES],
-        acts: vec![Patch::NONE; blocks * steps[1]],
+        acts: vec![Patch::NONE; if for_out { blocks * steps[1] } else { 0 }],
         rooms: [
             Side::Forward(&mlp.pre.weight).room(steps[0]),
             Side::Forward(&mlp.linear.unwrap_or(mlp.pre).weight).room(steps[0]),
-            Side::Forward(&mlp.down.unwrap_or(mlp.pre).weight).room(steps[1]),
+            Side::Forward(&mlp.down.weight).room(steps[1]),
         ],
     };
     let made = with_slice(x, |x| {
-        sheets(tokens, &[width], group, room, |room, sheet| {
-            let [block] = sheet else { return };
-            let rows = block.rows.clone();
-            columns::pack_group(&Normed { x, norm: mlp.norm }, rows.clone(), &mut room.read);
-            for (panel, neurons) in columns::pieces(0..neurons, LANES).enumerate() {
-                activate(mlp, panel, rows.len(), steps[0], room);
-                let act = &room.act[..rows.len() * LANES];
-                if mlp.down.is_some() {
-                    for (tile, acts) in act.chunks(SIDE * LANES).zip(room.acts.chunks_exact_mut(steps[1])) {
-                        simd::patch_rows(tile, LANES, LANES, &mut acts[panel..=panel]);
-                    }
-                } else {
-                    for (row, act) in rows.clone().zip(act.chunks_exact(LANES)) {
-                        block.put(row, neurons.start, &act[..neurons.len()]);
-                    }
-                }
-            }
-            if let Some(down) = mlp.down {
-                let acts = &room.acts[..rows.len().div_ceil(SIDE) * steps[1]];
-                for columns in columns::pieces(block.columns.clone(), LANES) {
-                    let side = Side::Forward(&down.weight);
-                    let lanes = side.lanes(columns.start / LANES, steps[1], &mut room.rooms[2]);
-                    block.put_products([rows.start, rows.len()], [columns.start, columns.len()], acts, lanes);
-                }
-            }
+        let x = Normed { x, norm: mlp.norm };
+        sheets(tokens, &widths, group, room, |room, sheets| match sheets {
+            [act, out] => mlp_group(mlp, &x, steps, room, [Some(act), Some(out)]),
+            [one] if for_act => mlp_group(mlp, &x, steps, room, [Some(one), None]),
+            [one] => mlp_group(mlp, &x, steps, room, [None, Some(one)]),
+            _ => {}
         })
     })?;
-    tensor(only(made), (tokens, width)).map(Some)
+    let mut made = made.into_iter().zip(widths).map(|(values, width)| tensor(values, (tokens, width)));
+    let act = if for_act { made.next().transpose()? } else { None };
+    Ok(Some([act, made.next().transpose()?]))
+}
+
+/// One group of rows.
+fn mlp_group(
+    mlp: &Mlp<'_>,
+    x: &Normed<'_>,
+    steps: [usize; 2],
+    room: &mut MlpRoom,
+    [mut act_to, out_to]: [Option<&mut Block<'_>>; 2],
+) {
+    let Some(rows) = act_to.as_ref().or(out_to.as_ref()).map(|b| b.rows.clone()) else { return };
+    columns::pack_group(x, rows.clone(), &mut room.normed, &mut room.read);
+    for (panel, neurons) in columns::pieces(0..mlp.pre.weight.outer(), LANES).enumerate() {
+        activate(mlp, panel, rows.len(), steps[0], room);
+        let act = &room.act[..rows.len() * LANES];
+        if let Some(to) = &mut act_to {
+            to.put_tile(rows.clone(), [neurons.start, neurons.len()], act);
+        }
+        // 32 neurons are a step of the layer after them
+        for (tile, acts) in act.chunks(SIDE * LANES).zip(room.acts.chunks_exact_mut(steps[1])) {
+            simd::patch_rows(tile, LANES, LANES, &mut acts[panel..=panel]);
+        }
+    }
+    let Some(out) = out_to else { return };
+    let acts = &room.acts[..rows.len().div_ceil(SIDE) * steps[1]];
+    let down = Side::Forward(&mlp.down.weight);
+    for columns in columns::pieces(out.columns.clone(), LANES) {
+        let lanes = down.lanes(columns.start / LANES, steps[1], &mut room.rooms[2]);
+        out.put_products([rows.start, rows.len()], [columns.start, columns.len()], acts, lanes);
+    }
 }
 
 /// `mlp_act` of so many rows at 32 neurons, into the room's `act`.
@@ -143,11 +161,11 @@ impl Rows for Normed<'_> {
         [self.x.len() / width, width]
     }
 
-    fn pack(&self, rows: Range<usize>, to: &mut [Patch]) {
+    fn pack(&self, rows: Range<usize>, room: &mut Vec<f32>, to: &mut [Patch]) {
         let width = self.norm.weight.len();
-        let mut normed = vec![0f32; rows.len() * width];
-        norm_rows(&self.x[rows.start * width..rows.end * width], self.norm, &mut normed);
-        simd::patch_rows(&normed, width, width, to);
+        room.resize(rows.len() * width, 0.0);
+        norm_rows(&self.x[rows.start * width..rows.end * width], self.norm, room);
+        simd::patch_rows(room, width, width, to);
     }
 }
 
@@ -188,6 +206,10 @@ impl Columns for Side<'_> {
             pairs: vec![Pairs::NONE; DEPTH * made],
             turned: vec![Pairs::NONE; DEPTH * turned],
         }
+    }
+
+    fn ready(&self) -> bool {
+        matches!(self, Side::Forward(w) if w.has_pairs())
     }
 
     fn lanes<'a>(&'a self, panel: usize, steps: usize, room: &'a mut Room) -> &'a [Pairs] {

@@ -1,0 +1,155 @@
+//! Attention's backward on matrix tiles (`Precision::Fast`), head by head: probabilities are made again as forward, and every
+//! product of the gradient is of operands rounded to bf16 with sums in f32.
+
+use super::attention::{Heads, Mask, Scoring, softmax};
+use super::attention_tiled::{Memory, Patches, pack};
+use super::kernel::{LANES, Pairs};
+use super::simd;
+use pellucid_kernels::tiles::{Course, DEPTH, Patch, SIDE, products};
+use rayon::prelude::*;
+
+/// One text after rotation, and the gradient of its mixed values: `(queries, heads, dim)` and `(keys, kv_heads, dim)`.
+pub(super) struct Text<'a> {
+    pub(super) q: &'a [f32],
+    pub(super) k: &'a [f32],
+    pub(super) v: &'a [f32],
+    pub(super) g: &'a [f32],
+    pub(super) heads: Heads,
+    pub(super) mask: Mask,
+    pub(super) scoring: Scoring,
+    /// Whether the gradient goes through the probabilities.
+    pub(super) through: bool,
+}
+
+/// Gradients with respect to queries, keys and values; the first two are zeros where nothing goes through the probabilities.
+pub(super) struct Gradients {
+    pub(super) q: Vec<f32>,
+    pub(super) k: Vec<f32>,
+    pub(super) v: Vec<f32>,
+}
+
+/// One query head's part, without gaps: `(queries, dim)`, and `(keys, dim)` twice.
+struct Part {
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+}
+
+pub(super) fn back(text: &Text<'_>) -> Gradients {
+    let heads = text.heads;
+    let (keys, values) = (pack(text.k, text.k, heads), pack(text.v, text.v, heads));
+    let group = heads.heads / heads.kv_heads;
+    let one = |head: usize| head_back(text, head, &keys[head / group], &values[head / group]);
+    let parts: Vec<Part> = (0..heads.heads).into_par_iter().map(one).collect();
+    let mut sum =
+        Gradients { q: vec![0.0; text.q.len()], k: vec![0.0; text.k.len()], v: vec![0.0; text.v.len()] };
+    for (head, part) in parts.iter().enumerate() {
+        add(&mut sum.q, &part.q, heads.dim, heads.heads, head);
+        add(&mut sum.k, &part.k, heads.dim, heads.kv_heads, head / group);
+        add(&mut sum.v, &part.v, heads.dim, heads.kv_heads, head / group);
+    }
+    sum
+}
+
+/// Adds `(tokens, dim)` to one of the heads of `(tokens, heads, dim)`.
+fn add(to: &mut [f32], part: &[f32], dim: usize, heads: usize, head: usize) {
+    for (to, part) in to.chunks_exact_mut(heads * dim).zip(part.chunks_exact(dim)) {
+        to[head * dim..][..dim].iter_mut().zip(part).for_each(|(to, part)| *to += part);
+    }
+}
+
+fn head_back(text: &Text<'_>, head: usize, keys: &Memory, values: &Memory) -> Part {
+    let (heads, mask) = (text.heads, text.mask);
+    let (dim, width) = (heads.dim, heads.width());
+    let (queries, n_keys) = (text.q.len() / width, text.k.len() / (heads.kv_heads * dim));
+    let row = n_keys.next_multiple_of(LANES);
+    let mut probs = vec![0f32; queries * row];
+    let mut slopes = vec![0f32; if text.through { queries * row } else { 0 }];
+    let mut d_q = vec![0f32; queries * dim];
+    let mut room = Patches::new(dim, row / LANES);
+    let mut d_probs = vec![0f32; SIDE * row];
+    for from in (0..queries).step_by(SIDE) {
+        let tile = from..(from + SIDE).min(queries);
+        let seen = 0..mask.reach(&tile, n_keys).end.div_ceil(LANES);
+        let first = from * width + head * dim;
+        let probs = &mut probs[from * row..tile.end * row];
+        keys.products(room.queries(&text.q[first..], heads), tile.len(), seen.clone(), probs, row);
+        for (i, probs) in tile.clone().zip(probs.chunks_exact_mut(row)) {
+            let allowed = mask.allowed(i, n_keys);
+            text.scoring.score(&mut probs[allowed.clone()]);
+            softmax(probs, allowed);
+        }
+        if !text.through {
+            continue;
+        }
+        values.products(room.queries(&text.g[first..], heads), tile.len(), seen.clone(), &mut d_probs, row);
+        let slopes = &mut slopes[from * row..tile.end * row];
+        for ((i, slope), (p, g)) in tile
+            .clone()
+            .zip(slopes.chunks_exact_mut(row))
+            .zip(probs.chunks_exact(row).zip(d_probs.chunks_exact(row)))
+        {
+            let allowed = mask.allowed(i, n_keys);
+            simd::softmax_back(
+                &p[allowed.clone()],
+                &g[allowed.clone()],
+                text.scoring.scale,
+                &mut slope[allowed],
+            );
+        }
+        let slopes = room.probs(slopes, row, seen.len() * LANES);
+        keys.mix(slopes, tile.len(), seen, &mut d_q[from * dim..], dim);
+    }
+    let back =
+        |of: &[f32], by: &[f32]| turned_product(&of[head * dim..], width, dim, by, row, queries, n_keys);
+    let d_v = back(text.g, &probs);
+    let d_k = if text.through { back(text.q, &slopes) } else { vec![0.0; d_v.len()] };
+    Part { q: d_q, k: d_k, v: d_v }
+}
+
+/// `byᵀ of`: `(keys, dim)` of `of`, `dim` numbers every `stride`, and `by`, `(queries, row)`. Made as its transpose, for which
+/// `by` need not be turned.
+fn turned_product(
+    of: &[f32],
+    stride: usize,
+    dim: usize,
+    by: &[f32],
+    row: usize,
+    queries: usize,
+    keys: usize,
+) -> Vec<f32> {
+    let steps = queries.div_ceil(2 * DEPTH);
+    let side = turned(of, stride, dim, queries, steps);
+    let mut out = vec![0f32; keys * dim];
+    let (mut lanes, mut square) = (vec![Pairs::NONE; steps * DEPTH], [0f32; SIDE * LANES]);
+    for (from, out) in (0..keys).step_by(LANES).zip(out.chunks_mut(LANES * dim)) {
+        for (lane, two) in lanes.iter_mut().zip(by.chunks(2 * row)) {
+            let second = if two.len() > row { &two[row + from..][..LANES] } else { &[] };
+            simd::weave(&two[from..][..LANES], second, lane);
+        }
+        for (at, patches) in (0..dim).step_by(SIDE).zip(side.chunks_exact(steps)) {
+            let rows = (dim - at).min(SIDE);
+            products(rows, steps, patches, &lanes, &mut square, LANES, Course::ONE);
+            for (l, out) in out.chunks_exact_mut(dim).enumerate() {
+                out[at..at + rows].iter_mut().enumerate().for_each(|(r, out)| *out = square[r * LANES + l]);
+            }
+        }
+    }
+    out
+}
+
+/// Patches of the transpose of `(queries, dim)`, `dim` numbers every `stride`: `(⌈dim / 32⌉, steps)`.
+fn turned(of: &[f32], stride: usize, dim: usize, queries: usize, steps: usize) -> Vec<Patch> {
+    let mut out = vec![Patch::NONE; dim.div_ceil(SIDE) * steps];
+    for (p, two) in of.chunks(2 * stride).take(queries.div_ceil(2)).enumerate() {
+        for (block, from) in (0..dim).step_by(SIDE).enumerate() {
+            let end = (from + SIDE).min(dim);
+            let mut lane = Pairs::NONE;
+            let second = if 2 * p + 1 < queries { &two[stride + from..stride + end] } else { &[] };
+            simd::weave(&two[from..end], second, &mut lane);
+            let patch = &mut out[block * steps + p / DEPTH];
+            patch.0.iter_mut().zip(lane.0).for_each(|(row, pair)| row[p % DEPTH] = pair);
+        }
+    }
+    out
+}
