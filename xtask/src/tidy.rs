@@ -72,9 +72,11 @@ const IGNORANCE: [(&str, &[&str]); 8] = [
 ];
 
 /// The files with `unsafe` code.
-const UNSAFE: [&str; 7] = [
+const UNSAFE: [&str; 9] = [
     "crates/pellucid-dict/src/product.rs",
     "crates/pellucid-kernels/src/kernel.rs",
+    "crates/pellucid-kernels/src/pages.rs",
+    "crates/pellucid-kernels/src/sheet.rs",
     "crates/pellucid-kernels/src/simd.rs",
     "crates/pellucid-kernels/src/tiles.rs",
     "crates/pellucid-model/src/heap.rs",

@@ -29,16 +29,6 @@ pub struct Groups<'a> {
 const AHEAD: usize = 2048;
 
 impl Groups<'_> {
-    /// Scales and shifts of a few groups on.
-    #[inline(always)]
-    fn fetch_ahead(&self, at: usize) {
-        const LANES_AHEAD: usize = 4 * size_of::<Lane<f32>>();
-        fetch_ahead(&self.scales[at..=at], LANES_AHEAD);
-        if let Some(shift) = self.shifts.get(at..=at) {
-            fetch_ahead(shift, LANES_AHEAD);
-        }
-    }
-
     #[inline(always)]
     fn add<const FUSED: bool>(&self, at: usize, products: &[[f32; HALF]; 2], sums: &mut Lane<f32>) {
         for (l, sum) in sums.0.iter_mut().enumerate() {
@@ -71,7 +61,6 @@ fn nibble_row_body<const FUSED: bool>(
     let work = codes.chunks(groups.group).zip(x.chunks(groups.group));
     for (at, (codes, x)) in work.enumerate() {
         fetch_ahead(codes, AHEAD);
-        groups.fetch_ahead(at);
         let mut parts = [[[0f32; HALF]; 2]; 2];
         for (codes, x) in codes.as_chunks::<2>().0.iter().zip(x.as_chunks::<2>().0) {
             for i in 0..2 {
@@ -97,7 +86,6 @@ fn byte_row_body<const FUSED: bool>(
     let work = codes.chunks(groups.group).zip(x.chunks(groups.group));
     for (at, (codes, x)) in work.enumerate() {
         fetch_ahead(codes, AHEAD);
-        groups.fetch_ahead(at);
         let mut parts = [[[0f32; HALF]; 2]; 2];
         for (codes, x) in codes.as_chunks::<2>().0.iter().zip(x.as_chunks::<2>().0) {
             for i in 0..2 {

@@ -1,7 +1,8 @@
 //! The product of many rows with a matrix on matrix tiles: rows are rounded and laid out once, and every task multiplies some
 //! of them with some columns, 32 at a time, from one end of the inner dimension to the other.
 
-use crate::kernel::{LANES, Pairs, made, sheet, sheets};
+use crate::kernel::{LANES, Pairs};
+use crate::sheet::{made, sheet, sheets};
 use crate::simd;
 use crate::tiles::{DEPTH, Patch, SIDE};
 use std::ops::Range;

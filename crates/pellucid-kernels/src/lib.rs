@@ -9,6 +9,7 @@ pub mod kernel;
 pub mod pages;
 mod precision;
 pub mod rows;
+pub mod sheet;
 pub mod simd;
 pub mod tiles;
 

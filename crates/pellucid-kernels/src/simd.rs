@@ -134,8 +134,8 @@ fn greatest_body<const FUSED: bool>(x: &[f32]) -> f32 {
 #[inline(always)]
 fn softmax_body<const FUSED: bool>(x: &mut [f32]) {
     let max = greatest_body::<FUSED>(x);
-    let share = 1.0 / exp_shifted_body::<FUSED>(x, max);
-    x.iter_mut().for_each(|p| *p *= share);
+    let total = exp_shifted_body::<FUSED>(x, max);
+    x.iter_mut().for_each(|p| *p /= total);
 }
 
 /// `scale · p (g − Σ g p)`.

@@ -86,13 +86,14 @@ impl Model {
     /// # Errors
     /// As [`Model::load`].
     pub fn open(path: &Path, storage: Storage, progress: &mut dyn FnMut(Loading)) -> Result<Self> {
-        let checkpoint = Checkpoint::open(path)?;
+        let mut checkpoint = Checkpoint::open(path)?;
         let design = arch::design(&checkpoint)?;
         check_memory(&checkpoint, storage)?;
         // reads the whole file where its hash is not known yet
         let sha256 = checkpoint.sha256()?;
         checkpoint.forget();
         let tokenizer = tokenizer(&checkpoint)?;
+        checkpoint.forget_vocabulary();
         let mut blocks = |done, all| progress(Loading::Blocks(done, all));
         let (spec, weights) = read(&checkpoint, design, storage, &mut blocks)?;
         if tokenizer.vocab_size() > spec.vocabulary {

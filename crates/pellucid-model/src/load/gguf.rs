@@ -107,6 +107,11 @@ impl Array {
 }
 
 impl Metadata {
+    /// Drops some keys.
+    pub(super) fn forget(&mut self, keys: &[String]) {
+        self.values.retain(|key, _| !keys.contains(key));
+    }
+
     /// Whether the key is there, with any type.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {

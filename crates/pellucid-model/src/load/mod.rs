@@ -163,6 +163,14 @@ impl Checkpoint {
         self.find(name).map(|(_, bytes)| bytes)
     }
 
+    /// Drops the vocabulary of a GGUF's header, which a tokenizer holds once it is made.
+    pub(crate) fn forget_vocabulary(&mut self) {
+        if let Some(metadata) = &mut self.gguf {
+            metadata
+                .forget(&["tokens", "merges", "scores", "token_type"].map(|n| format!("tokenizer.ggml.{n}")));
+        }
+    }
+
     /// Lets the system take back the memory of what has been read of the files; what is read again is fetched again.
     pub(crate) fn forget(&self) {
         self.files.iter().for_each(|file| file.map.forget(&file.map));

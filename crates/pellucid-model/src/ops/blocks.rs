@@ -4,10 +4,12 @@
 //! inputs. The numbers are exactly those of ggml's reference dequantisation (`ggml-quants.c`), so a model kept so computes
 //! what it computes with its weights written out as f32.
 
-use super::kernel::{LANES, Lane, made};
+use super::kernel::{LANES, Lane};
 use super::pages::Pages;
+use super::sheet::made;
 use super::simd;
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 use pellucid_kernels::codes::{Groups, byte_row, nibble_row};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -69,7 +71,9 @@ impl BlockType {
     pub(crate) fn kept(self, weights: u64) -> u64 {
         let codes = if self.is_nibble() { weights / 2 } else { weights };
         let numbers = if self.has_shift() { 2 } else { 1 };
-        codes + weights / self.group() as u64 * 4 * numbers
+        // those of the K types are products of two numbers, which take more bits
+        let bytes = if matches!(self, BlockType::Q4K | BlockType::Q5K | BlockType::Q6K) { 4 } else { 2 };
+        codes + weights / self.group() as u64 * bytes * numbers
     }
 
     /// Weights that share a scale.
@@ -202,6 +206,57 @@ enum Codes {
     Bytes(Pages<[i8; LANES]>),
 }
 
+/// A lane for each group of each panel, in 16 bits where that loses nothing.
+#[derive(Debug)]
+enum Scales {
+    Half(Pages<Lane<f16>>),
+    Full(Pages<Lane<f32>>),
+}
+
+impl Scales {
+    fn of(full: Pages<Lane<f32>>) -> Self {
+        let exact = |lane: &Lane<f32>| lane.0.iter().all(|x| f16::from_f32(*x).to_f32() == *x);
+        if !full.par_iter().all(exact) {
+            return Scales::Full(full);
+        }
+        let mut half = Pages::<Lane<f16>>::zeroed(full.len());
+        half.par_iter_mut().zip(&full[..]).for_each(|(to, from)| to.0 = from.0.map(f16::from_f32));
+        Scales::Half(half)
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Scales::Half(all) => all.bytes(),
+            Scales::Full(all) => all.bytes(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Scales::Half(all) => all.len(),
+            Scales::Full(all) => all.len(),
+        }
+    }
+
+    /// Some lanes, or nothing where there are none; those of 16 bits are widened into `room`.
+    fn lanes<'a>(&'a self, at: Range<usize>, room: &'a mut [Lane<f32>]) -> &'a [Lane<f32>] {
+        match self {
+            Scales::Full(all) => all.get(at).unwrap_or(&[]),
+            Scales::Half(all) => {
+                let Some(from) = all.get(at) else { return &[] };
+                let room = &mut room[..from.len()];
+                bytemuck::cast_slice::<_, f16>(from).convert_to_f32_slice(bytemuck::cast_slice_mut(room));
+                room
+            }
+        }
+    }
+
+    /// One number; 0 where there is none.
+    fn number(&self, at: usize, lane: usize) -> f32 {
+        self.lanes(at..at + 1, &mut [Lane::ZERO]).first().map_or(0.0, |found| found.0[lane])
+    }
+}
+
 /// A matrix `(outer, inner)` of block-quantised weights in panels.
 #[derive(Debug)]
 pub(crate) struct Blocks {
@@ -209,9 +264,9 @@ pub(crate) struct Blocks {
     group: usize,
     codes: Codes,
     /// `(panels, groups, 32)`.
-    scales: Pages<Lane<f32>>,
+    scales: Scales,
     /// As `scales`; empty for types without.
-    shifts: Pages<Lane<f32>>,
+    shifts: Scales,
 }
 
 /// A panel under construction.
@@ -272,6 +327,7 @@ impl Blocks {
             true => Codes::Nibbles(joined(&codes, inner, pair_up)),
             false => Codes::Bytes(joined(&codes, inner, |codes| *codes)),
         };
+        let (scales, shifts) = (Scales::of(scales), Scales::of(shifts));
         Some(Blocks { inner, group: kind.group(), codes, scales, shifts })
     }
 
@@ -298,8 +354,10 @@ impl Blocks {
         while here < at.end {
             let group = here / self.group;
             let end = at.end.min((group + 1) * self.group);
-            let scale = &self.scales[panel * groups + group];
-            let shift = self.shifts.get(panel * groups + group).unwrap_or(&Lane::ZERO);
+            let one = panel * groups + group..panel * groups + group + 1;
+            let (mut scale_room, mut shift_room) = ([Lane::ZERO], [Lane::ZERO]);
+            let scale = self.scales.lanes(one.clone(), &mut scale_room).first().unwrap_or(&Lane::ZERO);
+            let shift = self.shifts.lanes(one, &mut shift_room).first().unwrap_or(&Lane::ZERO);
             let to = &mut room[here - at.start..end - at.start];
             match &self.codes {
                 Codes::Nibbles(all) => simd::nibbles(&all[from + here..from + end], scale, shift, to),
@@ -317,12 +375,14 @@ impl Blocks {
         let panels = self.scales.len() / groups;
         let share = panels.div_ceil(4 * rayon::current_num_threads());
         made(panels * LANES, share * LANES, |from, out| {
+            let mut rooms = [vec![Lane::ZERO; groups], vec![Lane::ZERO; groups]];
+            let [scale_room, shift_room] = &mut rooms;
             for (at, out) in out.chunks_mut(LANES).enumerate() {
                 let panel = from / LANES + at;
                 let here = panel * groups..(panel + 1) * groups;
-                let shifts = self.shifts.get(here.clone()).unwrap_or(&[]);
-                let groups =
-                    Groups { group: self.group, scales: &self.scales[here], shifts, totals: &totals };
+                let scales = self.scales.lanes(here.clone(), scale_room);
+                let shifts = self.shifts.lanes(here, shift_room);
+                let groups = Groups { group: self.group, scales, shifts, totals: &totals };
                 let (mut sums, codes) = (Lane::ZERO, panel * self.inner..(panel + 1) * self.inner);
                 match &self.codes {
                     Codes::Nibbles(all) => nibble_row(x, &all[codes], groups, &mut sums),
@@ -343,7 +403,7 @@ impl Blocks {
             Codes::Bytes(all) => f32::from(all[panel * self.inner + at][lane]),
         };
         let group = panel * (self.inner / self.group) + at / self.group;
-        code * self.scales[group].0[lane] + self.shifts.get(group).map_or(0.0, |s| s.0[lane])
+        code * self.scales.number(group, lane) + self.shifts.number(group, lane)
     }
 }
 

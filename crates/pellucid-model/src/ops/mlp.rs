@@ -1,6 +1,6 @@
 //! The MLP's nonlinearity, gated (`f(pre) · linear`, Shazeer 2020, arXiv 2002.05202) or not, with backward.
 
-use super::kernel::made;
+use super::sheet::made;
 use super::{CHUNK, Rules, simd, tensor, with_slice};
 use crate::Result;
 use crate::spec::Activation;

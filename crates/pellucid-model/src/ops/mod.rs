@@ -22,7 +22,7 @@ pub(crate) mod tiled;
 use crate::Result;
 use candle_core::{CpuStorage, Device, Shape, Storage, Tensor};
 pub use pellucid_kernels::{Precision, fast_is_quicker};
-pub(crate) use pellucid_kernels::{kernel, pages};
+pub(crate) use pellucid_kernels::{kernel, pages, sheet};
 use rayon::prelude::*;
 
 /// How a backward pass treats the parts that are not linear.
@@ -85,7 +85,7 @@ pub(crate) fn rows_per_task(rows: usize, width: usize) -> usize {
 pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let out = with_slice(a, |a| {
         with_slice(b, |b| {
-            kernel::made(a.len(), CHUNK, |from, out| {
+            sheet::made(a.len(), CHUNK, |from, out| {
                 let here = from..from + out.len();
                 simd::plus(&a[here.clone()], &b[here], out);
             })

@@ -1,6 +1,6 @@
 //! Root-mean-square norm (Zhang & Sennrich 2019) and layer norm (Ba et al. 2016), with their backward.
 
-use super::{Rules, kernel, rows_per_task, simd, tensor, with_slice};
+use super::{Rules, rows_per_task, sheet, simd, tensor, with_slice};
 use crate::Result;
 use crate::spec::NormKind;
 use candle_core::Tensor;
@@ -36,7 +36,7 @@ fn moments(x: &[f32], norm: &Norm) -> (f32, f32) {
 pub(crate) fn norm(x: &Tensor, norm: &Norm) -> Result<Tensor> {
     let d = norm.weight.len();
     let out = with_slice(x, |x| {
-        kernel::made(x.len(), rows_per_task(x.len() / d, d) * d, |from, out| {
+        sheet::made(x.len(), rows_per_task(x.len() / d, d) * d, |from, out| {
             norm_rows(&x[from..from + out.len()], norm, out);
         })
     })?;
@@ -77,7 +77,7 @@ pub(crate) fn norm_back(x: &Tensor, norm: &Norm, g: &Tensor, rules: Rules) -> Re
     let d = norm.weight.len();
     let out = with_slice(x, |x| {
         with_slice(g, |g| {
-            kernel::made(x.len(), rows_per_task(x.len() / d, d) * d, |from, out| {
+            sheet::made(x.len(), rows_per_task(x.len() / d, d) * d, |from, out| {
                 let (x, g) = (x[from..].chunks_exact(d), g[from..].chunks_exact(d));
                 for ((out, x), g) in out.chunks_exact_mut(d).zip(x).zip(g) {
                     row_back(out, x, g, norm, rules);

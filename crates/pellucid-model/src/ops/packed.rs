@@ -4,8 +4,9 @@
 
 use super::Precision;
 use super::blocks::{BlockType, Blocks};
-use super::kernel::{Block, LANES, Lane, Pairs, ROWS, Tile, across, along, along_pairs, made, sheet, split};
+use super::kernel::{LANES, Lane, Pairs, ROWS, Tile, across, along, along_pairs, split};
 use super::pages::Pages;
+use super::sheet::{Block, made, sheet};
 use super::{simd, tensor, tiled, with_slice};
 use crate::Result;
 use candle_core::{CpuStorage, Storage, Tensor};

@@ -1,6 +1,6 @@
 //! Applying rotary positions, and its backward (the same rotation the other way).
 
-use super::kernel::made;
+use super::sheet::made;
 use super::{rows_per_task, simd, tensor, with_slice};
 use crate::Result;
 use candle_core::Tensor;

@@ -1,10 +1,11 @@
 //! Packed weights on matrix tiles (`Precision::Fast` where the processor has them): as they are forward, turned backward, and
 //! several steps at once where nobody asks for the values between them.
 
-use super::kernel::{Block, LANES, Lane, Pairs, sheets};
+use super::kernel::{LANES, Lane, Pairs};
 use super::linear::Linear;
 use super::norm::{Norm, norm_rows};
 use super::packed::Packed;
+use super::sheet::{Block, sheets};
 use super::{Precision, simd, tensor, with_slice};
 use crate::Result;
 use crate::spec::Activation;

@@ -1,0 +1,255 @@
+//! Matrices and rows of numbers under construction: tasks on all threads write their parts, and nothing is cleared first.
+
+#![allow(unsafe_code)] // memory that holds nothing yet, disjoint writes: each with its argument
+
+use crate::kernel::{LANES, Pairs};
+use crate::tiles::{Course, DEPTH, Patch, SIDE, products_at, products_below};
+use bytemuck::Zeroable;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// A part of a sheet that one task writes: some columns of all its rows in order, then the next columns, until each of its
+/// entries has been written once.
+pub struct Block<'a> {
+    /// Its rows of the sheet.
+    pub rows: Range<usize>,
+    /// Its columns.
+    pub columns: Range<usize>,
+    sheet: &'a Sheet,
+    /// What is written next: the row, and the first of the columns.
+    next: [usize; 2],
+    /// Columns that are being written.
+    width: usize,
+}
+
+/// A matrix under construction.
+struct Sheet {
+    start: *mut f32,
+    width: usize,
+}
+
+// SAFETY: tasks write through it, each to the entries of its own block (`Block::take` checks), and nobody reads before
+// all have ended.
+unsafe impl Sync for Sheet {}
+
+impl<'a> Block<'a> {
+    /// Rows of a sheet with all their columns.
+    fn new(sheet: &'a Sheet, rows: Range<usize>) -> Self {
+        let next = [rows.start, 0];
+        Block { rows, columns: 0..sheet.width, sheet, next, width: 0 }
+    }
+
+    /// Where the next rows' entries of some columns lie, which are then held to be written.
+    fn take(&mut self, row: usize, rows: usize, column: usize, width: usize) -> *mut f32 {
+        let [next_row, next_column] = self.next;
+        let begins = row == self.rows.start;
+        let inside = row + rows <= self.rows.end && column + width <= self.columns.end;
+        let turn = [row, column] == self.next && rows > 0 && width > 0 && (begins || width == self.width);
+        assert!(
+            inside && turn,
+            "{rows} rows from {row}, {width} columns from {column}: outside a task's block or out of turn \
+             (row {next_row}, column {next_column})"
+        );
+        self.width = width;
+        self.next = match row + rows == self.rows.end {
+            true => [self.rows.start, column + width],
+            false => [row + rows, column],
+        };
+        // SAFETY: the first entry lies inside the block, which lies inside the sheet.
+        unsafe { self.sheet.start.add(row * self.sheet.width + column) }
+    }
+
+    /// Writes neighbouring entries of the next row.
+    pub fn put(&mut self, row: usize, column: usize, values: &[f32]) {
+        let to = self.take(row, 1, column, values.len());
+        // SAFETY: the block lies in the sheet (`sheet` cuts it so) and no other task's block meets it, so these entries
+        // are in the allocation and nobody else's while the block lives; f32 is written whatever was there.
+        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), to, values.len()) };
+    }
+
+    /// Writes the first `width` numbers of each of a tile's rows, `(rows, 32)`, to the next rows.
+    pub fn put_tile(&mut self, rows: Range<usize>, [column, width]: [usize; 2], tile: &[f32]) {
+        assert!(width <= LANES && tile.len() == rows.len() * LANES, "a tile has 32 numbers for each row");
+        let (to, stride) = (self.take(rows.start, rows.len(), column, width), self.sheet.width);
+        for (r, values) in tile.as_chunks::<LANES>().0.iter().enumerate() {
+            // SAFETY: as in `put`, for `width` columns of each of the rows.
+            unsafe {
+                let to = to.add(r * stride);
+                match width {
+                    LANES => to.cast::<[f32; LANES]>().write_unaligned(*values),
+                    _ => std::ptr::copy_nonoverlapping(values.as_ptr(), to, width),
+                }
+            }
+        }
+    }
+
+    /// Writes products of matrix tiles to the next `rows` rows and `width` (at most 32) columns: `a` has the patches of 32 rows
+    /// after those of the 32 before, each as many as `b` has times sixteen lanes.
+    pub fn put_products(
+        &mut self,
+        [row, rows]: [usize; 2],
+        [column, width]: [usize; 2],
+        a: &[Patch],
+        b: &[Pairs],
+    ) {
+        let steps = b.len() / DEPTH;
+        if width < LANES {
+            let mut made = vec![0f32; rows * LANES];
+            products_below(rows, a, b, &mut made);
+            (row..row + rows)
+                .zip(made.chunks_exact(LANES))
+                .for_each(|(r, m)| self.put(r, column, &m[..width]));
+            return;
+        }
+        let (to, stride) = (self.take(row, rows, column, LANES), self.sheet.width);
+        let full = Course { count: rows / SIDE, a: steps, b: 0, out: SIDE * stride };
+        // SAFETY: as in `put`, for 32 columns of each of the rows: first of those in whole blocks, then of the rest.
+        unsafe {
+            products_at(SIDE, steps, a, b, to, stride, full);
+            if !rows.is_multiple_of(SIDE) {
+                let to = to.add(full.count * full.out);
+                products_at(rows % SIDE, steps, &a[full.count * steps..], b, to, stride, Course::ONE);
+            }
+        }
+    }
+
+    /// Whether everything is written.
+    fn is_whole(&self) -> bool {
+        self.columns.is_empty() || self.next == [self.rows.start, self.columns.end]
+    }
+}
+
+/// A `(rows, width)` matrix made on all threads, block by block of at most `step` rows and columns, each written as
+/// [`Block`] says.
+pub fn sheet(rows: usize, width: usize, step: [usize; 2], make: impl Fn(&mut Block<'_>) + Sync) -> Vec<f32> {
+    let mut out = Vec::<f32>::with_capacity(rows * width);
+    let sheet = Sheet { start: out.as_mut_ptr(), width };
+    let [down, right] = step.map(|s| s.max(1));
+    let across = width.div_ceil(right);
+    (0..rows.div_ceil(down) * across).into_par_iter().for_each(|i| {
+        let cut = |at: usize, step: usize, end: usize| at * step..(at * step + step).min(end);
+        let (rows, columns) = (cut(i / across, down, rows), cut(i % across, right, width));
+        let next = [rows.start, columns.start];
+        let mut block = Block { rows, columns, sheet: &sheet, next, width: 0 };
+        make(&mut block);
+        assert!(block.is_whole(), "a task left something of its block unwritten");
+    });
+    // SAFETY: the blocks cover the sheet, and each task has written all of its own.
+    unsafe { out.set_len(rows * width) };
+    out
+}
+
+/// Matrices of the same rows and such widths, made on all threads, at most `group` rows at a time: `make` is given a block of each,
+/// all its columns, and room that `room` makes now and then.
+pub fn sheets<R>(
+    rows: usize,
+    widths: &[usize],
+    group: usize,
+    room: impl Fn() -> R + Sync + Send,
+    make: impl Fn(&mut R, &mut [Block<'_>]) + Sync + Send,
+) -> Vec<Vec<f32>> {
+    let group = group.max(1);
+    let mut all: Vec<Vec<f32>> = widths.iter().map(|width| Vec::with_capacity(rows * width)).collect();
+    let sheets: Vec<Sheet> =
+        all.iter_mut().zip(widths).map(|(out, &width)| Sheet { start: out.as_mut_ptr(), width }).collect();
+    (0..rows.div_ceil(group)).into_par_iter().for_each_init(room, |room, i| {
+        let here = i * group..(i * group + group).min(rows);
+        let block = |sheet| Block::new(sheet, here.clone());
+        let mut blocks: Vec<Block<'_>> = sheets.iter().map(block).collect();
+        make(room, &mut blocks);
+        assert!(blocks.iter().all(Block::is_whole), "a task left something of its block unwritten");
+    });
+    for (out, width) in all.iter_mut().zip(widths) {
+        // SAFETY: the blocks cover the sheet, and each task has written all of its own.
+        unsafe { out.set_len(rows * width) };
+    }
+    all
+}
+
+/// So many numbers made on all threads, `chunk` at a time: `make` is given the index of a chunk's first number and the chunk,
+/// which holds zeros.
+pub fn made<T: Zeroable + Send>(count: usize, chunk: usize, make: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {
+    let chunk = chunk.max(1);
+    let mut out = Vec::<T>::with_capacity(count);
+    out.spare_capacity_mut()[..count].par_chunks_mut(chunk).enumerate().for_each(|(i, part)| {
+        // SAFETY: memory for `T` that nobody else sees while this task has it; zero bytes are a `T`, as `Zeroable` says.
+        let part = unsafe {
+            part.as_mut_ptr().write_bytes(0, part.len());
+            std::slice::from_raw_parts_mut(part.as_mut_ptr().cast::<T>(), part.len())
+        };
+        make(i * chunk, part);
+    });
+    // SAFETY: every chunk has been cleared, and together they are the first `count`.
+    unsafe { out.set_len(count) };
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sheet_is_what_its_blocks_write() {
+        let out = sheet(7, 10, [3, 4], |block| {
+            for row in block.rows.clone() {
+                let values: Vec<f32> = block.columns.clone().map(|c| (row * 10 + c) as f32).collect();
+                block.put(row, block.columns.start, &values);
+            }
+        });
+        assert_eq!(out, (0..70).map(|i| i as f32).collect::<Vec<_>>());
+        assert!(sheet(0, 10, [3, 4], |_| ()).is_empty() && sheet(3, 0, [3, 4], |_| ()).is_empty());
+    }
+
+    #[test]
+    fn what_is_made_chunk_by_chunk_is_whole() {
+        for (count, chunk) in [(0, 3), (7, 3), (9, 3), (5, 0), (5, 100)] {
+            let out = made(count, chunk, |from, part: &mut [f32]| {
+                assert!(part.iter().all(|v| *v == 0.0));
+                part.iter_mut().enumerate().for_each(|(i, v)| *v = (from + i) as f32);
+            });
+            assert_eq!(out, (0..count).map(|i| i as f32).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn sheets_of_the_same_rows_are_what_their_blocks_write() {
+        let all = sheets(
+            7,
+            &[2, 0, 3],
+            3,
+            || (),
+            |(), blocks| {
+                for block in blocks {
+                    for row in block.rows.clone() {
+                        let values: Vec<f32> = block.columns.clone().map(|c| (row * 10 + c) as f32).collect();
+                        if !values.is_empty() {
+                            block.put(row, 0, &values);
+                        }
+                    }
+                }
+            },
+        );
+        for (found, width) in all.iter().zip([2, 0, 3]) {
+            let want = (0..7).flat_map(|r| (0..width).map(move |c| (r * 10 + c) as f32));
+            assert_eq!(*found, want.collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "outside a task's block")]
+    fn no_task_writes_beyond_its_block() {
+        sheet(4, 8, [4, 8], |block| block.put(0, 0, &[0.0; 9]));
+    }
+
+    #[test]
+    #[should_panic(expected = "out of turn")]
+    fn no_task_writes_an_entry_twice() {
+        sheet(4, 8, [4, 8], |block| (0..2).for_each(|_| block.put(0, 0, &[0.0; 8])));
+    }
+
+    #[test]
+    #[should_panic(expected = "unwritten")]
+    fn no_task_leaves_something_out() {
+        sheet(4, 8, [4, 8], |block| (0..4).for_each(|row| block.put(row, 0, &[0.0; 7])));
+    }
+}
