@@ -57,6 +57,8 @@ cargo xtask COMMAND
                     peers: transformers transformer-lens nnsight interp-engine llama.cpp
   bench --dictionaries [--runs 5] [--rounds 2] [--threads CORES]
                     train dictionaries beside dictionary_learning and SAELens, into docs/dictionary-speed.md
+  bench --kernels [--rounds 2] [--threads CORES]
+                    the tile linear beside PyTorch's, into docs/kernel-speed.md
   bench --circuits DIR [--runs 5] [--rounds 2] [--threads CORES] [--ours PROGRAM]
                     score a circuit's edges beside EAP-IG's own code, a checkout in DIR, into docs/circuit-speed.md
 

@@ -88,6 +88,19 @@ pub fn products(
     unsafe { products_at(rows, steps, a, b, out.as_mut_ptr(), stride, course) };
 }
 
+/// Four products of registers, so many times, and nothing from memory: what the processor can do at most. Floating-point operations
+/// done, 0 where there are no tile registers.
+pub fn peak(times: u64) -> u64 {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    if tiles_are_here() && times > 0 {
+        // SAFETY: the line above has asked for the registers and the leave to use them.
+        unsafe { amx::peak(times) };
+        return times * 4 * (2 * 16 * 16 * 32);
+    }
+    let _ = times;
+    0
+}
+
 /// The product of any number of rows with 32 columns, `(rows, 32)`: `a` has the patches of 32 rows after those of the 32 before,
 /// each as many as `b` has times sixteen lanes.
 pub fn products_below(rows: usize, a: &[Patch], b: &[Pairs], out: &mut [f32]) {
@@ -202,6 +215,32 @@ mod amx {
         }
         all
     };
+
+    /// As [`super::peak`].
+    ///
+    /// # Safety
+    /// The process may use tile registers, and `times` is not 0.
+    pub(super) unsafe fn peak(times: u64) {
+        // SAFETY: registers alone are used; they are configured first and released last.
+        unsafe {
+            asm!(
+                "ldtilecfg [{shapes}]",
+                "2:",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "dec {times}",
+                "jnz 2b",
+                "tilerelease",
+                shapes = in(reg) SHAPES[SIDE].0.as_ptr(),
+                times = inout(reg) times => _,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack),
+            );
+        }
+    }
 
     /// The loop over products and their steps, without and with the lower rows of the sums.
     ///

@@ -79,3 +79,34 @@ fn the_fast_precision_is_near_the_exact_one() {
         assert!(both[0] == alone[0], "{name}: a row depends on what else is in the batch");
     }
 }
+
+/// Steps that are taken together where nobody looks between them have the bits of the steps one by one, and what a tap that only
+/// looks is given is what the run goes on with.
+#[test]
+fn joined_steps_have_the_bits_of_single_ones() {
+    for name in ["smollm2", "gemma3-270m"] {
+        let Some(path) = real(name) else { continue };
+        let model = Model::open(&path, Storage::Bf16, &mut |_| ()).unwrap().with_precision(Precision::Fast);
+        let text = "The lighthouse keeper wrote down the weather every evening. ".repeat(40);
+        let tokens = model.tokenizer().encode(&text, true).unwrap().ids;
+        // enough rows for groups on any usual number of threads
+        let batch = Batch::new(vec![tokens.clone(), tokens[..200].to_vec(), tokens]);
+        let layers = model.spec().n_layers;
+        let sites = |points: &[Point]| -> Vec<Site> {
+            (0..layers).flat_map(|l| points.iter().map(move |p| Site::new(*p, l))).collect()
+        };
+        let run = |mut record: Record| {
+            let output = model.run(&batch, &Plan::LAST, None, &mut record).unwrap();
+            (output.logits.unwrap().to_vec2::<f32>().unwrap(), record)
+        };
+        let (joined, _) = run(Record::new([]));
+        let (looked, acts) = run(Record::new(sites(&[Point::MlpAct])));
+        let (single, all) = run(Record::new(sites(&[Point::AttnIn, Point::MlpIn, Point::MlpAct])));
+        assert!(joined == single && looked == single, "{name}: joined steps give other logits");
+        for site in sites(&[Point::MlpAct]) {
+            let numbers =
+                |r: &Record| r.value(site).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            assert!(numbers(&acts) == numbers(&all), "{name}: other values at {site}");
+        }
+    }
+}

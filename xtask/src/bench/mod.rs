@@ -16,6 +16,7 @@ mod agree;
 mod asked;
 mod circuits;
 mod dictionaries;
+mod kernels;
 mod lineup;
 mod machine;
 mod options;
@@ -51,6 +52,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let options = Options::parse(arguments)?;
     if options.dictionaries {
         return dictionaries::run(&options);
+    }
+    if options.kernels {
+        return kernels::run(&options);
     }
     if let Some(checkout) = &options.circuits {
         return circuits::run(&options, checkout);

@@ -1,0 +1,103 @@
+//! `cargo xtask bench --kernels`: the tile linear beside PyTorch's, by turns, and both against what the registers can do at most.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::machine::Machine;
+use super::options::Options;
+use super::peer::folder;
+use super::report::median;
+use crate::shell::{cargo, program, read, step};
+use crate::{docs, paths, python};
+
+/// Runs of each side a turn.
+const RUNS: &str = "25";
+
+/// Seconds of one side, over all turns: for each shape, and for the rest.
+#[derive(Default)]
+struct Side {
+    shapes: Vec<Vec<f64>>,
+    /// PyTorch from f32 to f32.
+    whole: Vec<Vec<f64>>,
+    peak: Vec<f64>,
+    operations: f64,
+    versions: String,
+}
+
+impl Side {
+    fn add(&mut self, text: &str) -> Result<()> {
+        let value: Value = serde_json::from_str(text.trim()).context("a result")?;
+        let numbers = |value: &Value| -> Vec<f64> {
+            value.as_array().into_iter().flatten().filter_map(Value::as_f64).collect()
+        };
+        for (i, shape) in value["shapes"].as_array().context("shapes")?.iter().enumerate() {
+            self.shapes.resize(self.shapes.len().max(i + 1), Vec::new());
+            self.whole.resize(self.whole.len().max(i + 1), Vec::new());
+            self.shapes[i].extend(numbers(&shape["seconds"]));
+            self.whole[i].extend(numbers(&shape["whole_seconds"]));
+        }
+        self.peak.extend(numbers(&value["peak_seconds"]));
+        self.operations = value["peak_operations"].as_f64().unwrap_or_default();
+        let versions = value["versions"].as_object().into_iter().flatten();
+        self.versions = versions
+            .map(|(k, v)| format!("{k} {}", v.as_str().unwrap_or("?")))
+            .collect::<Vec<_>>()
+            .join(", ");
+        Ok(())
+    }
+}
+
+pub(super) fn run(options: &Options) -> Result<()> {
+    let build = ["build", "--release", "-p", "pellucid-kernels", "--example", "kernel_bench"];
+    step("build", &mut cargo(&build))?;
+    let ours = paths::executable("release/examples", "kernel_bench")?;
+    let requirements = fs::read_to_string(folder().join("requirements.txt")).context("the requirements")?;
+    let python = python::environment("peers", &requirements)?;
+    let threads = options.threads.to_string();
+    let (mut us, mut torch) = (Side::default(), Side::default());
+    for _ in 0..options.rounds.max(2) {
+        let flags = ["--threads", &threads, "--runs", RUNS];
+        us.add(&read(program(&ours).args(flags))?)?;
+        torch.add(&read(program(&python).arg(folder().join("kernels.py")).args(flags))?)?;
+    }
+    let page = page(&Machine::here(options.threads), &us, &torch);
+    println!("\n{page}");
+    docs::write("kernel-speed.md", &page)
+}
+
+fn page(machine: &Machine, us: &Side, torch: &Side) -> String {
+    const NAMES: [&str; 4] = ["2,048 × 576 → 1,536", "2,048 × 1,536 → 576", "2,048 × 576 → 576", "1,024³"];
+    const OPERATIONS: [f64; 4] = [3.623_878_656e9, 3.623_878_656e9, 1.358_954_496e9, 2.147_483_648e9];
+    let peak = us.operations / median(&us.peak) / 1e9;
+    let mut page = format!(
+        "# The tile linear\n\nWritten by `cargo xtask bench --kernels`; do not edit.\n\nMachine: {}, {} cores, {}, {}.\n\
+         Medians of {} runs in turns of {RUNS}. {}.\n\n\
+         Ours goes from f32 rows to f32 rows, rounding among it; PyTorch's linear is given bf16 and gives bf16 (alone), or is \
+         given f32 and gives f32 too (whole). Four register-only products in a loop reach {peak:.0} GFLOP/s on {} threads. \
+         Ratios above 1: ours is faster.\n\n\
+         | rows × inner → outer | ours, GFLOP/s | of the peak | PyTorch alone | ratio | PyTorch whole | ratio |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+        machine.cpu,
+        machine.cores,
+        machine.system,
+        machine.features,
+        us.shapes.first().map_or(0, Vec::len),
+        torch.versions,
+        machine.threads,
+    );
+    for (i, (name, operations)) in NAMES.iter().zip(OPERATIONS).enumerate() {
+        let rate = |seconds: &[f64]| operations / median(seconds) / 1e9;
+        let (ours, alone, whole) = (rate(&us.shapes[i]), rate(&torch.shapes[i]), rate(&torch.whole[i]));
+        let _ = writeln!(
+            page,
+            "| {name} | {ours:.0} | {:.0} % | {alone:.0} | **{:.2}** | {whole:.0} | **{:.2}** |",
+            100.0 * ours / peak,
+            ours / alone,
+            ours / whole
+        );
+    }
+    page
+}
