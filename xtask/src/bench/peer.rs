@@ -69,7 +69,8 @@ pub(super) struct Sample {
 }
 
 impl Peer {
-    /// Ours in its three ways: f32, as it is fastest (weights in bf16, the fast precision), and on the GGUF's own blocks.
+    /// Ours in its three ways: f32, as it is fastest (weights in bf16, the fast precision), and on the GGUF's own blocks,
+    /// fast too.
     pub(super) fn ours(program: &Path, subject: &Subject) -> Result<[Self; 3]> {
         let gguf = subject.gguf()?;
         let place = Place { model: gguf.clone(), gguf, tokens: subject.tokens() };
@@ -85,7 +86,12 @@ impl Peer {
         Ok([
             one(EXACT, Kind::Exact, &CASES, &[]),
             one(FAST, Kind::Rounded, &CASES, &["--dtype", "bf16", "--precision", "fast"]),
-            one(FILE, Kind::File, &["load", "start", "row", "decode"], &["--dtype", "file"]),
+            one(
+                FILE,
+                Kind::File,
+                &["load", "start", "row", "decode"],
+                &["--dtype", "file", "--precision", "fast"],
+            ),
         ])
     }
 

@@ -45,12 +45,13 @@ const KINDS: [(Kind, &str, &str); 3] = [
     (
         Kind::Rounded,
         "In bf16",
-        "Ours with `--dtype bf16 --precision fast`; attention, norms and gradients are f32 there.\n\n",
+        "Ours with `--dtype bf16 --precision fast`; norms and softmax are f32 there.\n\n",
     ),
     (
         Kind::File,
         "On the GGUF's own blocks",
-        "Ours with `--dtype file`, which computes in f32 on the file's blocks; llama.cpp rounds what it multiplies with them.\n\n",
+        "Ours with `--dtype file --precision fast`: one token at a time in f32 on the file's blocks, many at once rounded to \
+         bf16; llama.cpp rounds what it multiplies with the blocks.\n\n",
     ),
 ];
 
