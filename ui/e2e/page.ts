@@ -47,6 +47,11 @@ export async function turnOff(page: Page): Promise<void> {
 export const keep = (page: Page, name: string) => page.screenshot({ path: `artefacts/${name}.png`, animations: "disabled" });
 
 export async function accessible(page: Page, what: string): Promise<void> {
+  // what is still fading in has no contrast yet
+  await page.evaluate(async () => {
+    const ends = (a: Animation) => a.effect?.getComputedTiming().endTime !== Number.POSITIVE_INFINITY;
+    await Promise.allSettled(document.getAnimations().filter(ends).map((a) => a.finished));
+  });
   const { violations } = await new AxeBuilder({ page }).analyze();
   expect(violations.map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((n) => `${n.target.join(" ")} (${n.failureSummary?.split("\n")[1]?.trim() ?? ""})`).join(" | ")}`), what).toEqual([]);
 }
