@@ -6,7 +6,7 @@ use pellucid_kernels::Precision;
 use pellucid_kernels::kernel::{LANES, Lane, Pairs, ROWS, Tile, along, along_pairs};
 use pellucid_kernels::pages::Pages;
 use pellucid_kernels::simd;
-use pellucid_kernels::tiles::{Course, DEPTH, Patch, products, tiles_are_here};
+use pellucid_kernels::tiles::{Course, DEPTH, Patch, products, tiles_are_here, whole_steps};
 use rayon::prelude::*;
 
 /// Rows of a block: eight tiles, whose operands stay in a core's own cache beside a panel. How many there are does not
@@ -39,7 +39,7 @@ impl Panels {
             // what the last panel is filled up with must be zeros
             (self.width, self.latents, self.weights) = (width, bias.len(), Weights::Nothing);
         }
-        let (panels, pairs) = (self.latents.div_ceil(LANES), panel_pairs(width));
+        let (panels, pairs) = (self.latents.div_ceil(LANES), whole_steps(width));
         self.bias.clear();
         self.bias.extend(bias.chunks(LANES).map(|part| {
             let mut lane = Lane::ZERO;
@@ -92,7 +92,7 @@ impl Panels {
                     }
                     Weights::Rounded(all) => {
                         let pairs = self.width.div_ceil(2);
-                        let weights = &all[panel * panel_pairs(self.width)..][..pairs];
+                        let weights = &all[panel * whole_steps(self.width)..][..pairs];
                         along_pairs(count, &room.rounded[tile * pairs..][..pairs], weights, &mut sums);
                     }
                 }
@@ -114,7 +114,7 @@ impl Panels {
         patches: &[Patch],
         mut see: impl FnMut(usize, usize, usize, &Tile),
     ) {
-        let pairs = panel_pairs(self.width);
+        let pairs = whole_steps(self.width);
         let steps = pairs / DEPTH;
         let mut sums = [0f32; TWO * LANES];
         for (panel, bias) in self.bias.iter().enumerate() {
@@ -134,11 +134,6 @@ impl Panels {
             }
         }
     }
-}
-
-/// Lanes of pairs in a panel of rows so wide.
-fn panel_pairs(width: usize) -> usize {
-    width.div_ceil(2 * DEPTH) * DEPTH
 }
 
 /// Room for a block's rows, packed: one number (or pair) of each of twelve rows beside the other rows', or patches of 32 rows

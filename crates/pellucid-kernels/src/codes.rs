@@ -51,6 +51,32 @@ fn folded(parts: [[[f32; HALF]; 2]; 2]) -> [[f32; HALF]; 2] {
     std::array::from_fn(|h| std::array::from_fn(|l| even[h][l] + odd[h][l]))
 }
 
+/// Adds the products of `x` with codes, of which `read` gives those of outputs `l` and `l + 16`.
+#[inline(always)]
+fn row_of_codes<const FUSED: bool, C>(
+    x: &[f32],
+    codes: &[C],
+    groups: Groups<'_>,
+    sums: &mut Lane<f32>,
+    read: impl Fn(&C, usize) -> [f32; 2],
+) {
+    let work = codes.chunks(groups.group).zip(x.chunks(groups.group));
+    for (at, (codes, x)) in work.enumerate() {
+        fetch_ahead(codes, AHEAD);
+        let mut parts = [[[0f32; HALF]; 2]; 2];
+        for (codes, x) in codes.as_chunks::<2>().0.iter().zip(x.as_chunks::<2>().0) {
+            for ((codes, x), [lows, highs]) in codes.iter().zip(x).zip(&mut parts) {
+                for (l, (sum_low, sum_high)) in lows.iter_mut().zip(highs).enumerate() {
+                    let [low, high] = read(codes, l);
+                    *sum_low = multiply_add::<FUSED>(low, *x, *sum_low);
+                    *sum_high = multiply_add::<FUSED>(high, *x, *sum_high);
+                }
+            }
+        }
+        groups.add::<FUSED>(at, &folded(parts), sums);
+    }
+}
+
 #[inline(always)]
 fn nibble_row_body<const FUSED: bool>(
     x: &[f32],
@@ -58,22 +84,10 @@ fn nibble_row_body<const FUSED: bool>(
     groups: Groups<'_>,
     sums: &mut Lane<f32>,
 ) {
-    let work = codes.chunks(groups.group).zip(x.chunks(groups.group));
-    for (at, (codes, x)) in work.enumerate() {
-        fetch_ahead(codes, AHEAD);
-        let mut parts = [[[0f32; HALF]; 2]; 2];
-        for (codes, x) in codes.as_chunks::<2>().0.iter().zip(x.as_chunks::<2>().0) {
-            for i in 0..2 {
-                for l in 0..HALF {
-                    let code = u32::from(codes[i][l]);
-                    let (low, high) = ((code & 0xF) as i32 as f32, (code >> 4) as i32 as f32);
-                    parts[i][0][l] = multiply_add::<FUSED>(low, x[i], parts[i][0][l]);
-                    parts[i][1][l] = multiply_add::<FUSED>(high, x[i], parts[i][1][l]);
-                }
-            }
-        }
-        groups.add::<FUSED>(at, &folded(parts), sums);
-    }
+    row_of_codes::<FUSED, _>(x, codes, groups, sums, |codes, l| {
+        let code = u32::from(codes[l]);
+        [(code & 0xF) as i32 as f32, (code >> 4) as i32 as f32]
+    });
 }
 
 #[inline(always)]
@@ -83,21 +97,7 @@ fn byte_row_body<const FUSED: bool>(
     groups: Groups<'_>,
     sums: &mut Lane<f32>,
 ) {
-    let work = codes.chunks(groups.group).zip(x.chunks(groups.group));
-    for (at, (codes, x)) in work.enumerate() {
-        fetch_ahead(codes, AHEAD);
-        let mut parts = [[[0f32; HALF]; 2]; 2];
-        for (codes, x) in codes.as_chunks::<2>().0.iter().zip(x.as_chunks::<2>().0) {
-            for i in 0..2 {
-                for l in 0..HALF {
-                    let (low, high) = (f32::from(codes[i][l]), f32::from(codes[i][l + HALF]));
-                    parts[i][0][l] = multiply_add::<FUSED>(low, x[i], parts[i][0][l]);
-                    parts[i][1][l] = multiply_add::<FUSED>(high, x[i], parts[i][1][l]);
-                }
-            }
-        }
-        groups.add::<FUSED>(at, &folded(parts), sums);
-    }
+    row_of_codes::<FUSED, _>(x, codes, groups, sums, |codes, l| [codes[l], codes[l + HALF]].map(f32::from));
 }
 
 #[inline(always)]

@@ -2,7 +2,7 @@
 //! of them with some columns, 32 at a time, from one end of the inner dimension to the other.
 
 use crate::kernel::{LANES, Pairs};
-use crate::sheet::{made, sheet, sheets};
+use crate::sheet::{Block, made, sheet, sheets};
 use crate::simd;
 use crate::tiles::{DEPTH, Patch, SIDE};
 use std::ops::Range;
@@ -92,10 +92,7 @@ pub fn multiply<C: Columns>(x: &impl Rows, matrices: &[C]) -> Vec<Vec<f32>> {
         pack_group(x, rows.clone(), normed, patches);
         let patches = &patches[..rows.len().div_ceil(SIDE) * steps];
         for ((matrix, room), block) in matrices.iter().zip(rooms).zip(blocks) {
-            for columns in pieces(block.columns.clone(), LANES) {
-                let lanes = matrix.lanes(columns.start / LANES, steps, room);
-                block.put_products([rows.start, rows.len()], [columns.start, columns.len()], patches, lanes);
-            }
+            put(matrix, steps, room, patches, block);
         }
     })
 }
@@ -113,22 +110,32 @@ fn multiply_few<C: Columns>(x: &impl Rows, matrices: &[C]) -> Vec<Vec<f32>> {
         let width = matrix.shape()[1];
         let share = width.div_ceil(LANES).div_ceil(tasks).clamp(1, 32) * LANES;
         sheet(rows, width, [GROUP, share], |block| {
-            let mut room = matrix.room(steps);
-            let rows = block.rows.clone();
-            let patches = &patches[rows.start / SIDE * steps..rows.end.div_ceil(SIDE) * steps];
-            for columns in pieces(block.columns.clone(), LANES) {
-                let lanes = matrix.lanes(columns.start / LANES, steps, &mut room);
-                block.put_products([rows.start, rows.len()], [columns.start, columns.len()], patches, lanes);
-            }
+            let here = block.rows.start / SIDE * steps..block.rows.end.div_ceil(SIDE) * steps;
+            put(matrix, steps, &mut matrix.room(steps), &patches[here], block);
         })
     };
     matrices.iter().map(one).collect()
 }
 
+/// A block's rows, in patches, times its columns of a matrix.
+pub fn put<C: Columns>(
+    matrix: &C,
+    steps: usize,
+    room: &mut C::Room,
+    patches: &[Patch],
+    block: &mut Block<'_>,
+) {
+    let rows = [block.rows.start, block.rows.len()];
+    for columns in pieces(block.columns.clone(), LANES) {
+        let lanes = matrix.lanes(columns.start / LANES, steps, room);
+        block.put_products(rows, [columns.start, columns.len()], patches, lanes);
+    }
+}
+
 /// Pieces of a range of at most `step`.
 pub fn pieces(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
     let end = range.end;
-    range.step_by(step).map(move |from| from..(from + step).min(end))
+    range.step_by(step.max(1)).map(move |from| from..(from + step).min(end))
 }
 
 #[cfg(test)]

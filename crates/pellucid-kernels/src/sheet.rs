@@ -3,7 +3,7 @@
 #![allow(unsafe_code)] // memory that holds nothing yet, disjoint writes: each with its argument
 
 use crate::kernel::{LANES, Pairs};
-use crate::tiles::{Course, DEPTH, Patch, SIDE, products_at, products_below};
+use crate::tiles::{Patch, products_below, products_below_at};
 use bytemuck::Zeroable;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -92,25 +92,14 @@ impl<'a> Block<'a> {
         a: &[Patch],
         b: &[Pairs],
     ) {
-        let steps = b.len() / DEPTH;
         if width < LANES {
             let mut made = vec![0f32; rows * LANES];
             products_below(rows, a, b, &mut made);
-            (row..row + rows)
-                .zip(made.chunks_exact(LANES))
-                .for_each(|(r, m)| self.put(r, column, &m[..width]));
-            return;
+            return self.put_tile(row..row + rows, [column, width], &made);
         }
         let (to, stride) = (self.take(row, rows, column, LANES), self.sheet.width);
-        let full = Course { count: rows / SIDE, a: steps, b: 0, out: SIDE * stride };
-        // SAFETY: as in `put`, for 32 columns of each of the rows: first of those in whole blocks, then of the rest.
-        unsafe {
-            products_at(SIDE, steps, a, b, to, stride, full);
-            if !rows.is_multiple_of(SIDE) {
-                let to = to.add(full.count * full.out);
-                products_at(rows % SIDE, steps, &a[full.count * steps..], b, to, stride, Course::ONE);
-            }
-        }
+        // SAFETY: as in `put`, for 32 columns of each of the rows.
+        unsafe { products_below_at(rows, a, b, to, stride) };
     }
 
     /// Whether everything is written.

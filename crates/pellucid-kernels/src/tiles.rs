@@ -58,6 +58,11 @@ impl Course {
     }
 }
 
+/// Lanes of pairs that so many numbers of the inner dimension take, filled up to whole steps.
+pub fn whole_steps(inner: usize) -> usize {
+    inner.div_ceil(2 * DEPTH) * DEPTH
+}
+
 /// Whether this processor has tile registers, multiplies bf16 in them, and the system lets this process use them.
 pub fn tiles_are_here() -> bool {
     static HERE: OnceLock<bool> = OnceLock::new();
@@ -104,12 +109,25 @@ pub fn peak(times: u64) -> u64 {
 /// The product of any number of rows with 32 columns, `(rows, 32)`: `a` has the patches of 32 rows after those of the 32 before,
 /// each as many as `b` has times sixteen lanes.
 pub fn products_below(rows: usize, a: &[Patch], b: &[Pairs], out: &mut [f32]) {
+    assert!(out.len() >= rows * LANES, "no room for {rows} rows");
+    // SAFETY: the last row ends within the slice.
+    unsafe { products_below_at(rows, a, b, out.as_mut_ptr(), LANES) };
+}
+
+/// As [`products_below`], one row every `stride` numbers, to memory that holds anything.
+///
+/// # Safety
+/// `rows` rows of 32 numbers may be written from `out` on, and by nobody else meanwhile.
+pub(crate) unsafe fn products_below_at(rows: usize, a: &[Patch], b: &[Pairs], out: *mut f32, stride: usize) {
     let steps = b.len() / DEPTH;
-    let full = Course { count: rows / SIDE, a: steps, b: 0, out: SIDE * LANES };
-    let (upper, lower) = out.split_at_mut(full.count * full.out);
-    products(SIDE, steps, a, b, upper, LANES, full);
-    if !rows.is_multiple_of(SIDE) {
-        products(rows % SIDE, steps, &a[full.count * steps..], b, lower, LANES, Course::ONE);
+    let full = Course { count: rows / SIDE, a: steps, b: 0, out: SIDE * stride };
+    // SAFETY: the caller vouches for all rows: first of those in whole blocks, then of the rest.
+    unsafe {
+        products_at(SIDE, steps, a, b, out, stride, full);
+        if !rows.is_multiple_of(SIDE) {
+            let out = out.add(full.count * full.out);
+            products_at(rows % SIDE, steps, &a[full.count * steps..], b, out, stride, Course::ONE);
+        }
     }
 }
 
@@ -242,83 +260,6 @@ mod amx {
         }
     }
 
-    /// The loop over products and their steps, without and with the lower rows of the sums.
-    ///
-    /// A step loads the 2,048 bytes of a patch, as one or two times 16 rows of 64 bytes below each other, and the 2,048 bytes
-    /// of sixteen lanes, as the left and the right half of 16 rows of 128 bytes, and asks for the patch after the next. (Asking
-    /// reads nothing; it may lie beyond the operand.) Configuring takes as long as many steps, so it is done once for all
-    /// products of a course.
-    macro_rules! tile_loop {
-        ([$($zero:literal),*], [$($step:literal),*], [$($store:literal),*], $($operand:tt)*) => {
-            asm!(
-                "ldtilecfg [{free}]",
-                "3:",
-                "tilezero tmm0",
-                "tilezero tmm1",
-                $($zero,)*
-                "mov {left}, {steps}",
-                "2:",
-                "prefetcht0 [{a} + 4096]",
-                "prefetcht0 [{a} + 4160]",
-                "prefetcht0 [{a} + 4224]",
-                "prefetcht0 [{a} + 4288]",
-                "prefetcht0 [{a} + 4352]",
-                "prefetcht0 [{a} + 4416]",
-                "prefetcht0 [{a} + 4480]",
-                "prefetcht0 [{a} + 4544]",
-                "prefetcht0 [{a} + 4608]",
-                "prefetcht0 [{a} + 4672]",
-                "prefetcht0 [{a} + 4736]",
-                "prefetcht0 [{a} + 4800]",
-                "prefetcht0 [{a} + 4864]",
-                "prefetcht0 [{a} + 4928]",
-                "prefetcht0 [{a} + 4992]",
-                "prefetcht0 [{a} + 5056]",
-                "tileloadd tmm4, [{a} + {row}]",
-                "tileloadd tmm6, [{b} + {row} * 2]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tileloadd tmm7, [{b} + {row} * 2 + 64]",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "prefetcht0 [{a} + 5120]",
-                "prefetcht0 [{a} + 5184]",
-                "prefetcht0 [{a} + 5248]",
-                "prefetcht0 [{a} + 5312]",
-                "prefetcht0 [{a} + 5376]",
-                "prefetcht0 [{a} + 5440]",
-                "prefetcht0 [{a} + 5504]",
-                "prefetcht0 [{a} + 5568]",
-                "prefetcht0 [{a} + 5632]",
-                "prefetcht0 [{a} + 5696]",
-                "prefetcht0 [{a} + 5760]",
-                "prefetcht0 [{a} + 5824]",
-                "prefetcht0 [{a} + 5888]",
-                "prefetcht0 [{a} + 5952]",
-                "prefetcht0 [{a} + 6016]",
-                "prefetcht0 [{a} + 6080]",
-                $($step,)*
-                "add {a}, 2048",
-                "add {b}, 2048",
-                "dec {left}",
-                "jnz 2b",
-                "tilestored [{out} + {stride}], tmm0",
-                "tilestored [{out} + {stride} + 64], tmm1",
-                $($store,)*
-                "add {a}, {next_a}",
-                "add {b}, {next_b}",
-                "add {out}, {next_out}",
-                "dec {count}",
-                "jnz 3b",
-                "tilerelease",
-                row = in(reg) 64usize,
-                left = out(reg) _,
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                options(nostack),
-                $($operand)*
-            )
-        };
-    }
-
     /// As [`super::products_at`].
     ///
     /// # Safety
@@ -340,6 +281,92 @@ mod amx {
         let next_a = (course.a * size_of::<Patch>()).cast_signed() - taken;
         let next_b = (course.b * size_of::<Pairs>()).cast_signed() - taken;
         let (next_out, stride) = (4 * course.out, 4 * stride);
+        // The loop over products and their steps, without and with the lower rows of the sums.
+        //
+        // A step loads the 2,048 bytes of a patch, as one or two times 16 rows of 64 bytes below each other, and the 2,048 bytes
+        // of sixteen lanes, as the left and the right half of 16 rows of 128 bytes, and asks for the patch after the next. (Asking
+        // reads nothing; it may lie beyond the operand.) Configuring takes as long as many steps, so it is done once for all
+        // products of a course.
+        macro_rules! tile_loop {
+            ([$($zero:literal),*], [$($step:literal),*], [$($store:literal),*]) => {
+                asm!(
+                    "ldtilecfg [{free}]",
+                    "3:",
+                    "tilezero tmm0",
+                    "tilezero tmm1",
+                    $($zero,)*
+                    "mov {left}, {steps}",
+                    "2:",
+                    "prefetcht0 [{a} + 4096]",
+                    "prefetcht0 [{a} + 4160]",
+                    "prefetcht0 [{a} + 4224]",
+                    "prefetcht0 [{a} + 4288]",
+                    "prefetcht0 [{a} + 4352]",
+                    "prefetcht0 [{a} + 4416]",
+                    "prefetcht0 [{a} + 4480]",
+                    "prefetcht0 [{a} + 4544]",
+                    "prefetcht0 [{a} + 4608]",
+                    "prefetcht0 [{a} + 4672]",
+                    "prefetcht0 [{a} + 4736]",
+                    "prefetcht0 [{a} + 4800]",
+                    "prefetcht0 [{a} + 4864]",
+                    "prefetcht0 [{a} + 4928]",
+                    "prefetcht0 [{a} + 4992]",
+                    "prefetcht0 [{a} + 5056]",
+                    "tileloadd tmm4, [{a} + {row}]",
+                    "tileloadd tmm6, [{b} + {row} * 2]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tileloadd tmm7, [{b} + {row} * 2 + 64]",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "prefetcht0 [{a} + 5120]",
+                    "prefetcht0 [{a} + 5184]",
+                    "prefetcht0 [{a} + 5248]",
+                    "prefetcht0 [{a} + 5312]",
+                    "prefetcht0 [{a} + 5376]",
+                    "prefetcht0 [{a} + 5440]",
+                    "prefetcht0 [{a} + 5504]",
+                    "prefetcht0 [{a} + 5568]",
+                    "prefetcht0 [{a} + 5632]",
+                    "prefetcht0 [{a} + 5696]",
+                    "prefetcht0 [{a} + 5760]",
+                    "prefetcht0 [{a} + 5824]",
+                    "prefetcht0 [{a} + 5888]",
+                    "prefetcht0 [{a} + 5952]",
+                    "prefetcht0 [{a} + 6016]",
+                    "prefetcht0 [{a} + 6080]",
+                    $($step,)*
+                    "add {a}, 2048",
+                    "add {b}, 2048",
+                    "dec {left}",
+                    "jnz 2b",
+                    "tilestored [{out} + {stride}], tmm0",
+                    "tilestored [{out} + {stride} + 64], tmm1",
+                    $($store,)*
+                    "add {a}, {next_a}",
+                    "add {b}, {next_b}",
+                    "add {out}, {next_out}",
+                    "dec {count}",
+                    "jnz 3b",
+                    "tilerelease",
+                    row = in(reg) 64usize,
+                    left = out(reg) _,
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    // the shapes, and then for whatever is needed between products
+                    free = inout(reg) shapes => _,
+                    steps = in(reg) steps,
+                    a = inout(reg) a => _,
+                    b = inout(reg) b => _,
+                    out = inout(reg) out => _,
+                    stride = in(reg) stride,
+                    next_a = in(reg) next_a,
+                    next_b = in(reg) next_b,
+                    next_out = in(reg) next_out,
+                    count = inout(reg) course.count => _,
+                    options(nostack),
+                )
+            };
+        }
         if rows > SIDE / 2 {
             // SAFETY: each product stores `rows` rows of 128 bytes, one every `stride` bytes; its loop runs once for each of
             // its steps, which both operands have. Shapes are configured first and released last, in this one block, and
@@ -358,37 +385,13 @@ mod amx {
                         "add {free}, {out}",
                         "tilestored [{free} + {stride}], tmm2",
                         "tilestored [{free} + {stride} + 64], tmm3"
-                    ],
-                    free = inout(reg) shapes => _,
-                    steps = in(reg) steps,
-                    a = inout(reg) a => _,
-                    b = inout(reg) b => _,
-                    out = inout(reg) out => _,
-                    stride = in(reg) stride,
-                    next_a = in(reg) next_a,
-                    next_b = in(reg) next_b,
-                    next_out = in(reg) next_out,
-                    count = inout(reg) course.count => _,
+                    ]
                 );
             }
         } else {
             // SAFETY: as above, for at most 16 rows.
             unsafe {
-                tile_loop!(
-                    [],
-                    [],
-                    [],
-                    free = in(reg) shapes,
-                    steps = in(reg) steps,
-                    a = inout(reg) a => _,
-                    b = inout(reg) b => _,
-                    out = inout(reg) out => _,
-                    stride = in(reg) stride,
-                    next_a = in(reg) next_a,
-                    next_b = in(reg) next_b,
-                    next_out = in(reg) next_out,
-                    count = inout(reg) course.count => _,
-                );
+                tile_loop!([], [], []);
             }
         }
     }

@@ -22,8 +22,10 @@ struct Side {
     shapes: Vec<Vec<f64>>,
     /// PyTorch from f32 to f32.
     whole: Vec<Vec<f64>>,
+    /// Floating-point operations of each shape.
+    operations: Vec<f64>,
     peak: Vec<f64>,
-    operations: f64,
+    peak_operations: f64,
     versions: String,
 }
 
@@ -33,14 +35,16 @@ impl Side {
         let numbers = |value: &Value| -> Vec<f64> {
             value.as_array().into_iter().flatten().filter_map(Value::as_f64).collect()
         };
+        self.operations.clear();
         for (i, shape) in value["shapes"].as_array().context("shapes")?.iter().enumerate() {
             self.shapes.resize(self.shapes.len().max(i + 1), Vec::new());
             self.whole.resize(self.whole.len().max(i + 1), Vec::new());
+            self.operations.push(2.0 * numbers(&shape["shape"]).iter().product::<f64>());
             self.shapes[i].extend(numbers(&shape["seconds"]));
             self.whole[i].extend(numbers(&shape["whole_seconds"]));
         }
         self.peak.extend(numbers(&value["peak_seconds"]));
-        self.operations = value["peak_operations"].as_f64().unwrap_or_default();
+        self.peak_operations = value["peak_operations"].as_f64().unwrap_or_default();
         let versions = value["versions"].as_object().into_iter().flatten();
         self.versions = versions
             .map(|(k, v)| format!("{k} {}", v.as_str().unwrap_or("?")))
@@ -70,8 +74,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
 
 fn page(machine: &Machine, us: &Side, torch: &Side) -> String {
     const NAMES: [&str; 4] = ["2,048 × 576 → 1,536", "2,048 × 1,536 → 576", "2,048 × 576 → 576", "1,024³"];
-    const OPERATIONS: [f64; 4] = [3.623_878_656e9, 3.623_878_656e9, 1.358_954_496e9, 2.147_483_648e9];
-    let peak = us.operations / median(&us.peak) / 1e9;
+    let peak = us.peak_operations / median(&us.peak) / 1e9;
     let mut page = format!(
         "# The tile linear\n\nWritten by `cargo xtask bench --kernels`; do not edit.\n\nMachine: {}, {} cores, {}, {}.\n\
          Medians of {} runs in turns of {RUNS}. {}.\n\n\
@@ -88,7 +91,7 @@ fn page(machine: &Machine, us: &Side, torch: &Side) -> String {
         torch.versions,
         machine.threads,
     );
-    for (i, (name, operations)) in NAMES.iter().zip(OPERATIONS).enumerate() {
+    for (i, (name, operations)) in NAMES.iter().zip(&us.operations).enumerate() {
         let rate = |seconds: &[f64]| operations / median(seconds) / 1e9;
         let (ours, alone, whole) = (rate(&us.shapes[i]), rate(&torch.shapes[i]), rate(&torch.whole[i]));
         let _ = writeln!(

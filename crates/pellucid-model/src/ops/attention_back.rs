@@ -2,7 +2,7 @@
 //! product of the gradient is of operands rounded to bf16 with sums in f32.
 
 use super::attention::{Heads, Mask, Scoring, softmax};
-use super::attention_tiled::{Memory, Patches, pack};
+use super::attention_tiled::{Memory, Patches, pack, weave_rows};
 use super::kernel::{LANES, Pairs};
 use super::simd;
 use pellucid_kernels::tiles::{Course, DEPTH, Patch, SIDE, products};
@@ -123,10 +123,7 @@ fn turned_product(
     let mut out = vec![0f32; keys * dim];
     let (mut lanes, mut square) = (vec![Pairs::NONE; steps * DEPTH], [0f32; SIDE * LANES]);
     for (from, out) in (0..keys).step_by(LANES).zip(out.chunks_mut(LANES * dim)) {
-        for (lane, two) in lanes.iter_mut().zip(by.chunks(2 * row)) {
-            let second = if two.len() > row { &two[row + from..][..LANES] } else { &[] };
-            simd::weave(&two[from..][..LANES], second, lane);
-        }
+        weave_rows(by, row, from..from + LANES, &mut lanes);
         for (at, patches) in (0..dim).step_by(SIDE).zip(side.chunks_exact(steps)) {
             let rows = (dim - at).min(SIDE);
             products(rows, steps, patches, &lanes, &mut square, LANES, Course::ONE);
@@ -141,12 +138,10 @@ fn turned_product(
 /// Patches of the transpose of `(queries, dim)`, `dim` numbers every `stride`: `(⌈dim / 32⌉, steps)`.
 fn turned(of: &[f32], stride: usize, dim: usize, queries: usize, steps: usize) -> Vec<Patch> {
     let mut out = vec![Patch::NONE; dim.div_ceil(SIDE) * steps];
-    for (p, two) in of.chunks(2 * stride).take(queries.div_ceil(2)).enumerate() {
-        for (block, from) in (0..dim).step_by(SIDE).enumerate() {
-            let end = (from + SIDE).min(dim);
-            let mut lane = Pairs::NONE;
-            let second = if 2 * p + 1 < queries { &two[stride + from..stride + end] } else { &[] };
-            simd::weave(&two[from..end], second, &mut lane);
+    let mut lanes = vec![Pairs::NONE; queries.div_ceil(2)];
+    for (block, from) in (0..dim).step_by(SIDE).enumerate() {
+        weave_rows(of, stride, from..(from + SIDE).min(dim), &mut lanes);
+        for (p, lane) in lanes.iter().enumerate() {
             let patch = &mut out[block * steps + p / DEPTH];
             patch.0.iter_mut().zip(lane.0).for_each(|(row, pair)| row[p % DEPTH] = pair);
         }

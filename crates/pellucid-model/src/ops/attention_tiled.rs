@@ -5,7 +5,7 @@
 use super::attention::{Heads, Job, Scoring, softmax};
 use super::kernel::{LANES, Pairs};
 use super::simd;
-use pellucid_kernels::tiles::{Course, DEPTH, Patch, SIDE, products};
+use pellucid_kernels::tiles::{Course, DEPTH, Patch, SIDE, products, whole_steps};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -31,13 +31,8 @@ pub(super) fn pack(k: &[f32], v: &[f32], heads: Heads) -> Vec<Memory> {
     .collect()
 }
 
-/// Pairs of a head's coordinates, filled up to whole steps.
-fn dim_pairs(dim: usize) -> usize {
-    dim.div_ceil(2 * DEPTH) * DEPTH
-}
-
 fn pack_keys(k: &[f32], head: usize, heads: Heads) -> Vec<Pairs> {
-    let (stride, pairs) = (heads.kv_heads * heads.dim, dim_pairs(heads.dim));
+    let (stride, pairs) = (heads.kv_heads * heads.dim, whole_steps(heads.dim));
     let mut out = vec![Pairs::NONE; k.len().div_ceil(stride * LANES) * pairs];
     for (to, k) in out.chunks_exact_mut(pairs).zip(k.chunks(stride * LANES)) {
         simd::pair_columns(&k[head * heads.dim..], stride, heads.dim, to);
@@ -51,12 +46,17 @@ fn pack_values(v: &[f32], head: usize, heads: Heads) -> Vec<Pairs> {
     let mut out = vec![Pairs::NONE; heads.dim.div_ceil(LANES) * pairs];
     for (from, out) in (0..heads.dim).step_by(LANES).zip(out.chunks_exact_mut(pairs)) {
         let here = head * heads.dim + from..head * heads.dim + (from + LANES).min(heads.dim);
-        for (to, two) in out.iter_mut().zip(v.chunks(2 * stride)) {
-            let second = if two.len() > stride { &two[stride..][here.clone()] } else { &[] };
-            simd::weave(&two[here.clone()], second, to);
-        }
+        weave_rows(v, stride, here, out);
     }
     out
+}
+
+/// Pairs of neighbouring rows, one every `stride` numbers, at up to 32 columns.
+pub(super) fn weave_rows(rows: &[f32], stride: usize, at: Range<usize>, to: &mut [Pairs]) {
+    for (to, two) in to.iter_mut().zip(rows.chunks(2 * stride)) {
+        let second = if two.len() > stride { &two[stride..][at.clone()] } else { &[] };
+        simd::weave(&two[at.clone()], second, to);
+    }
 }
 
 impl Memory {
@@ -70,7 +70,7 @@ impl Memory {
         out: &mut [f32],
         width: usize,
     ) {
-        let pairs = dim_pairs(self.dim);
+        let pairs = whole_steps(self.dim);
         let keys = &self.keys[seen.start * pairs..seen.end * pairs];
         let course = Course { count: seen.len().min(width / LANES), a: 0, b: pairs, out: LANES };
         products(rows, pairs / DEPTH, q, keys, out, width.max(LANES), course);

@@ -13,7 +13,8 @@ use candle_core::{CpuStorage, Storage, Tensor};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use pellucid_kernels::codes::pair_row;
-use pellucid_kernels::tiles::{DEPTH, tiles_are_here};
+use pellucid_kernels::columns::pieces;
+use pellucid_kernels::tiles::{DEPTH, tiles_are_here, whole_steps};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -119,7 +120,7 @@ impl Packed {
 
     /// Lanes of pairs of inputs in a panel.
     fn pairs(&self) -> usize {
-        panel_pairs(self.inner)
+        whole_steps(self.inner)
     }
 
     /// Lanes of a panel as f32: the weights themselves, or widened into `room`.
@@ -272,11 +273,11 @@ impl Packed {
         chunk: usize,
         mut add: impl FnMut(usize, Range<usize>, &[Range<usize>], &mut [Tile]),
     ) {
-        let group: Vec<Range<usize>> = tiles(block.rows.clone(), ROWS).collect();
+        let group: Vec<Range<usize>> = pieces(block.rows.clone(), ROWS).collect();
         let mut sums = vec![[Lane::ZERO; ROWS]; group.len()];
-        for columns in tiles(block.columns.clone(), LANES) {
+        for columns in pieces(block.columns.clone(), LANES) {
             sums.fill([Lane::ZERO; ROWS]);
-            for at in tiles(inputs.clone(), chunk) {
+            for at in pieces(inputs.clone(), chunk) {
                 add(first + columns.start / LANES, at, &group, &mut sums);
             }
             for (rows, sums) in group.iter().zip(&sums) {
@@ -359,8 +360,8 @@ impl Packed {
 
     fn back_block(&self, g: &[Lane<f32>], panels: Range<usize>, block: &mut Block<'_>) {
         let mut room = [Lane::ZERO; ROWS];
-        let group: Vec<Range<usize>> = tiles(block.rows.clone(), LANES).collect();
-        for at in tiles(block.columns.clone(), ROWS) {
+        let group: Vec<Range<usize>> = pieces(block.rows.clone(), LANES).collect();
+        for at in pieces(block.columns.clone(), ROWS) {
             let mut sums = vec![[Lane::ZERO; ROWS]; group.len()];
             for panel in panels.clone() {
                 let lanes = self.lanes(panel, at.clone(), &mut room);
@@ -383,12 +384,6 @@ fn put_turned(block: &mut Block<'_>, rows: Range<usize>, columns: Range<usize>, 
         let turned: [f32; ROWS] = std::array::from_fn(|r| sums[r].0[lane]);
         block.put(row, columns.start, &turned[..columns.len()]);
     }
-}
-
-/// Pieces of a range of at most `step`.
-fn tiles(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
-    let end = range.end;
-    range.step_by(step.max(1)).map(move |from| from..(from + step).min(end))
 }
 
 fn widened<'a, T>(
@@ -414,13 +409,8 @@ where
     out
 }
 
-/// Lanes of pairs that so many inputs take in a panel.
-fn panel_pairs(inner: usize) -> usize {
-    inner.div_ceil(2 * DEPTH) * DEPTH
-}
-
 fn pack_pairs(w: &[half::bf16], outer: usize, inner: usize) -> Pages<Pairs> {
-    let pairs = panel_pairs(inner);
+    let pairs = whole_steps(inner);
     let mut out = Pages::<Pairs>::zeroed(outer.div_ceil(LANES) * pairs);
     out.par_chunks_mut(pairs.max(1)).zip(w.par_chunks((LANES * inner).max(1))).for_each(|(panel, w)| {
         for (l, row) in w.chunks_exact(inner).enumerate() {

@@ -128,11 +128,7 @@ fn mlp_group(
     }
     let Some(out) = out_to else { return };
     let acts = &room.acts[..rows.len().div_ceil(SIDE) * steps[1]];
-    let down = Side::Forward(&mlp.down.weight);
-    for columns in columns::pieces(out.columns.clone(), LANES) {
-        let lanes = down.lanes(columns.start / LANES, steps[1], &mut room.rooms[2]);
-        out.put_products([rows.start, rows.len()], [columns.start, columns.len()], acts, lanes);
-    }
+    columns::put(&Side::Forward(&mlp.down.weight), steps[1], &mut room.rooms[2], acts, out);
 }
 
 /// `mlp_act` of so many rows at 32 neurons, into the room's `act`.
