@@ -84,6 +84,19 @@ pub enum Target {
     Units(Vec<u32>),
     /// Whole heads.
     Heads(Vec<u32>),
+    /// Latents of a dictionary of the site. What the dictionary does not explain stays as it is.
+    Latents {
+        /// Its name.
+        dictionary: String,
+        /// Which latents.
+        indices: Vec<u32>,
+    },
+    /// What a dictionary of the site does not explain. Zeroed, its reconstruction stands alone: the control run for edits
+    /// of its latents.
+    Error {
+        /// Its name.
+        dictionary: String,
+    },
 }
 
 /// What an edit does. Where it takes numbers, there is one for each coordinate that the target covers, in
@@ -198,10 +211,16 @@ pub enum EditError {
     /// The short form is malformed.
     #[error(
         "{found:?} is not an edit; write PLACE=OP[@POSITIONS], e.g. mlp_act.3/1054=0, z.5/h2=zero@-1, \
-         mlp_act.3/7,9=x0.5@user, mlp_act.3/7=4.2@3..8, mlp_act.3/7=clamp(-1,1), mlp_act.3/7=+2"
+         mlp_act.3/7,9=x0.5@user, mlp_act.3/7=4.2@3..8, mlp_act.3/7=clamp(-1,1), mlp_act.3/7=+2, sae:NAME/7=0"
     )]
     Spec {
         /// What was written.
+        found: String,
+    },
+    /// No dictionary of this name is loaded.
+    #[error("no dictionary is named {found:?}; load it with --dictionary {found}=PATH")]
+    Dictionary {
+        /// Its name.
         found: String,
     },
     /// Positions are malformed.
@@ -228,30 +247,50 @@ impl Edit {
             UnitId::Latent { .. } => None,
         }
     }
-}
 
-impl FromStr for Edit {
-    type Err = EditError;
-
-    /// Reads the short form `PLACE=OP[@POSITIONS]`: the place is a site or a site with unit indices or
-    /// heads; the op is `zero`, a number (set; `set(-2)` for a negative one), `x0.5` (scale), `+2`/`-2` (add) or
-    /// `clamp(a,b)`.
-    fn from_str(text: &str) -> Result<Self, EditError> {
+    /// Reads the short form `PLACE=OP[@POSITIONS]`: the place is a site, a site with unit indices or heads, or
+    /// `sae:NAME` with latents or `error`; the op is `zero`, a number (set; `set(-2)` for a negative one), `x0.5` (scale),
+    /// `+2`/`-2` (add) or `clamp(a,b)`. `site_of` says where a dictionary belongs.
+    ///
+    /// # Errors
+    /// If it is malformed, or names a dictionary that `site_of` does not know.
+    pub fn read(text: &str, site_of: &dyn Fn(&str) -> Option<Site>) -> Result<Self, EditError> {
         let bad = || EditError::Spec { found: text.to_owned() };
         let (place, rest) = text.split_once('=').ok_or_else(bad)?;
         let (op, positions) = match rest.split_once('@') {
             Some((op, positions)) => (op, positions.parse()?),
             None => (rest, Positions::All),
         };
-        let (site, target) = match place.split_once('/') {
-            None => (place.parse()?, Target::Whole),
-            Some((site, list)) => {
-                let site: Site = site.parse()?;
-                (site, target_from(site, list).ok_or_else(bad)?)
-            }
+        let (site, target) = if let Some(place) = place.strip_prefix("sae:") {
+            let (dictionary, list) = place.rsplit_once('/').ok_or_else(bad)?;
+            let absent = || EditError::Dictionary { found: dictionary.to_owned() };
+            (site_of(dictionary).ok_or_else(absent)?, latents_from(dictionary, list).ok_or_else(bad)?)
+        } else if let Some((site, list)) = place.split_once('/') {
+            let site: Site = site.parse()?;
+            (site, target_from(site, list).ok_or_else(bad)?)
+        } else {
+            (place.parse()?, Target::Whole)
         };
         Ok(Edit { site, target, positions, op: op_from(op).ok_or_else(bad)? })
     }
+}
+
+impl FromStr for Edit {
+    type Err = EditError;
+
+    /// As [`Edit::read`], where no dictionary is loaded.
+    fn from_str(text: &str) -> Result<Self, EditError> {
+        Edit::read(text, &|_| None)
+    }
+}
+
+fn latents_from(dictionary: &str, list: &str) -> Option<Target> {
+    let dictionary = dictionary.to_owned();
+    if list == "error" {
+        return Some(Target::Error { dictionary });
+    }
+    let indices = list.split(',').map(|i| i.parse().ok()).collect::<Option<_>>()?;
+    Some(Target::Latents { dictionary, indices })
 }
 
 fn target_from(site: Site, list: &str) -> Option<Target> {
@@ -303,6 +342,23 @@ mod tests {
         assert_eq!(edit.op, Op::Clamp { min: Some(-1.0), max: None });
         assert_eq!(edit.positions, Positions::Range(3, Some(8)));
         assert_eq!("mlp_act.0/1=-2".parse::<Edit>().unwrap().op, Op::Add(vec![-2.0]));
+    }
+
+    #[test]
+    fn latents_are_found_by_their_dictionarys_name() {
+        let site: Site = "resid_post.5".parse().unwrap();
+        let read = |text: &str| Edit::read(text, &|name| (name == "a/b").then_some(site));
+        let edit = read("sae:a/b/7,9=x2@-1").unwrap();
+        let dictionary = "a/b".to_owned();
+        assert_eq!((edit.site, edit.op), (site, Op::Scale(2.0)));
+        assert_eq!(edit.target, Target::Latents { dictionary: dictionary.clone(), indices: vec![7, 9] });
+        assert_eq!(read("sae:a/b/error=0").unwrap().target, Target::Error { dictionary });
+        let absent = read("sae:other/7=0").unwrap_err();
+        assert_eq!(absent, EditError::Dictionary { found: "other".to_owned() });
+        assert!(absent.to_string().contains("--dictionary other=PATH"));
+        for text in ["sae:a/b=0", "sae:a/b/x=0", "sae:a/b/1,=0", "sae:=0"] {
+            assert!(read(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod edit;
 mod language;
+mod latents;
 mod names;
 mod seed;
 mod site;
@@ -11,6 +12,7 @@ mod unit;
 
 pub use edit::{Edit, EditError, Op, Positions, Role, Target};
 pub use language::{Answer, Ask, Chat, Embed, Message, ServiceError};
+pub use latents::Latents;
 pub use names::{HfFamily, hugging_face_name, transformer_lens_name};
 pub use seed::Seed;
 pub use site::{NameError, Point, Shape, Site};

@@ -53,7 +53,7 @@ impl Dictionary {
         Ok(all)
     }
 
-    fn encode_block(&self, rows: &[f32]) -> Sparse {
+    pub(crate) fn encode_block(&self, rows: &[f32]) -> Sparse {
         let d = self.shape.d_in;
         let mut inputs = rows.to_vec();
         let frames: Vec<Frame> = inputs.chunks_exact_mut(d).filter_map(|row| self.normalise(row)).collect();
@@ -67,7 +67,7 @@ impl Dictionary {
     }
 
     /// Normalises a row; its frame, where rows are normalised one by one.
-    fn normalise(&self, row: &mut [f32]) -> Option<Frame> {
+    pub(crate) fn normalise(&self, row: &mut [f32]) -> Option<Frame> {
         let d = row.len() as f32;
         let mean = row.iter().sum::<f32>() / d;
         let frame = match self.normalisation {
@@ -164,7 +164,7 @@ impl Dictionary {
         Ok(out)
     }
 
-    fn decode_row(&self, sparse: &Sparse, row: usize, x: Option<&[f32]>, y: &mut [f32]) {
+    pub(crate) fn decode_row(&self, sparse: &Sparse, row: usize, x: Option<&[f32]>, y: &mut [f32]) {
         y.copy_from_slice(&self.decoder_bias);
         sparse.row(row).for_each(|(latent, value)| add_scaled(y, value, self.feature(latent as usize)));
         if let (Some(x), Some(skip)) = (x, &self.skip) {

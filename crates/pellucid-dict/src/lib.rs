@@ -13,6 +13,7 @@ mod select;
 mod sparse;
 mod tiles;
 mod train;
+mod units;
 
 pub use dictionary::{Activation, Dictionary, Normalisation, Shape};
 pub use error::{Error, Result};

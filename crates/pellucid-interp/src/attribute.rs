@@ -95,6 +95,8 @@ struct SiteEffects {
     /// `(tokens · width)`.
     activations: Vec<f32>,
     effects: Vec<f32>,
+    /// What stood for the derivative, kept where a dictionary stands.
+    gradient: Option<Vec<f32>>,
 }
 
 /// A sum that a method promises.
@@ -182,11 +184,12 @@ fn one_backward(
     let mut completeness = Vec::new();
     for &site in sites {
         let activations = numbers(&record.value(site)?)?;
-        let effects = product(&activations, &numbers(&record.gradient(site)?)?);
+        let gradient = numbers(&record.gradient(site)?)?;
+        let effects = product(&activations, &gradient);
         if rules == Rules::RELP && site.point == Point::Embeddings && model.is_homogeneous() {
             completeness.push(Completeness { site, sum: total(&effects), expected: value });
         }
-        all.insert(site, site_effects(model, row, site, activations, effects));
+        all.insert(site, site_effects(model, row, site, (activations, effects, gradient)));
     }
     Ok(Effects { metric: value, logits, sites: all, completeness })
 }
@@ -220,11 +223,12 @@ fn site_effects(
     model: &Model,
     row: &Row,
     site: Site,
-    activations: Vec<f32>,
-    effects: Vec<f32>,
+    (activations, effects, gradient): (Vec<f32>, Vec<f32>, Vec<f32>),
 ) -> SiteEffects {
     let width = activations.len() / row.tokens.len().max(1);
-    SiteEffects { width, heads: model.spec().heads_at(site.point).unwrap_or(1), activations, effects }
+    let heads = model.spec().heads_at(site.point).unwrap_or(1);
+    let gradient = model.dictionaries().iter().any(|d| d.site == site).then_some(gradient);
+    SiteEffects { width, heads, activations, effects, gradient }
 }
 
 /// Scales a site by another factor in each row, and keeps the gradient there.
@@ -279,9 +283,9 @@ fn integrated(
         let activations = numbers(&record.value(site)?)?;
         let path = PathRun { model, row, metric, site, start };
         let expected = value - path.metric_at(0.0, tap)?;
-        let effects = path.complete(steps, expected, value, &activations, tap)?;
+        let (effects, gradient) = path.complete(steps, expected, value, &activations, tap)?;
         completeness.push(Completeness { site, sum: total(&effects), expected });
-        all.insert(site, site_effects(model, row, site, activations, effects));
+        all.insert(site, site_effects(model, row, site, (activations, effects, gradient)));
     }
     Ok(Effects { metric: value, logits, sites: all, completeness })
 }
@@ -310,7 +314,7 @@ impl PathRun<'_> {
         Ok((Batch { rows: vec![self.row.clone(); rows] }, Plan { logits, start, stop_after: None }))
     }
 
-    /// Effects that sum to what they promise: where the path bends sharply (a site that holds a massive
+    /// Effects that sum to what they promise, and the mean derivative behind them: where the path bends sharply (a site that holds a massive
     /// activation), steps are doubled until the sum is within 2% of the promise, or of a twentieth of the
     /// metric where the promise is smaller than that; at most to 4 times as many (how far the sum then is from the
     /// promise is reported).
@@ -321,13 +325,14 @@ impl PathRun<'_> {
         metric: f64,
         activations: &[f32],
         tap: &mut dyn Tap,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<(Vec<f32>, Vec<f32>)> {
         let allowed = 0.02 * expected.abs().max(0.05 * metric.abs());
         let mut taken = steps;
         loop {
-            let effects = product(activations, &self.mean_gradient(taken, activations.len(), tap)?);
+            let gradient = self.mean_gradient(taken, activations.len(), tap)?;
+            let effects = product(activations, &gradient);
             if (total(&effects) - expected).abs() <= allowed || taken >= 4 * steps {
-                return Ok(effects);
+                return Ok((effects, gradient));
             }
             taken *= 2;
         }
@@ -398,6 +403,13 @@ impl Effects {
             sums.iter_mut().zip(row).for_each(|(sum, e)| *sum += f64::from(*e));
         }
         Some(sums)
+    }
+
+    /// A site's width, its activations and what stood for the derivative by them, where that was kept: where a dictionary
+    /// stands.
+    pub(crate) fn gradient_at(&self, site: Site) -> Option<(usize, &[f32], &[f32])> {
+        let s = self.sites.get(&site)?;
+        Some((s.width, &s.activations, s.gradient.as_deref()?))
     }
 
     /// Keeps the effects at some positions; elsewhere there are none.

@@ -3,15 +3,18 @@
 //! Edits are checked against the model before a run starts. Applied to a value, an edit touches the covered
 //! coordinates at the covered positions and nothing else, so an empty list, and one that sets what is
 //! already there, changes no bit. In a backward pass each edit's derivative is applied in reverse order.
+//! What is covered are coordinates of the row, or latents of a dictionary that the model carries.
 
 use crate::batch::{Row, ranges};
+use crate::latents::{Active, Part};
 use crate::model::Model;
 use crate::ops::{tensor, with_slice};
 use crate::tap::{Place, Tap};
 use crate::{Batch, Error, Plan, Record, Result};
 use candle_core::Tensor;
-use pellucid_core::{Edit, Op, Point, Shape, Site, Target};
+use pellucid_core::{Edit, Latents, Op, Point, Shape, Site, Target};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Edits made ready for one model. It holds what one run's backward pass needs, so use one for each run.
 #[derive(Debug, Clone)]
@@ -19,6 +22,8 @@ pub struct Apply {
     edits: Vec<Ready>,
     /// For each clamp, which values it let pass, in the order of visits.
     open: BTreeMap<(usize, usize), Vec<bool>>,
+    /// For each edit of a dictionary, the rows that it changed as they were before.
+    before: BTreeMap<(usize, usize), Vec<f32>>,
 }
 
 #[derive(Debug, Clone)]
@@ -26,6 +31,8 @@ struct Ready {
     edit: Edit,
     /// Flat coordinates within a token's vector that the edit covers; at attention points, heads.
     covered: Vec<usize>,
+    /// The dictionary whose part the edit covers instead.
+    dictionary: Option<(Arc<dyn Latents>, Part)>,
     /// Direction of length 1, for a projection.
     unit_direction: Vec<f32>,
 }
@@ -37,7 +44,7 @@ impl Apply {
     /// If a site, unit or head does not exist, or a vector's length does not fit what it is applied to.
     pub fn new(model: &Model, edits: &[Edit]) -> Result<Self> {
         let edits = edits.iter().map(|edit| Ready::new(model, edit)).collect::<Result<_>>()?;
-        Ok(Apply { edits, open: BTreeMap::new() })
+        Ok(Apply { edits, open: BTreeMap::new(), before: BTreeMap::new() })
     }
 
     /// Checks that the prompt fits: listed positions exist, roles are known, patches have a row for each position.
@@ -83,15 +90,31 @@ impl Ready {
         let site = edit.site;
         model.check_site(site)?;
         let bad = |why: String| Error::Edit { site, why };
-        let covered = covered(model, edit)?;
+        let dictionary = part(model, edit)?;
+        let covered = match &dictionary {
+            Some((_, Part::Error)) => vec![0],
+            Some((_, Part::Latents(list))) => list.iter().map(|&l| l as usize).collect(),
+            None => covered(model, edit)?,
+        };
         if covered.is_empty() {
-            return Err(bad("it covers no coordinate".to_owned()));
+            return Err(bad("it covers nothing".to_owned()));
         }
         let mut edit = edit.clone();
         if let Op::PatchFrom { tokens, from } = &edit.op {
-            edit.op = Op::Patch { rows: other_run(model, site, tokens, from, &covered)? };
+            let taken = |row: &[f32]| match &dictionary {
+                Some((latents, part)) => {
+                    latents.active(row).first().map_or_else(Vec::new, |active| part.values(active))
+                }
+                None => covered.iter().map(|&i| row[i]).collect(),
+            };
+            edit.op = Op::Patch { rows: other_run(model, site, tokens, from, taken)? };
         }
         check_lengths(&edit, covered.len())?;
+        if matches!(dictionary, Some((_, Part::Error))) && !matches!(edit.op, Op::Zero | Op::Scale(_)) {
+            return Err(bad(
+                "what a dictionary does not explain can be zero or scaled, nothing else".to_owned()
+            ));
+        }
         if site.point.shape() == Shape::Attention
             && !matches!(edit.op, Op::Zero | Op::Scale(_) | Op::Set(_) | Op::Clamp { .. })
         {
@@ -105,7 +128,7 @@ impl Ready {
             }
             _ => Vec::new(),
         };
-        Ok(Ready { edit, covered, unit_direction })
+        Ok(Ready { edit, covered, dictionary, unit_direction })
     }
 
     fn site(&self) -> Site {
@@ -117,6 +140,30 @@ fn unit(direction: &[f32]) -> Option<Vec<f32>> {
     let length = direction.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
     (length > 0.0 && length.is_finite())
         .then(|| direction.iter().map(|v| (f64::from(*v) / length) as f32).collect())
+}
+
+/// The dictionary that an edit is of, and which part of it.
+fn part(model: &Model, edit: &Edit) -> Result<Option<(Arc<dyn Latents>, Part)>> {
+    let (name, part) = match &edit.target {
+        Target::Latents { dictionary, indices } => (dictionary, Part::Latents(indices.clone())),
+        Target::Error { dictionary } => (dictionary, Part::Error),
+        _ => return Ok(None),
+    };
+    let bad = |why: String| Err(Error::Edit { site: edit.site, why });
+    let found = model.dictionary(name)?;
+    if found.site != edit.site {
+        return bad(format!("the dictionary {name} is one of {}", found.site));
+    }
+    let count = found.latents.count();
+    if let Part::Latents(list) = &part {
+        if let Some(i) = list.iter().find(|i| **i as usize >= count) {
+            return bad(format!("sae:{name}/{i} does not exist; there are {count} latents, counted from 0"));
+        }
+        if list.iter().collect::<BTreeSet<_>>().len() < list.len() {
+            return bad("a latent is named twice".to_owned());
+        }
+    }
+    Ok(Some((found.latents.clone(), part)))
 }
 
 fn covered(model: &Model, edit: &Edit) -> Result<Vec<usize>> {
@@ -139,6 +186,8 @@ fn covered(model: &Model, edit: &Edit) -> Result<Vec<usize>> {
         // attention points: what is covered are heads
         (Target::Whole, None, Some(heads)) => Ok((0..heads).collect()),
         (Target::Heads(list), None, Some(heads)) => in_range(list, heads, "head"),
+        // `part` has taken these
+        (Target::Latents { .. } | Target::Error { .. }, _, _) => Ok(Vec::new()),
         (_, None, _) => bad("name heads here (as in attn_probs.3/h5), not units".to_owned()),
     }
 }
@@ -191,7 +240,7 @@ fn other_run(
     site: Site,
     tokens: &[u32],
     from: &pellucid_core::Positions,
-    covered: &[usize],
+    taken: impl Fn(&[f32]) -> Vec<f32>,
 ) -> Result<Vec<Vec<f32>>> {
     let mut record = Record::new([site]);
     let row = Row::new(tokens);
@@ -199,7 +248,7 @@ fn other_run(
     model.run(&Batch::one(row.clone()), &logits, None, &mut record)?;
     let values = record.value(site)?.flatten_from(1)?.to_vec2::<f32>()?;
     let rows = values.iter().enumerate().filter(|(p, _)| row.covers(from, *p));
-    Ok(rows.map(|(_, row)| covered.iter().map(|&i| row[i]).collect()).collect())
+    Ok(rows.map(|(_, row)| taken(row)).collect())
 }
 
 impl Tap for Apply {
@@ -215,6 +264,18 @@ impl Tap for Apply {
         let mut values = with_slice(&x, <[f32]>::to_vec)?;
         for (i, ready) in self.edits.iter().enumerate().filter(|(_, r)| r.site() == at.site) {
             let key = (i, at.first_row);
+            if let Some((latents, part)) = &ready.dictionary {
+                let all = latents.active(&values);
+                self.before.insert(key, values.clone());
+                each_position(ready, at, x.dims(), &mut values, |nth, position, token, row| {
+                    let active = all.get(token).map_or(&[][..], Vec::as_slice);
+                    let before = part.values(active);
+                    let mut after = before.clone();
+                    forward_change(ready, &mut after, nth, position);
+                    part.change(Active { latents: &**latents, active }, &before, &after, row);
+                });
+                continue;
+            }
             if matches!(ready.edit.op, Op::Clamp { .. }) {
                 self.open.insert(key, values.iter().map(|v| inside(&ready.edit.op, *v)).collect());
             }
@@ -229,6 +290,24 @@ impl Tap for Apply {
         }
         let mut values = with_slice(&g, <[f32]>::to_vec)?;
         for (i, ready) in self.edits.iter().enumerate().rev().filter(|(_, r)| r.site() == at.site) {
+            if let Some((latents, part)) = &ready.dictionary {
+                let Some(before) = self.before.get(&(i, at.first_row)) else { continue };
+                let all = latents.active(before);
+                each_position(ready, at, g.dims(), &mut values, |nth, position, token, g| {
+                    let active = all.get(token).map_or(&[][..], Vec::as_slice);
+                    let (row, was) = (&before[token * g.len()..][..g.len()], part.values(active));
+                    part.pull(Active { latents: &**latents, active }, row, g, |g| {
+                        backward_change(ready, g, nth, position);
+                        let bound = |(g, v): (&mut f32, &f32)| {
+                            if !inside(&ready.edit.op, *v) {
+                                *g = 0.0
+                            }
+                        };
+                        g.iter_mut().zip(&was).for_each(bound);
+                    });
+                });
+                continue;
+            }
             if let (Op::Clamp { .. }, Some(open)) = (&ready.edit.op, self.open.get(&(i, at.first_row))) {
                 // a clamp passes the gradient where it did not bind; elsewhere it was never covered or bound
                 let before = values.clone();
@@ -263,6 +342,22 @@ fn each_covered(
     if at.site.point.shape() == Shape::Attention {
         return each_head(ready, at, dims, values, change);
     }
+    each_position(ready, at, dims, values, |nth, position, _, vector| {
+        let mut part: Vec<f32> = ready.covered.iter().map(|&i| vector[i]).collect();
+        change(ready, &mut part, nth, position);
+        ready.covered.iter().zip(part).for_each(|(&i, v)| vector[i] = v);
+    });
+    Ok(())
+}
+
+/// Calls `change(index among the covered positions, position, which row of `values`, that row)` for each covered one.
+fn each_position(
+    ready: &Ready,
+    at: Place<'_>,
+    dims: &[usize],
+    values: &mut [f32],
+    mut change: impl FnMut(usize, usize, usize, &mut [f32]),
+) {
     let width: usize = dims[1..].iter().product();
     for (row, range) in at.rows.iter().zip(ranges(at.rows)) {
         for token in range.clone() {
@@ -271,13 +366,9 @@ fn each_covered(
                 continue;
             }
             let nth = (0..position).filter(|&p| row.covers(&ready.edit.positions, p)).count();
-            let vector = &mut values[token * width..(token + 1) * width];
-            let mut part: Vec<f32> = ready.covered.iter().map(|&i| vector[i]).collect();
-            change(ready, &mut part, nth, position);
-            ready.covered.iter().zip(part).for_each(|(&i, v)| vector[i] = v);
+            change(nth, position, token, &mut values[token * width..(token + 1) * width]);
         }
     }
-    Ok(())
 }
 
 /// At an attention point: each covered head's row of keys at each covered query.

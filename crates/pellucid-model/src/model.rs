@@ -1,5 +1,6 @@
 //! A model: its architecture, weights and tokenizer, loaded once and never changed.
 
+use crate::latents::Attached;
 use crate::load::{Checkpoint, Format, Progress, TensorInfo};
 use crate::ops::Precision;
 use crate::ops::blocks::BlockType;
@@ -51,6 +52,7 @@ impl Storage {
 pub struct Model {
     pub(crate) spec: Spec,
     pub(crate) weights: Weights,
+    pub(crate) dictionaries: Vec<Attached>,
     tokenizer: Tokenizer,
     storage: Storage,
     precision: Precision,
@@ -108,6 +110,7 @@ impl Model {
         Ok(Model {
             spec,
             weights,
+            dictionaries: Vec::new(),
             tokenizer,
             storage,
             precision: Precision::Exact,

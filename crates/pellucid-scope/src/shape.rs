@@ -34,6 +34,18 @@ pub enum TargetShape {
     Units(Vec<u32>),
     /// These heads.
     Heads(Vec<u32>),
+    /// These latents of a dictionary of the site.
+    Latents {
+        /// Its name.
+        dictionary: String,
+        /// Which latents.
+        indices: Vec<u32>,
+    },
+    /// What a dictionary of the site does not explain.
+    Error {
+        /// Its name.
+        dictionary: String,
+    },
 }
 
 /// At which token positions.
@@ -150,7 +162,14 @@ mod tests {
 
     #[test]
     fn every_kind_of_edit_has_this_shape() {
-        let targets = [Target::Whole, Target::Units(vec![1, 2]), Target::Heads(vec![0])];
+        let dictionary = "d".to_owned();
+        let targets = [
+            Target::Whole,
+            Target::Units(vec![1, 2]),
+            Target::Heads(vec![0]),
+            Target::Latents { dictionary: dictionary.clone(), indices: vec![3] },
+            Target::Error { dictionary },
+        ];
         let roles = [Role::System, Role::User, Role::Assistant, Role::Generated].map(Positions::Role);
         let positions = [
             Positions::All,
