@@ -17,6 +17,9 @@ pub trait Latents: Debug + Send + Sync {
     /// The active latents of each of these rows, `(rows, width)`: ascending, with their values.
     fn active(&self, rows: &[f32]) -> Vec<Vec<(u32, f32)>>;
 
+    /// A latent's direction dⱼ, in the scale that the dictionary computes in.
+    fn direction(&self, latent: u32) -> &[f32];
+
     /// Adds to `to` what a latent writes when its value grows by `by`: `by · dⱼ`, in the scale of this row.
     fn write(&self, latent: u32, by: f32, row: &[f32], to: &mut [f32]);
 

@@ -7,6 +7,7 @@
 //! Paulo et al. 2025 (2501.18823).
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::error::{Result, expect_finite, expect_length, setting};
 
@@ -188,6 +189,23 @@ impl Dictionary {
         self.skip.iter_mut().flatten().for_each(|v| *v *= input / output);
         self.normalisation = Normalisation::None;
         self
+    }
+
+    /// SHA-256 of its shape, settings and numbers, in hexadecimal.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        let skip = self.skip.as_deref().unwrap_or_default();
+        let settings = format!("{:?} {:?} {:?}", self.shape, self.normalisation, self.activation);
+        hash.update(settings.as_bytes());
+        let parts = [&self.encoder, &self.encoder_bias, &self.decoder, &self.decoder_bias, &self.shift];
+        for part in parts.map(Vec::as_slice).into_iter().chain([skip]) {
+            // in pieces: the bytes of all of it would be a second copy
+            for some in part.chunks(1 << 16) {
+                let bytes: Vec<u8> = some.iter().flat_map(|v| v.to_le_bytes()).collect();
+                hash.update(&bytes);
+            }
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The number of bytes its numbers take as f32.

@@ -61,6 +61,10 @@ impl Latents for Dictionary {
         blocks.into_iter().flatten().collect()
     }
 
+    fn direction(&self, latent: u32) -> &[f32] {
+        self.feature(latent as usize)
+    }
+
     fn write(&self, latent: u32, by: f32, row: &[f32], to: &mut [f32]) {
         add_scaled(to, by / self.scales(row).output, self.feature(latent as usize));
     }

@@ -5,10 +5,11 @@
 use crate::error::tensor;
 use crate::metric::of_rows;
 use crate::{Error, Metric, Result};
-use pellucid_core::{Point, Seed, Site, UnitId};
+use pellucid_core::{Latents, Point, Seed, Site, UnitId};
 use pellucid_model::{Batch, Model, Place, Record, Row, Tap, Tensor};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What stands in an ablated unit's place. Zero and mean can have opposite effects: show both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -65,10 +66,10 @@ pub fn ablate_each(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Ablation>> {
     metric.check(model, row)?;
-    let mut by_site: BTreeMap<Site, Vec<(usize, std::ops::Range<usize>)>> = BTreeMap::new();
+    let mut by_site: BTreeMap<Site, Vec<(usize, Part)>> = BTreeMap::new();
     for (i, unit) in units.iter().enumerate() {
-        let (site, range) = coordinates(model, unit)?;
-        by_site.entry(site).or_default().push((i, range));
+        let (site, part) = part(model, unit)?;
+        by_site.entry(site).or_default().push((i, part));
     }
     let pre = |site: &Site| Site::new(Point::ResidPre, site.layer as usize);
     let mut record = Record::new(by_site.keys().flat_map(|s| [*s, pre(s)]));
@@ -79,8 +80,10 @@ pub fn ablate_each(
         let start = record.value(pre(site))?;
         let values = tensor(record.value(*site)?.flatten_from(1).and_then(|x| x.to_vec2::<f32>()))?;
         for group in list.chunks((BATCH_TOKENS / row.tokens.len()).max(1)) {
-            let mut tap =
-                Replace { site: *site, rows: group.iter().map(|(_, r)| fill(r, with, &values)).collect() };
+            let mut tap = Replace {
+                site: *site,
+                rows: group.iter().map(|(_, part)| fill(part, with, &values)).collect(),
+            };
             let rows = group.len();
             let x = tensor(Tensor::cat(&vec![start.clone(); rows], 0))?;
             let batch = Batch { rows: vec![row.clone(); rows] };
@@ -93,6 +96,34 @@ pub fn ablate_each(
         }
     }
     Ok(units.iter().zip(changes).map(|(unit, change)| Ablation { unit: unit.clone(), change }).collect())
+}
+
+/// What is ablated: coordinates within a token's vector, or a latent.
+enum Part {
+    Coordinates(std::ops::Range<usize>),
+    Latent(Arc<dyn Latents>, u32),
+}
+
+/// A unit's place: its site and its part of a token's vector.
+fn part(model: &Model, unit: &UnitId) -> Result<(Site, Part)> {
+    match unit {
+        UnitId::Latent { dictionary, index, .. } => {
+            let found = model.dictionary(dictionary)?;
+            let count = found.latents.count();
+            if *index as usize >= count {
+                return Err(Error::Request(format!(
+                    "{unit} does not exist: there are {count} latents, counted from 0"
+                )));
+            }
+            if !found.site.point.per_layer() {
+                return Err(Error::Request(format!(
+                    "{unit} cannot be ablated by itself: it is not inside a layer"
+                )));
+            }
+            Ok((found.site, Part::Latent(found.latents.clone(), *index)))
+        }
+        UnitId::Site { .. } => coordinates(model, unit).map(|(site, range)| (site, Part::Coordinates(range))),
+    }
 }
 
 /// A unit's place: its site and its coordinates within a token's vector.
@@ -119,20 +150,51 @@ fn coordinates(model: &Model, unit: &UnitId) -> Result<(Site, std::ops::Range<us
     }
 }
 
-/// Coordinates and the values that replace them.
-fn fill(range: &std::ops::Range<usize>, with: Replacement, values: &[Vec<f32>]) -> (usize, Vec<f32>) {
-    let mean = |i: usize| values.iter().map(|v| f64::from(v[i])).sum::<f64>() / values.len() as f64;
-    let fill = range.clone().map(|i| match with {
-        Replacement::Zero => 0.0,
-        Replacement::TextMean => mean(i) as f32,
-    });
-    (range.start, fill.collect())
+/// What a row of the batch has instead.
+enum Fill {
+    /// From this coordinate on, these values at every position.
+    Coordinates(usize, Vec<f32>),
+    /// All rows of the text as they are without a unit.
+    Rows(Vec<f32>),
+}
+
+/// What replaces a part.
+fn fill(part: &Part, with: Replacement, values: &[Vec<f32>]) -> Fill {
+    let mean = |of: &dyn Fn(&Vec<f32>) -> f32| {
+        values.iter().map(|v| f64::from(of(v))).sum::<f64>() / values.len() as f64
+    };
+    match part {
+        Part::Coordinates(range) => {
+            let fill = range.clone().map(|i| match with {
+                Replacement::Zero => 0.0,
+                Replacement::TextMean => mean(&|v| v[i]) as f32,
+            });
+            Fill::Coordinates(range.start, fill.collect())
+        }
+        Part::Latent(latents, index) => {
+            let all = latents.active(&values.concat());
+            let value = |active: &[(u32, f32)]| active.iter().find(|a| a.0 == *index).map_or(0.0, |a| a.1);
+            let instead = match with {
+                Replacement::Zero => 0.0,
+                Replacement::TextMean => all.iter().map(|a| value(a)).sum::<f32>() / all.len().max(1) as f32,
+            };
+            let mut rows = Vec::new();
+            for (row, active) in values.iter().zip(&all) {
+                let (mut changed, by) = (row.clone(), instead - value(active));
+                if by != 0.0 {
+                    latents.write(*index, by, row, &mut changed);
+                }
+                rows.extend(changed);
+            }
+            Fill::Rows(rows)
+        }
+    }
 }
 
 /// Puts other values into some coordinates, another place in each row.
 struct Replace {
     site: Site,
-    rows: Vec<(usize, Vec<f32>)>,
+    rows: Vec<Fill>,
 }
 
 impl Tap for Replace {
@@ -144,11 +206,16 @@ impl Tap for Replace {
         let mut values = x.flatten_all()?.to_vec1::<f32>()?;
         let width = values.len() / at.rows.iter().map(|r| r.tokens.len()).sum::<usize>().max(1);
         let mut token = 0;
-        for (row, (from, fill)) in at.rows.iter().zip(&self.rows) {
-            for _ in 0..row.tokens.len() {
-                values[token * width + from..][..fill.len()].copy_from_slice(fill);
-                token += 1;
+        for (row, fill) in at.rows.iter().zip(&self.rows) {
+            let here = &mut values[token * width..][..row.tokens.len() * width];
+            match fill {
+                Fill::Rows(rows) => here.copy_from_slice(rows),
+                Fill::Coordinates(from, fill) => {
+                    here.chunks_exact_mut(width)
+                        .for_each(|row| row[*from..][..fill.len()].copy_from_slice(fill));
+                }
             }
+            token += row.tokens.len();
         }
         Ok(Tensor::from_vec(values, shape, x.device())?)
     }

@@ -20,7 +20,7 @@ use crate::{Error, Metric, Result};
 use pellucid_core::{Index, Point, Site, UnitId};
 use pellucid_model::{Batch, Logits, Model, Place, Plan, Record, Row, Rules, Tap, Tensor, Trace};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How effects are predicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -49,6 +49,8 @@ pub enum By {
     Layer,
     /// Input tokens, at `embeddings`.
     Token,
+    /// Latents of the model's dictionaries: their sites, whose effects [`latent_effects`](crate::latent_effects) reads.
+    Latent,
 }
 
 impl By {
@@ -62,6 +64,9 @@ impl By {
                 .flat_map(|l| [Site::new(Point::AttnOutPost, l), Site::new(Point::MlpOutPost, l)])
                 .collect(),
             By::Token => vec![Site::new(Point::Embeddings, 0)],
+            By::Latent => {
+                model.dictionaries().iter().map(|d| d.site).collect::<BTreeSet<_>>().into_iter().collect()
+            }
         }
     }
 
@@ -72,6 +77,7 @@ impl By {
             By::Head => point == Point::Z,
             By::Layer => matches!(point, Point::AttnOutPost | Point::MlpOutPost),
             By::Token => point == Point::Embeddings,
+            By::Latent => false,
         }
     }
 }
@@ -459,6 +465,7 @@ impl SiteEffects {
     fn summed(&self, site: Site, by: By, top: usize) -> Vec<UnitEffect> {
         match by {
             By::Token => self.tokens(site),
+            By::Latent => Vec::new(),
             By::Unit => self.groups(site, self.width, top, UnitId::coordinate),
             By::Head => self.groups(site, self.heads, top, UnitId::head),
             By::Layer => self.groups(site, 1, top, |site, _| UnitId::coordinate(site, 0)),

@@ -48,7 +48,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 /// # Errors
 /// If the model has no such dictionary, or the effects do not cover its site.
 pub fn latent_effects(model: &Model, effects: &Effects, name: &str) -> Result<LatentEffects> {
-    let Attached { name, site, latents } = model.dictionary(name)?;
+    let Attached { name, site, latents, .. } = model.dictionary(name)?;
     let Some((width, x, gradient)) = effects.gradient_at(*site) else {
         return Err(Error::Request(format!(
             "effects were not asked for {site}, where the dictionary {name} stands"

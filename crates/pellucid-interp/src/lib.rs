@@ -36,4 +36,7 @@ pub use latents::{LatentEffect, LatentEffects, latent_effects};
 pub use lens::{LensRow, LensToken, lens_grid};
 pub use metric::Metric;
 pub use rank::{Correlation, rank_correlation};
-pub use sweep::{Promoted, Swept, promoted, promoted_of, sweep, sweep_sites};
+pub use sweep::{
+    Promoted, Swept, promoted, promoted_latents, promoted_of, sweep, sweep_latents, sweep_sites,
+    writes_to_stream,
+};

@@ -3,12 +3,12 @@
 
 use crate::error::tensor;
 use crate::{Error, Result};
-use pellucid_core::{Point, Site};
-use pellucid_model::{Batch, Logits, Model, Place, Plan, Tap, Tensor, with_numbers};
-use pellucid_store::collect::{Block, Collector, SiteCollector};
+use pellucid_core::{Latents, Point, Site};
+use pellucid_model::{Attached, Batch, Logits, Model, Place, Plan, Tap, Tensor, with_numbers};
+use pellucid_store::collect::{Block, CollectError, Collector, SiteCollector};
 use pellucid_store::{Sweep, Window};
 use rayon::prelude::*;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::time::{Duration, Instant};
 
 /// How far a sweep is.
@@ -39,14 +39,21 @@ pub fn sweep_sites(model: &Model, sites: &[Site]) -> Result<Vec<(Site, usize)>> 
     sites.iter().map(width).collect()
 }
 
+/// A dictionary's site with the number of its latents: what a sweep of them has instead of [`sweep_sites`].
+pub fn sweep_latents(dictionary: &Attached) -> (Site, usize) {
+    (dictionary.site, dictionary.latents.count())
+}
+
 /// Runs `windows` (all of the corpus, in order) through the model from where `sweep` stands, `batch_tokens` or a
-/// little more at a time. `progress` is told after each batch and may stop the sweep there.
+/// little more at a time. With a dictionary, what is collected at its site are its latents. `progress` is told after
+/// each batch and may stop the sweep there.
 ///
 /// # Errors
 /// If the model refuses a window or an activation is no finite number. What the sweep saw before is unharmed only
 /// if it was saved.
 pub fn sweep(
     model: &Model,
+    dictionary: Option<&Attached>,
     windows: &[Window],
     sweep: &mut Sweep,
     batch_tokens: usize,
@@ -58,8 +65,13 @@ pub fn sweep(
     let plan = Plan { logits: Logits::None, start: None, stop_after: last };
     while sweep.windows().len() < windows.len() {
         let batch = next_batch(&windows[sweep.windows().len()..], batch_tokens);
-        let mut tap =
-            Hand { collectors: sweep.collectors(), windows: batch, spent: Duration::ZERO, failed: None };
+        let mut tap = Hand {
+            collectors: sweep.collectors(),
+            dictionary,
+            windows: batch,
+            spent: Duration::ZERO,
+            failed: None,
+        };
         let run = model.run(&Batch::new(batch.iter().map(|w| w.tokens.clone())), &plan, None, &mut tap);
         collecting += tap.spent;
         if let Some(error) = tap.failed {
@@ -89,6 +101,7 @@ pub(crate) fn next_batch(windows: &[Window], tokens: usize) -> &[Window] {
 /// Hands activations to collectors.
 struct Hand<'a> {
     collectors: &'a mut [SiteCollector],
+    dictionary: Option<&'a Attached>,
     windows: &'a [Window],
     spent: Duration,
     /// Why a collector refused; the run then ends.
@@ -106,7 +119,10 @@ impl Tap for Hand<'_> {
         let tokens: usize = windows.iter().map(|w| w.tokens.len()).sum();
         for collector in self.collectors.iter_mut().filter(|c| c.site() == at.site) {
             let width = x.elem_count() / tokens.max(1);
-            let done = with_numbers(&x, |values| collector.collect(&Block { values, width, windows }))?;
+            let done = with_numbers(&x, |values| match self.dictionary {
+                None => collector.collect(&Block { values, width, windows }),
+                Some(dictionary) => collect_latents(&*dictionary.latents, values, windows, collector),
+            })?;
             if let Err(error) = done {
                 let why = format!("at {}: {error}", at.site);
                 self.failed = Some(why.clone());
@@ -124,6 +140,27 @@ impl Tap for Hand<'_> {
     fn expects(&self) -> Vec<Site> {
         self.collectors.iter().map(SiteCollector::site).collect()
     }
+}
+
+/// Hands the latents of some windows to their collector, a window at a time: latents are many, and an array of a whole
+/// batch of them is never made.
+fn collect_latents(
+    latents: &dyn Latents,
+    values: &[f32],
+    windows: &[Window],
+    collector: &mut SiteCollector,
+) -> Result<(), CollectError> {
+    let width = latents.count();
+    let (mut dense, mut rows) = (Vec::new(), latents.active(values).into_iter());
+    for window in windows {
+        dense.clear();
+        dense.resize(window.tokens.len() * width, 0.0);
+        for (row, active) in dense.chunks_exact_mut(width).zip(&mut rows) {
+            active.into_iter().for_each(|(latent, value)| row[latent as usize] = value);
+        }
+        collector.collect(&Block { values: &dense, width, windows: std::slice::from_ref(window) })?;
+    }
+    Ok(())
 }
 
 /// Output tokens that a neuron makes likelier or less likely by what it writes to the stream.
@@ -177,6 +214,42 @@ pub fn promoted_of(model: &Model, layer: usize, neuron: usize, k: usize) -> Resu
     }
     let found = spoken_for(model, &tensor(writes.narrow(0, neuron, 1))?, k)?.into_iter().next();
     found.ok_or_else(|| Error::Request("the neuron writes nothing".to_owned()))
+}
+
+/// As [`promoted`], for the latents of a dictionary that writes to the stream: what their directions speak for.
+///
+/// # Errors
+/// If the dictionary stands at a site whose rows are not in the stream's space.
+pub fn promoted_latents(
+    model: &Model,
+    dictionary: &Attached,
+    of: Range<usize>,
+    k: usize,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<Promoted>> {
+    let (width, latents) = (dictionary.latents.width(), &dictionary.latents);
+    if !writes_to_stream(dictionary.site.point) {
+        return Err(Error::Request(format!(
+            "what the latents of {} speak for is not known: rows of {} are not in the residual stream",
+            dictionary.name, dictionary.site
+        )));
+    }
+    let mut all = Vec::with_capacity(of.len());
+    for from in of.clone().step_by(NEURONS) {
+        let some = from..(from + NEURONS).min(of.end);
+        let writes: Vec<f32> = some.flat_map(|latent| latents.direction(latent as u32)).copied().collect();
+        let shape = (writes.len() / width, width);
+        let writes = tensor(Tensor::from_vec(writes, shape, &pellucid_model::CPU))?;
+        all.extend(spoken_for(model, &writes, k)?);
+        progress(all.len());
+    }
+    Ok(all)
+}
+
+/// Whether a row of this point is one of the residual stream, or added to it as it is.
+pub fn writes_to_stream(point: Point) -> bool {
+    use Point::{AttnOutPost, Embeddings, MlpOutPost, ResidMid, ResidPost, ResidPre};
+    matches!(point, Embeddings | ResidPre | ResidMid | ResidPost | AttnOutPost | MlpOutPost)
 }
 
 fn spoken_for(model: &Model, writes: &Tensor, k: usize) -> Result<Vec<Promoted>> {

@@ -48,7 +48,7 @@ fn model(name: &str, activation: Activation) -> (Model, Arc<Dictionary>) {
         activation,
     });
     let latents: Arc<dyn Latents> = dictionary.clone();
-    model.attach(Attached { name: "d".to_owned(), site: site(), latents }).unwrap();
+    model.attach(Attached { name: "d".to_owned(), site: site(), hash: String::new(), latents }).unwrap();
     (model, dictionary)
 }
 
@@ -123,7 +123,10 @@ fn what_does_not_fit_is_refused_and_says_what_would() {
     assert!(refused(&model, elsewhere).contains("resid_post.0"));
     let mut attach = |name: &str, site: Site| {
         let latents: Arc<dyn Latents> = dictionary.clone();
-        model.attach(Attached { name: name.to_owned(), site, latents }).unwrap_err().to_string()
+        model
+            .attach(Attached { name: name.to_owned(), site, hash: String::new(), latents })
+            .unwrap_err()
+            .to_string()
     };
     assert!(attach("d", site()).contains("another one of that name"));
     assert!(attach("a b", site()).contains("letters"));

@@ -16,6 +16,8 @@ pub struct Attached {
     pub name: String,
     /// The site whose rows it reads and writes.
     pub site: Site,
+    /// What tells its numbers from any other dictionary's, in hexadecimal.
+    pub hash: String,
     /// The dictionary.
     pub latents: Arc<dyn Latents>,
 }
@@ -27,7 +29,7 @@ impl Model {
     /// # Errors
     /// If the name is taken or cannot stand in a unit's name, the site does not exist, or its rows have another width.
     pub fn attach(&mut self, dictionary: Attached) -> Result<()> {
-        let Attached { name, site, latents } = &dictionary;
+        let Attached { name, site, latents, .. } = &dictionary;
         let bad = |why: String| Err(Error::Request(format!("the dictionary {name:?}: {why}")));
         if name.is_empty() || name.contains([',', '=', '@']) || name.contains(char::is_whitespace) {
             return bad("a name has letters, digits, dots, dashes and slashes only".to_owned());

@@ -3,7 +3,7 @@
 use crate::shape::PolarityShape;
 use crate::shelf::Opened;
 use crate::{ENCODER, Meaning, Result};
-use pellucid_core::{Index, Point, Polarity, Site, UnitId};
+use pellucid_core::{Point, Polarity, Site};
 use pellucid_store::atlas::{Hit, Query, ScoreKind, Sort};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -96,8 +96,7 @@ impl Found {
 
 /// A hit's unit with its side.
 pub fn unit_name(hit: &Hit) -> String {
-    let (site, index) = (hit.site, Index::Coordinate(hit.index));
-    UnitId::Site { site, index, polarity: Some(hit.polarity) }.to_string()
+    hit.unit().to_string()
 }
 
 /// Reads `+` or `-`.

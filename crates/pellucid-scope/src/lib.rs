@@ -40,12 +40,12 @@ pub use loaded::Loaded;
 pub use shape::{
     EditShape, MessageRoleShape, OpShape, PolarityShape, PositionsShape, RoleShape, TargetShape,
 };
-pub use shelf::{Opened, Shelf, check_model, default_path, open_current};
+pub use shelf::{Opened, Shelf, check_model, default_path, latents_path, open_current};
 pub use steer::{Change, Steered, Steering, What, steer};
 pub use text::{Text, TextSpec};
 pub use unit::{
-    Bin, Exemplar, ExemplarToken, Judged, KindScore, Showing, Side, Statistics, TestReply, UnitReply, test,
-    unit,
+    Bin, Exemplar, ExemplarToken, Judged, KindScore, Showing, Side, Spot, Statistics, TestReply, UnitReply,
+    place, test, unit,
 };
 pub use wire::{Explained, Explaining as Aim, Message, Placed, ReadToken, Scored, Token, read, tap};
 pub use words::{INTERESTING, SINGLE_TOKEN, Words};

@@ -5,6 +5,7 @@ use crate::error::{Result, bad};
 use crate::{Error, Loaded};
 use pellucid_core::{Polarity, Site};
 use pellucid_describe::evidence::TAIL;
+use pellucid_model::Attached;
 use pellucid_store::atlas::{Atlas, AtlasError, Provenance, Summary};
 use pellucid_store::collect::bins;
 use std::collections::HashMap;
@@ -17,6 +18,13 @@ pub fn default_path(loaded: &Loaded) -> PathBuf {
     let hash = loaded.model.sha256();
     let short = &hash[..hash.len().min(16)];
     pellucid_model::load::cache_dir().join("atlases").join(format!("{short}.atlas"))
+}
+
+/// The same for the latents of a dictionary: beside it, under both hashes.
+pub fn latents_path(loaded: &Loaded, dictionary: &Attached) -> PathBuf {
+    let short = |hash: &str| hash[..hash.len().min(16)].to_owned();
+    let name = format!("{}-{}.atlas", short(loaded.model.sha256()), short(&dictionary.hash));
+    pellucid_model::load::cache_dir().join("atlases").join(name)
 }
 
 /// An atlas to read. One of an earlier schema is brought up to date first, for which it is opened for writing once.

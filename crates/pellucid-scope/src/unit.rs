@@ -9,7 +9,7 @@ use crate::{ENCODER, Error, Found, Loaded, Text};
 use half::f16;
 use pellucid_core::{Edit, Index, Point, Polarity, Site, UnitId};
 use pellucid_describe::evidence::ACTIVE;
-use pellucid_interp::promoted_of;
+use pellucid_interp::{Promoted, promoted_latents, promoted_of, writes_to_stream};
 use pellucid_model::{Batch, Plan, Record};
 use pellucid_store::atlas::{Atlas, Query, ScoreKind, Written};
 use pellucid_store::collect::bins;
@@ -171,18 +171,47 @@ pub struct TestReply {
     pub scales: Option<[f32; 2]>,
 }
 
-fn coordinate(loaded: &Loaded, unit: &UnitId) -> Result<(Site, u32)> {
-    let UnitId::Site { site, index: Index::Coordinate(index), .. } = *unit else {
-        return bad(format!("{unit}: expected one unit of a site, such as mlp_act.3/1054"));
-    };
-    loaded.model.check_site(site)?;
-    match loaded.model.spec().width_at(site.point) {
-        Some(width) if (index as usize) < width => Ok((site, index)),
-        Some(width) => {
-            Err(Error::Absent(format!("{unit} does not exist: {site} has {width} units, counted from 0")))
+/// Where one unit stands, and which of its sides are meant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spot {
+    /// Its site; a latent's is its dictionary's.
+    pub site: Site,
+    /// Its number.
+    pub index: u32,
+    /// The sides of zero: a latent has one, another unit two unless its name says which.
+    pub sides: Vec<Polarity>,
+}
+
+/// Finds one unit of the model or of a dictionary that it was given.
+///
+/// # Errors
+/// If it is a head, or does not exist.
+pub fn place(loaded: &Loaded, unit: &UnitId) -> Result<Spot> {
+    let absent = |what: String| Err(Error::Absent(format!("{unit} does not exist: {what}, counted from 0")));
+    let (site, index, sides) = match unit {
+        UnitId::Latent { dictionary, index, .. } => {
+            let found = loaded.model.dictionary(dictionary)?;
+            let count = found.latents.count();
+            if *index as usize >= count {
+                return absent(format!("{dictionary} has {count} latents"));
+            }
+            (found.site, *index, vec![Polarity::Positive])
         }
-        None => bad(format!("{unit} is no value of a token")),
-    }
+        UnitId::Site { site, index: Index::Coordinate(index), polarity } => {
+            loaded.model.check_site(*site)?;
+            match loaded.model.spec().width_at(site.point) {
+                Some(width) if (*index as usize) < width => {}
+                Some(width) => return absent(format!("{site} has {width} units")),
+                None => return bad(format!("{unit} is no value of a token")),
+            }
+            let sides = [Polarity::Positive, Polarity::Negative].into_iter();
+            (*site, *index, sides.filter(|p| polarity.is_none_or(|o| o == *p)).collect())
+        }
+        UnitId::Site { .. } => {
+            return bad(format!("{unit}: expected one unit of a site, such as mlp_act.3/1054"));
+        }
+    };
+    Ok(Spot { site, index, sides })
 }
 
 /// All that is known of a unit (of one side, if its name has one).
@@ -190,18 +219,14 @@ fn coordinate(loaded: &Loaded, unit: &UnitId) -> Result<(Site, u32)> {
 /// # Errors
 /// If it does not exist, or the atlas cannot be read.
 pub fn unit(loaded: &Loaded, opened: Option<&Opened>, unit: &UnitId, how: Showing) -> Result<UnitReply> {
-    let (site, index) = coordinate(loaded, unit)?;
-    let only = match unit {
-        UnitId::Site { polarity, .. } | UnitId::Latent { polarity, .. } => *polarity,
-    };
+    let Spot { site, index, sides } = place(loaded, unit)?;
     let named = |list: Vec<(u32, f32)>| list.into_iter().map(|(id, w)| (loaded.token(id).text, w)).collect();
     let (mut promoted, mut suppressed) = (Vec::new(), Vec::new());
-    if site.point == Point::MlpAct && how.outputs > 0 {
-        let found = promoted_of(&loaded.model, site.layer as usize, index as usize, how.outputs)?;
+    if let Some(found) = outputs(loaded, unit, how.outputs)? {
         (promoted, suppressed) = (named(found.up), named(found.down));
     }
     let mut reply = UnitReply {
-        unit: UnitId::coordinate(site, index as usize).to_string(),
+        unit: without_side(unit).to_string(),
         site: site.to_string(),
         layer: site.layer,
         index,
@@ -225,10 +250,31 @@ pub fn unit(loaded: &Loaded, opened: Option<&Opened>, unit: &UnitId, how: Showin
         atlas.windows_of(site, index)?.into_iter().map(|w| ((w.document, w.index), w)).collect();
     let of = Of { loaded, atlas: &atlas, site, index, harvest: &harvest, windows: &windows, how };
     let scale = |p| opened.scale(site, index, p);
-    let sides = [Polarity::Positive, Polarity::Negative].into_iter();
-    let sides = sides.filter(|p| only.is_none_or(|o| o == *p));
-    reply.sides = sides.map(|p| of.side(p, scale(p))).collect::<Result<_>>()?;
+    reply.sides = sides.into_iter().map(|p| of.side(p, scale(p))).collect::<Result<_>>()?;
     Ok(reply)
+}
+
+/// What a neuron, or a latent in the stream, makes likelier; none for other units.
+fn outputs(loaded: &Loaded, unit: &UnitId, k: usize) -> Result<Option<Promoted>> {
+    let (model, spot) = (&loaded.model, place(loaded, unit)?);
+    let (layer, index) = (spot.site.layer as usize, spot.index as usize);
+    Ok(match unit {
+        _ if k == 0 => None,
+        UnitId::Latent { dictionary, .. } if writes_to_stream(spot.site.point) => {
+            let dictionary = model.dictionary(dictionary)?;
+            promoted_latents(model, dictionary, index..index + 1, k, &mut |_| ())?.into_iter().next()
+        }
+        UnitId::Site { .. } if spot.site.point == Point::MlpAct => Some(promoted_of(model, layer, index, k)?),
+        _ => None,
+    })
+}
+
+fn without_side(unit: &UnitId) -> UnitId {
+    let mut unit = unit.clone();
+    match &mut unit {
+        UnitId::Site { polarity, .. } | UnitId::Latent { polarity, .. } => *polarity = None,
+    }
+    unit
 }
 
 /// A unit of an atlas.
@@ -373,7 +419,7 @@ pub fn test(
     text: Text,
     edits: &[Edit],
 ) -> Result<TestReply> {
-    let (site, index) = coordinate(loaded, unit)?;
+    let Spot { site, index, .. } = place(loaded, unit)?;
     let apply = text.edits(loaded, edits)?;
     let mut record = Record::new([site]);
     let mut tap = wire::tap(apply.as_ref());
@@ -381,7 +427,15 @@ pub fn test(
     loaded.model.run(&Batch::one(text.row.clone()), &plan, None, &mut (&mut *tap, &mut record))?;
     let rows: Vec<Vec<f32>> =
         crate::error::tensor(record.value(site)?.flatten_from(1).and_then(|x| x.to_vec2()))?;
-    let values = rows.iter().map(|row| row.get(index as usize).copied().unwrap_or(0.0)).collect();
+    let values = match unit {
+        UnitId::Latent { dictionary, .. } => {
+            let active = loaded.model.dictionary(dictionary)?.latents.active(&rows.concat());
+            active.iter().map(|row| row.iter().find(|a| a.0 == index).map_or(0.0, |a| a.1)).collect()
+        }
+        UnitId::Site { .. } => {
+            rows.iter().map(|row| row.get(index as usize).copied().unwrap_or(0.0)).collect()
+        }
+    };
     let scales = opened.and_then(|o| o.scales(site)).and_then(|s| s.get(index as usize)).copied();
     Ok(TestReply { prompt: text.tokens, values, scales })
 }

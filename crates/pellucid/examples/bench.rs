@@ -169,7 +169,7 @@ fn sweep_by_turns(model: &Model, tokens: &Tokens, runs: usize) -> Result<Timed> 
         }
         let alone = start.elapsed();
         let start = Instant::now();
-        sweep(model, &windows, &mut state, all, &mut |_, _| ControlFlow::Continue(()))?;
+        sweep(model, None, &windows, &mut state, all, &mut |_, _| ControlFlow::Continue(()))?;
         if turn >= SEEN {
             bare.push(alone.as_secs_f64());
             seconds.push(start.elapsed().as_secs_f64());

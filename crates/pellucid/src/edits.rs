@@ -4,15 +4,15 @@ use crate::atlas::{meaning, shelf};
 use crate::models::{Loaded, in_file, read};
 use crate::show::tame;
 use anyhow::{Context, Result};
-use pellucid::core::{Edit, Positions};
+use pellucid::core::{Edit, Positions, Site};
 use pellucid::model::{Apply, Row};
 pub(crate) use pellucid::scope::tap;
 use pellucid::scope::{Change, Concept, Steering, What, steer};
 use std::path::Path;
 
-/// Reads `--edit` arguments: a path that exists (or ends in `.json`) is a JSON list, `concept(…)` is left for
+/// Reads `--edit` arguments (`site_of` says where a dictionary stands): a path that exists (or ends in `.json`) is a JSON list, `concept(…)` is left for
 /// [`concepts`], anything else is the short form.
-pub(crate) fn read_all(arguments: &[String]) -> Result<Vec<Edit>> {
+pub(crate) fn read_all(arguments: &[String], site_of: &dyn Fn(&str) -> Option<Site>) -> Result<Vec<Edit>> {
     let mut edits = Vec::new();
     for argument in arguments.iter().filter(|a| !Concept::is_one(a)) {
         let path = Path::new(argument);
@@ -20,10 +20,15 @@ pub(crate) fn read_all(arguments: &[String]) -> Result<Vec<Edit>> {
             let list: Vec<Edit> = serde_json::from_str(&read(path)?).with_context(|| in_file(path))?;
             edits.extend(list);
         } else {
-            edits.push(argument.parse()?);
+            edits.push(Edit::read(argument, site_of)?);
         }
     }
     Ok(edits)
+}
+
+/// Where the dictionary of this name stands.
+pub(crate) fn site_of(loaded: &Loaded, name: &str) -> Option<Site> {
+    loaded.model.dictionary(name).ok().map(|dictionary| dictionary.site)
 }
 
 /// The edits of those `--edit` arguments that name a concept; which units were taken is said on stderr.

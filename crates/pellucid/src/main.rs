@@ -4,6 +4,7 @@
 mod atlas;
 mod cmd;
 mod default_corpus;
+mod dictionaries;
 mod edits;
 mod json;
 mod models;

@@ -9,13 +9,17 @@ use pellucid::model::{Loading, Model, Precision, Storage};
 use std::path::{Path, PathBuf};
 
 /// Which model, and how its weights are kept.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct ModelArgs {
     /// A built-in name (smollm2, gemma3-270m), a path (.gguf, .safetensors, folder) or a hub id (org/name).
     #[arg(long, default_value = "smollm2", value_name = "MODEL")]
     pub(crate) model: String,
     #[command(flatten)]
     pub(crate) storage: StorageArgs,
+    /// A sparse autoencoder of any published format, whose latents are units then: sae:NAME/7. SITE where its files do not
+    /// say where it stands. May be given several times.
+    #[arg(long, value_name = "NAME=PATH[@SITE]")]
+    pub(crate) dictionary: Vec<String>,
 }
 
 /// How weights are kept in memory and multiplied.
@@ -84,7 +88,14 @@ pub(crate) use pellucid::scope::Loaded;
 
 impl ModelArgs {
     pub(crate) fn load(&self) -> Result<Loaded> {
-        load(&self.model, self.storage)
+        self.load_as(self.storage)
+    }
+
+    /// The model kept and multiplied another way than was asked for, and its dictionaries.
+    pub(crate) fn load_as(&self, storage: StorageArgs) -> Result<Loaded> {
+        let mut loaded = load(&self.model, storage)?;
+        self.dictionary.iter().try_for_each(|one| crate::dictionaries::attach(&mut loaded, one))?;
+        Ok(loaded)
     }
 }
 

@@ -6,7 +6,7 @@
 use super::descriptions::FROM;
 use super::units::{self, polarity_code, polarity_from, unit_id};
 use super::{Atlas, AtlasError, DescriptionId, ScoreKind};
-use pellucid_core::{Point, Polarity, Site};
+use pellucid_core::{Index, Point, Polarity, Site, UnitId};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use std::collections::HashMap;
@@ -62,6 +62,8 @@ pub struct Hit {
     pub id: DescriptionId,
     /// The unit's site.
     pub site: Site,
+    /// The dictionary that it is a latent of.
+    pub dictionary: Option<String>,
     /// The unit.
     pub index: u32,
     /// The described side of zero.
@@ -78,6 +80,19 @@ pub struct Hit {
     pub score: Option<f64>,
     /// On which share of tokens the unit is active on this side of zero.
     pub density: f64,
+}
+
+impl Hit {
+    /// The unit, with its side of zero where it has two.
+    pub fn unit(&self) -> UnitId {
+        match &self.dictionary {
+            Some(name) => UnitId::Latent { dictionary: name.clone(), index: self.index, polarity: None },
+            None => {
+                let (site, index) = (self.site, Index::Coordinate(self.index));
+                UnitId::Site { site, index, polarity: Some(self.polarity) }
+            }
+        }
+    }
 }
 
 impl Query {
@@ -182,6 +197,7 @@ fn filter(db: &Connection, query: &Query) -> Result<Filter, AtlasError> {
 
 /// Descriptions that pass a filter, in no order.
 fn hits(db: &Connection, query: &Query, filter: Filter) -> Result<Vec<Hit>, AtlasError> {
+    let dictionary = units::dictionary(db)?;
     let kind = query.score.as_ref().map_or("simulation", |(kind, _)| kind.name());
     let sql = format!(
         "SELECT d.id, s.name, d.unit, d.polarity, d.text, d.short, d.chosen, {SCORE} AS score, {DENSITY} AS density \
@@ -198,6 +214,7 @@ fn hits(db: &Connection, query: &Query, filter: Filter) -> Result<Vec<Hit>, Atla
         hits.push(Hit {
             id: DescriptionId(row.get(0)?),
             site: name.parse().map_err(|error| AtlasError::corrupt("sites", &name, error))?,
+            dictionary: dictionary.clone(),
             index: row.get::<_, i64>(2)? as u32,
             polarity: polarity_from(row.get(3)?),
             text: row.get(4)?,

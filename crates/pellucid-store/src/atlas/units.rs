@@ -98,6 +98,14 @@ pub(super) fn sites(db: &Connection) -> Result<Vec<SiteRow>, AtlasError> {
     Ok(sites)
 }
 
+/// The dictionary that the sweep was of, by name.
+pub(super) fn dictionary(db: &Connection) -> Result<Option<String>, AtlasError> {
+    let settings = db.query_row("SELECT settings FROM provenance ORDER BY id LIMIT 1", [], |row| row.get(0));
+    let settings: Option<String> = settings.optional()?;
+    let settings = settings.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+    Ok(settings.and_then(|settings| settings["dictionary"]["name"].as_str().map(str::to_owned)))
+}
+
 pub(super) fn site_id(db: &Connection, site: Site) -> Result<Option<i64>, AtlasError> {
     let mut step = db.prepare_cached("SELECT id FROM sites WHERE name = ?1")?;
     Ok(step.query_row([site.to_string()], |row| row.get(0)).optional()?)
@@ -215,6 +223,14 @@ impl Atlas {
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
+    }
+
+    /// The dictionary whose latents the file's units are: its name; none where they are the model's own.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn dictionary(&self) -> Result<Option<String>, AtlasError> {
+        self.reading(dictionary)
     }
 
     /// Writes windows, all or none; one that stands there already is written over.

@@ -10,9 +10,9 @@ use crate::show::bar;
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::HumanBytes;
 use pellucid::core::{Point, Seed, Site};
-use pellucid::interp::{Swept, sweep, sweep_sites};
+use pellucid::interp::{Swept, sweep, sweep_latents, sweep_sites};
 use pellucid::model::load::available_memory;
-use pellucid::model::{Precision as Arithmetic, fast_is_quicker};
+use pellucid::model::{Attached, Precision as Arithmetic, fast_is_quicker};
 use pellucid::store::atlas::{Atlas, AtlasError, Precision, Provenance};
 use pellucid::store::collect::Keep;
 use pellucid::store::corpus::{Corpus, Cut, Options, Recipe, Slice, Source};
@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) window: usize,
     pub(crate) overlap: usize,
     pub(crate) sites: Vec<Site>,
+    /// The dictionary whose latents are swept instead of its site's coordinates.
+    pub(crate) latents: Option<String>,
     pub(crate) slice: Slice,
     pub(crate) seed: u64,
     pub(crate) atlas: PathBuf,
@@ -77,13 +79,26 @@ pub(crate) fn state_path(atlas: &Path) -> PathBuf {
     PathBuf::from(path)
 }
 
+impl Plan {
+    fn dictionary<'a>(&self, loaded: &'a Loaded) -> Result<Option<&'a Attached>> {
+        Ok(self.latents.as_ref().map(|name| loaded.model.dictionary(name)).transpose()?)
+    }
+
+    fn widths(&self, loaded: &Loaded) -> Result<Vec<(Site, usize)>> {
+        match self.dictionary(loaded)? {
+            Some(dictionary) => Ok(vec![sweep_latents(dictionary)]),
+            None => Ok(sweep_sites(&loaded.model, &self.sites)?),
+        }
+    }
+}
+
 pub(crate) fn build(loaded: &Loaded, plan: &Plan) -> Result<Built> {
     let path = plan.atlas.clone();
     if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
     let corpus = corpus(loaded, plan)?;
-    let sites = sweep_sites(&loaded.model, &plan.sites)?;
+    let sites = plan.widths(loaded)?;
     let keep = Keep::for_sweep(Seed(plan.seed));
     let provenance = provenance(loaded, plan, &corpus, &keep);
     let described = describe(&provenance, &sites);
@@ -217,6 +232,7 @@ pub(crate) fn corpus_of(
         window,
         overlap: 0,
         sites: Vec::new(),
+        latents: None,
         slice: Slice::ALL,
         seed,
         atlas: PathBuf::new(),
@@ -260,6 +276,9 @@ fn provenance(loaded: &Loaded, plan: &Plan, corpus: &Corpus, keep: &Keep) -> Pro
         "weights": loaded.model.storage().name(),
         "keep": format!("{keep:?}"),
     });
+    if let Ok(Some(Attached { name, hash, .. })) = plan.dictionary(loaded) {
+        settings["dictionary"] = serde_json::json!({ "name": name, "sha256": hash });
+    }
     // the one thing that the processor has a say in
     if loaded.model.precision() == Arithmetic::Fast && fast_is_quicker() {
         settings[ARITHMETIC] = "bf16".into();
@@ -336,7 +355,7 @@ fn run(loaded: &Loaded, plan: &Plan, windows: &[Window], state: &mut Sweep, path
     shown.set_position(before as u64);
     shown.reset_eta();
     let (mut last, mut saved, mut failed) = (None::<Swept>, Instant::now(), None);
-    sweep(&loaded.model, windows, state, BATCH, &mut |swept, state| {
+    sweep(&loaded.model, plan.dictionary(loaded)?, windows, state, BATCH, &mut |swept, state| {
         shown.set_position(swept.windows as u64);
         last = Some(swept);
         if saved.elapsed() >= plan.checkpoint && swept.windows < windows.len() {

@@ -112,7 +112,7 @@ pub(crate) fn contest_all(loaded: &Loaded, service: &Service, asked: &Asked<'_>)
     let mut lexicon = Lexicon::new();
     let mut in_a_row = 0;
     for (row, sides) in by_site(&sites, &left) {
-        let promoted = outputs(loaded, row.site)?;
+        let promoted = outputs(loaded, row.site, atlas.dictionary()?.as_deref())?;
         let sight = Sight { site: row.site, texts: &texts, outputs: &promoted };
         for few in sides.chunks(2 * service.concurrency()) {
             let tasks = tasks(&atlas, &sites, sight, few, asked.seed, &mut lexicon)?;

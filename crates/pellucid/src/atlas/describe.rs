@@ -10,7 +10,7 @@ use pellucid::core::{Embed, Point, Polarity, Seed, Site, Split};
 use pellucid::describe::evidence::{Outputs, evidence};
 use pellucid::describe::measure::{Facts, Rule, Weighting, interesting, null, single_token, windows_hash};
 use pellucid::describe::{Evidence, Lexicon, Outcome, Settings, Simulate, explain_with};
-use pellucid::interp::{Promoted, promoted};
+use pellucid::interp::{Promoted, promoted, promoted_latents, writes_to_stream};
 use pellucid::store::atlas::{Atlas, Description, Explainer, Judged, Score, ScoreKind, Written};
 use pellucid::store::{Document, Window};
 use rayon::prelude::*;
@@ -67,6 +67,11 @@ pub(crate) fn describe(
         let only: BTreeSet<Side> = only.iter().copied().collect();
         lacking.retain(|side| only.contains(side));
     }
+    let dictionary = atlas.dictionary()?;
+    if dictionary.is_some() {
+        // a latent has one side
+        lacking.retain(|side| side.polarity == Polarity::Positive);
+    }
     let sites = atlas.sites()?;
     let texts = vocabulary(loaded)?;
     let shown = bar("describing: units", lacking.len());
@@ -79,7 +84,7 @@ pub(crate) fn describe(
         if groups.is_empty() {
             continue;
         }
-        let outputs = outputs(loaded, row.site)?;
+        let outputs = outputs(loaded, row.site, dictionary.as_deref())?;
         let sight = Sight { site: row.site, texts: &texts, outputs: &outputs };
         let work = Work { path, sight, seed };
         let count = |worded: &Worded| lacking.contains(&worded.side());
@@ -99,9 +104,16 @@ pub(crate) fn describe(
     Ok(done)
 }
 
-/// What the units of a site make likelier, if they are neurons; nothing otherwise.
-pub(crate) fn outputs(loaded: &Loaded, site: Site) -> Result<Vec<Promoted>> {
-    if site.point == Point::MlpAct {
+/// What the units of a site make likelier, if they are neurons, or latents of a dictionary in the stream; nothing otherwise.
+pub(crate) fn outputs(loaded: &Loaded, site: Site, dictionary: Option<&str>) -> Result<Vec<Promoted>> {
+    if let Some(name) = dictionary {
+        // an atlas can be read without its dictionary
+        let Some(found) = loaded.model.dictionary(name).ok().filter(|d| writes_to_stream(d.site.point))
+        else {
+            return Ok(Vec::new());
+        };
+        Ok(promoted_latents(&loaded.model, found, 0..found.latents.count(), OUTPUTS, &mut |_| ())?)
+    } else if site.point == Point::MlpAct {
         Ok(promoted(&loaded.model, site.layer as usize, OUTPUTS, &mut |_| ())?)
     } else {
         Ok(Vec::new())

@@ -16,7 +16,7 @@ use pellucid::scope::{Meaning, Shelf, open_current};
 use pellucid::store::atlas::Atlas;
 use std::path::Path;
 
-pub(crate) use pellucid::scope::{ENCODER, check_model, default_path};
+pub(crate) use pellucid::scope::{ENCODER, check_model, default_path, latents_path};
 
 /// The atlas of a model, to read.
 pub(crate) fn open(loaded: &Loaded, path: Option<&Path>) -> Result<Atlas> {

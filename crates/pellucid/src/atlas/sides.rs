@@ -46,7 +46,9 @@ impl FromStr for Selection {
                 .map(Selection::Sample)
                 .ok_or_else(|| format!("`{text}`: expected a number after `sample:`, such as sample:50"));
         }
-        if let Ok(unit @ UnitId::Site { index: Index::Coordinate(_), .. }) = text.parse() {
+        if let Ok(unit @ (UnitId::Site { index: Index::Coordinate(_), .. } | UnitId::Latent { .. })) =
+            text.parse()
+        {
             return Ok(Selection::Unit(unit));
         }
         text.parse().map(Selection::Site).map_err(|_| {
@@ -89,8 +91,17 @@ fn select(atlas: &Atlas, selection: &Selection, seed: u64) -> Result<Vec<Side>> 
             Ok((0..row.width).flat_map(both).collect())
         }
         Selection::Unit(unit) => {
-            let UnitId::Site { site, index: Index::Coordinate(index), polarity } = *unit else {
-                bail!("{unit}: expected one unit of a site, such as mlp_act.3/1054");
+            let (site, index, polarity) = match unit {
+                UnitId::Site { site, index: Index::Coordinate(index), polarity } => {
+                    (*site, *index, *polarity)
+                }
+                UnitId::Latent { dictionary, index, .. }
+                    if atlas.dictionary()?.as_ref() == Some(dictionary) =>
+                {
+                    let Some(row) = atlas.sites()?.into_iter().next() else { bail!("the atlas is empty") };
+                    (row.site, *index, Some(Polarity::Positive))
+                }
+                _ => bail!("{unit}: expected one unit of the atlas, such as mlp_act.3/1054 or sae:NAME/7"),
             };
             ensure!(atlas.unit(site, index)?.is_some(), "{unit} is not in {}", atlas.path().display());
             let wanted = POLARITIES.into_iter().filter(|p| polarity.is_none_or(|only| only == *p));
@@ -139,7 +150,7 @@ mod tests {
         assert_eq!(read("sample:50"), Ok(Selection::Sample(50)));
         assert_eq!(read("mlp_act.3"), Ok(Selection::Site("mlp_act.3".parse().unwrap())));
         assert_eq!(read("mlp_act.3/7-"), Ok(Selection::Unit("mlp_act.3/7-".parse().unwrap())));
-        for bad in ["sample:", "sample:0", "sample:-3", "mlp_act", "sae:x/3", ""] {
+        for bad in ["sample:", "sample:0", "sample:-3", "mlp_act", "sae:x", ""] {
             let error = read(bad).unwrap_err();
             assert!(error.contains("expected"), "{error}");
         }

@@ -6,11 +6,13 @@ use crate::models::{Loaded, ModelArgs};
 use crate::show::{BOLD, DIM, Out, Table, heat, percent, quoted, signed};
 use crate::target::TargetArgs;
 use crate::text::{Text, TextArgs};
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use pellucid::core::{Seed, Site, UnitId};
-use pellucid::interp::{By, Completeness, Effects, Method, Metric, UnitEffect, attribute};
-use pellucid::model::sample;
+use pellucid::interp::{
+    By, Completeness, Effects, LatentEffects, Method, Metric, UnitEffect, attribute, latent_effects,
+};
+use pellucid::model::{Attached, sample};
 use serde::Serialize;
 
 /// The method whose predictions come true most often: docs/attribution.md, by `cargo xtask docs attribution`.
@@ -36,6 +38,9 @@ pub(crate) struct Arguments {
     /// What effects are summed to.
     #[arg(long, value_enum, default_value_t = ByName::Unit)]
     by: ByName,
+    /// The dictionary whose latents are meant, where several are given.
+    #[arg(long, value_name = "NAME")]
+    of: Option<String>,
     /// Remove the top N one by one, and N random ones, and compare with the prediction.
     #[arg(long, value_name = "N")]
     verify: Option<usize>,
@@ -74,6 +79,8 @@ enum ByName {
     Layer,
     /// Input tokens.
     Token,
+    /// Latents of a dictionary (see --dictionary and --of), beside what it does not explain.
+    Latent,
 }
 
 impl From<ByName> for By {
@@ -83,6 +90,7 @@ impl From<ByName> for By {
             ByName::Head => By::Head,
             ByName::Layer => By::Layer,
             ByName::Token => By::Token,
+            ByName::Latent => By::Latent,
         }
     }
 }
@@ -96,7 +104,38 @@ struct Report {
     by: By,
     effects: Vec<Entry>,
     completeness: Vec<Completeness>,
+    /// What a dictionary's site does, in parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    row: Option<Parts>,
     verify: Option<Verified>,
+}
+
+/// The effect of a dictionary's site, over all positions: latents, error and constant sum to the whole.
+#[derive(Serialize)]
+struct Parts {
+    dictionary: String,
+    site: Site,
+    whole: f64,
+    latents: f64,
+    error: f64,
+    constant: f64,
+    /// How far the parts of a row are from the row at worst, as a share of the largest row.
+    incompleteness: f64,
+}
+
+impl Parts {
+    fn of(effects: &LatentEffects) -> Self {
+        let sum = |list: &[f64]| list.iter().sum::<f64>();
+        Parts {
+            dictionary: effects.dictionary.clone(),
+            site: effects.site,
+            whole: sum(&effects.row),
+            latents: effects.latents.iter().flatten().map(|l| l.effect).sum(),
+            error: sum(&effects.error),
+            constant: sum(&effects.constant),
+            incompleteness: effects.incompleteness(),
+        }
+    }
 }
 
 /// What is explained: `logit[target] − logit[foil]`, or without a foil minus the mean logit.
@@ -125,19 +164,26 @@ impl Arguments {
         let by = By::from(self.by);
         if self.verify.is_some() {
             ensure!(
-                matches!(by, By::Unit | By::Head),
-                "--verify removes units or heads; say --by unit or --by head"
+                matches!(by, By::Unit | By::Head | By::Latent),
+                "--verify removes units, heads or latents; say --by unit, --by head or --by latent"
             );
         }
         let (loaded, mut text) = self.text.read(&self.model)?;
         let metric = self.target.metric(&loaded, &mut text)?;
         let method = self.method.method(self.steps);
-        let sites = by.sites(&loaded.model);
+        let dictionary = if by == By::Latent { Some(self.dictionary(&loaded)?) } else { None };
+        let sites = dictionary.map_or_else(|| by.sites(&loaded.model), |d| vec![d.site]);
         let effects = attribute(&loaded.model, &text.row, metric, method, &sites, &mut ())?;
-        let ranked = effects.ranked(by, self.top);
-        let verify = match self.verify {
-            Some(n) => Some(verify::run(&loaded, &text, metric, &effects, by, n, Seed(self.seed))?),
-            None => None,
+        let latents = dictionary.map(|d| latent_effects(&loaded.model, &effects, &d.name)).transpose()?;
+        let ranked = match &latents {
+            Some(latents) => latents.ranked(self.top),
+            None => effects.ranked(by, self.top),
+        };
+        let asked = verify::Asked { metric, by, n: self.verify.unwrap_or(0), seed: Seed(self.seed) };
+        let verify = match (&latents, self.verify) {
+            (_, None) => None,
+            (Some(latents), Some(_)) => Some(verify::latents(&loaded, &text, latents, &asked)?),
+            (None, Some(_)) => Some(verify::run(&loaded, &text, &effects, &asked)?),
         };
         let entries = ranked.iter().map(|e| entry(e, &text, effects.metric)).collect();
         let report = Report {
@@ -147,12 +193,23 @@ impl Arguments {
             by,
             effects: entries,
             completeness: effects.completeness.clone(),
+            row: latents.as_ref().map(Parts::of),
             verify,
         };
         if !out.json("attribute", Some(&loaded), &report)? {
             self.show(&report, out)?;
         }
         Ok(())
+    }
+
+    /// The dictionary whose latents are asked for.
+    fn dictionary<'a>(&self, loaded: &'a Loaded) -> Result<&'a Attached> {
+        match (&self.of, loaded.model.dictionaries()) {
+            (Some(name), _) => Ok(loaded.model.dictionary(name)?),
+            (None, [one]) => Ok(one),
+            (None, []) => bail!("--by latent: no dictionary is given; add --dictionary NAME=PATH"),
+            (None, _) => bail!("--by latent: several dictionaries are given; say which one with --of NAME"),
+        }
     }
 
     fn show(&self, report: &Report, out: &mut Out) -> Result<()> {
@@ -175,6 +232,12 @@ impl Arguments {
         }
         out.line("")?;
         out.table(effects_table(&report.effects))?;
+        if let Some(Parts { site, whole, latents, error, constant, incompleteness, .. }) = &report.row {
+            out.line(format!(
+                "{site} in all {whole:+.3}: latents {latents:+.3}, what they do not explain {error:+.3}, constant \
+                 {constant:+.3} {DIM}(rows add up to {incompleteness:.0e}){DIM:#}"
+            ))?;
+        }
         completeness(&report.completeness, out)?;
         report.verify.iter().try_for_each(|v| verify::show(v, out))
     }

@@ -112,7 +112,7 @@ impl Reader<'_> {
         let chosen = all.into_iter().map(|(_, d)| d).find(|d| d.chosen && d.explainer == explainer());
         let Some(Written::Text { text, .. }) = chosen.map(|d| d.written) else { return Ok(None) };
         if !self.outputs.contains_key(&side.site) {
-            self.outputs.insert(side.site, outputs(self.loaded, side.site)?);
+            self.outputs.insert(side.site, outputs(self.loaded, side.site, None)?);
         }
         let outputs = self.outputs.get(&side.site).map_or(&[][..], Vec::as_slice);
         let sight = Sight { site: side.site, texts: &self.texts, outputs };

@@ -134,7 +134,8 @@ impl Arguments {
                 anyway: self.anyway,
                 through: self.through.as_deref(),
             };
-            let model = ModelArgs { model: self.model.model.clone(), storage: self.model.storage };
+            let model =
+                ModelArgs { model: self.model.model.clone(), dictionary: Vec::new(), ..self.model.clone() };
             return lens_wins::run(&ask, model, &self.also, out);
         }
         let (loaded, text) = self.text.read(&self.model)?;

@@ -41,7 +41,7 @@ pub(super) fn run(ask: &Ask<'_>, model: ModelArgs, also: &[String], out: &mut Ou
     for name in names {
         let of = BehaviourArgs {
             behaviour: ask.behaviour.to_owned(),
-            model: ModelArgs { model: name.clone(), storage },
+            model: ModelArgs { model: name.clone(), storage, dictionary: Vec::new() },
             items: ask.items,
             seed: ask.seed,
         };

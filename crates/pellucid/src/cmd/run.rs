@@ -9,6 +9,7 @@ use crate::show::{BOLD, DIM, Out, Table, percent, quoted, signed};
 use crate::text::{Text, TextArgs};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use pellucid::core::{Point, Site};
 use pellucid::model::{self, Apply, Generating, Row, sample};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -114,12 +115,16 @@ enum Task {
 
 impl Arguments {
     pub(crate) fn run(&self, out: &mut Out) -> Result<()> {
-        let watched = watch::parse(&self.watch)?;
+        // what is misspelled is said before a model is loaded
+        let anywhere = |_: &str| Some(Site::new(Point::ResidPost, 0));
+        edits::read_all(&self.edit, &anywhere)?;
+        let sites = watch::sites(&watch::parse(&self.watch, &anywhere)?);
         if let Some(file) = &self.save {
-            save::check(file, watch::sites(&watched).len())?;
+            save::check(file, sites.len())?;
         }
-        let mut list = edits::read_all(&self.edit)?;
         let (loaded, text) = self.text.read(&self.model)?;
+        let mut list = edits::read_all(&self.edit, &|name| edits::site_of(&loaded, name))?;
+        let watched = watch::parse(&self.watch, &|name| edits::site_of(&loaded, name))?;
         list.extend(edits::concepts(&self.edit, &loaded, self.atlas.as_deref())?);
         watch::check(&loaded, &watched)?;
         let apply = match self.edit.is_empty() {

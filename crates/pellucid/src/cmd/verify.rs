@@ -7,7 +7,8 @@ use crate::text::Text;
 use anyhow::Result;
 use pellucid::core::{Index, Seed, Site, UnitId};
 use pellucid::interp::{
-    Ablation, By, Correlation, Effects, Metric, Replacement, ablate_each, random_units, rank_correlation,
+    Ablation, By, Correlation, Effects, LatentEffects, Metric, Replacement, UnitEffect, ablate_each,
+    random_units, rank_correlation,
 };
 use serde::Serialize;
 
@@ -37,16 +38,39 @@ struct Tried {
     text_mean: f64,
 }
 
-/// Removes the `n` units with the largest effects, and `n` random ones.
-pub(crate) fn run(
+/// What is removed, and what is measured then.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) metric: Metric,
+    pub(crate) by: By,
+    pub(crate) n: usize,
+    pub(crate) seed: Seed,
+}
+
+/// Removes the `n` latents with the largest effects, and `n` random ones of those that were active anywhere.
+pub(crate) fn latents(
     loaded: &Loaded,
     text: &Text,
-    metric: Metric,
-    effects: &Effects,
-    by: By,
-    n: usize,
-    seed: Seed,
+    effects: &LatentEffects,
+    asked: &Asked,
 ) -> Result<Verified> {
+    let all = effects.ranked(usize::MAX);
+    let drawn = asked.seed.for_purpose("random latents").choose(all.len(), asked.n);
+    let random: Vec<UnitEffect> = drawn.into_iter().map(|i| all[i].clone()).collect();
+    let group = |some: &[UnitEffect], what: &str| -> Result<Group> {
+        let units: Vec<UnitId> = some.iter().filter_map(|e| e.unit.clone()).collect();
+        tried(loaded, text, asked.metric, some.iter().map(|e| -e.effect).collect(), units, what)
+    };
+    Ok(Verified {
+        seed: asked.seed.0,
+        top: group(&all[..asked.n.min(all.len())], "removing the top latents")?,
+        random: group(&random, "random latents")?,
+    })
+}
+
+/// Removes the `n` units with the largest effects, and `n` random ones.
+pub(crate) fn run(loaded: &Loaded, text: &Text, effects: &Effects, asked: &Asked) -> Result<Verified> {
+    let Asked { metric, by, n, seed } = *asked;
     let top = effects.ranked(by, n).into_iter().filter_map(|e| e.unit).collect();
     let sites = by.sites(&loaded.model);
     let random = match by {
@@ -75,7 +99,18 @@ fn group(
     units: Vec<UnitId>,
     what: &str,
 ) -> Result<Group> {
-    let predicted: Vec<f64> = units.iter().map(|u| -effect(loaded, effects, u)).collect();
+    let predicted = units.iter().map(|u| -effect(loaded, effects, u)).collect();
+    tried(loaded, text, metric, predicted, units, what)
+}
+
+fn tried(
+    loaded: &Loaded,
+    text: &Text,
+    metric: Metric,
+    predicted: Vec<f64>,
+    units: Vec<UnitId>,
+    what: &str,
+) -> Result<Group> {
     let zero = ablate(loaded, text, metric, &units, Replacement::Zero, what)?;
     let mean = ablate(loaded, text, metric, &units, Replacement::TextMean, what)?;
     let rank_correlation_zero = rank_correlation(&predicted, &zero);

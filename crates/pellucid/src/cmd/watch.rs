@@ -5,36 +5,42 @@ use crate::models::Loaded;
 use crate::show::{Out, Table, quoted};
 use crate::text::Text;
 use anyhow::{Result, bail, ensure};
-use pellucid::core::{Index, Shape, Site, UnitId};
+use pellucid::core::{EditError, Index, Shape, Site, UnitId};
 use pellucid::model::{Batch, Plan, Record, Row, Tap, Tensor};
+use pellucid::scope::place;
 
 /// A place that the user wants to see.
 pub(crate) enum Watch {
     Site(Site),
     Unit { unit: UnitId, site: Site, index: Index },
+    Latent { unit: UnitId, dictionary: String, site: Site, index: u32 },
 }
 
 impl Watch {
     fn site(&self) -> Site {
         match self {
-            Watch::Site(site) | Watch::Unit { site, .. } => *site,
+            Watch::Site(site) | Watch::Unit { site, .. } | Watch::Latent { site, .. } => *site,
         }
     }
 }
 
 /// Reads names of sites and units.
-pub(crate) fn parse(names: &[String]) -> Result<Vec<Watch>> {
-    names.iter().map(|name| parse_one(name.trim())).collect()
+pub(crate) fn parse(names: &[String], site_of: &dyn Fn(&str) -> Option<Site>) -> Result<Vec<Watch>> {
+    names.iter().map(|name| parse_one(name.trim(), site_of)).collect()
 }
 
-fn parse_one(name: &str) -> Result<Watch> {
+fn parse_one(name: &str, site_of: &dyn Fn(&str) -> Option<Site>) -> Result<Watch> {
     if !name.contains('/') {
         return Ok(Watch::Site(name.parse()?));
     }
     let unit: UnitId = name.parse()?;
     match &unit {
         UnitId::Site { site, index, .. } => Ok(Watch::Unit { site: *site, index: *index, unit }),
-        UnitId::Latent { .. } => bail!("{unit} belongs to a dictionary, and none is loaded"),
+        UnitId::Latent { dictionary, index, .. } => {
+            let absent = || EditError::Dictionary { found: dictionary.clone() };
+            let site = site_of(dictionary).ok_or_else(absent)?;
+            Ok(Watch::Latent { site, dictionary: dictionary.clone(), index: *index, unit })
+        }
     }
 }
 
@@ -52,7 +58,14 @@ pub(crate) fn check(loaded: &Loaded, watched: &[Watch]) -> Result<()> {
     for watch in watched {
         let site = watch.site();
         loaded.model.check_site(site)?;
-        let Watch::Unit { unit, index, .. } = watch else { continue };
+        let (unit, index) = match watch {
+            Watch::Site(_) => continue,
+            Watch::Latent { unit, .. } => {
+                place(loaded, unit)?;
+                continue;
+            }
+            Watch::Unit { unit, index, .. } => (unit, index),
+        };
         let Some(width) = spec.width_at(site.point) else {
             bail!("{unit} is no value of a token; watch {site} as a whole");
         };
@@ -116,6 +129,14 @@ fn summary(loaded: &Loaded, watch: &Watch, x: &Tensor, tokens: &[Placed]) -> Res
                 }
             };
             let tokens = each.map(|(at, row)| UnitToken { at: at.clone(), value: value(row) }).collect();
+            Watched::Unit { unit: unit.clone(), tokens }
+        }
+        Watch::Latent { unit, dictionary, index, .. } => {
+            let all = loaded.model.dictionary(dictionary)?.latents.active(&rows.concat());
+            let value = |active: &[(u32, f32)]| active.iter().find(|a| a.0 == *index).map_or(0.0, |a| a.1);
+            let each = tokens.iter().zip(&all);
+            let tokens =
+                each.map(|(at, active)| UnitToken { at: at.clone(), value: value(active) }).collect();
             Watched::Unit { unit: unit.clone(), tokens }
         }
     })

@@ -3,7 +3,6 @@
 use super::OfArgs;
 use crate::atlas::build::{all_neurons, merge};
 use crate::atlas::{check_model, open};
-use crate::models::load;
 use crate::show::Out;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -54,8 +53,8 @@ pub(super) struct MergeArgs {
 
 impl ExportArgs {
     pub(super) fn run(&self, out: &mut Out) -> Result<()> {
-        let loaded = load(&self.of.model.model, self.of.model.storage)?;
-        let atlas = open(&loaded, self.of.atlas.as_deref())?;
+        let (loaded, path) = self.of.load()?;
+        let atlas = open(&loaded, Some(&path))?;
         ensure!(!self.out.exists(), "{} exists already; name another file", self.out.display());
         let file = File::create(&self.out).with_context(|| format!("cannot write {}", self.out.display()))?;
         let mut to = BufWriter::new(file);

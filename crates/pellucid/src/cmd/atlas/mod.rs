@@ -9,11 +9,11 @@ pub(crate) use stats::deciles;
 
 use crate::atlas::build::{Built, Plan, all_neurons, build};
 use crate::atlas::describe::Described;
-use crate::atlas::{default_path, encoder};
+use crate::atlas::{default_path, encoder, latents_path};
 use crate::default_corpus;
-use crate::models::{Loaded, ModelArgs, StorageArgs, load};
+use crate::models::{Loaded, ModelArgs, StorageArgs};
 use crate::show::Out;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use describe::{DescribeArgs, ScoreArgs, say_described};
 use exchange::{ExportArgs, ImportArgs, MergeArgs};
@@ -91,6 +91,9 @@ struct BuildArgs {
     /// Sites to sweep; all layers' neurons if none are named.
     #[arg(long, value_name = "SITE", value_delimiter = ',')]
     sites: Vec<Site>,
+    /// Sweep the latents of this dictionary (see --dictionary) instead: an atlas of their own.
+    #[arg(long, value_name = "NAME", conflicts_with = "sites")]
+    latents: Option<String>,
     /// Sweep part K of N and stop there; `pellucid atlas merge` joins the parts.
     #[arg(long, default_value = "1/1", value_name = "K/N")]
     slice: Slice,
@@ -108,9 +111,19 @@ impl OfArgs {
     }
 
     fn loaded(&self, storage: StorageArgs) -> Result<(Loaded, PathBuf)> {
-        let loaded = load(&self.model.model, storage)?;
-        let path = self.atlas.clone().unwrap_or_else(|| default_path(&loaded));
+        let loaded = self.model.load_as(storage)?;
+        let path = self.path(&loaded)?;
         Ok((loaded, path))
+    }
+
+    /// Where the atlas lies; an only dictionary means its atlas.
+    fn path(&self, loaded: &Loaded) -> Result<PathBuf> {
+        match (&self.atlas, loaded.model.dictionaries()) {
+            (Some(path), _) => Ok(path.clone()),
+            (None, []) => Ok(default_path(loaded)),
+            (None, [one]) => Ok(latents_path(loaded, one)),
+            (None, _) => bail!("several dictionaries are given; name the atlas with --atlas"),
+        }
     }
 
     fn encoder(&self) -> Result<Option<Encoder>> {
@@ -171,6 +184,10 @@ impl BuildArgs {
             ),
         };
         let (loaded, path) = self.of.loaded(self.of.model.storage.for_sweep())?;
+        ensure!(
+            self.latents.is_some() || loaded.model.dictionaries().is_empty(),
+            "a dictionary is given, and the sweep is of the model's own units; say --latents NAME, or leave --dictionary out"
+        );
         let plan = Plan {
             sources: default_corpus::or_these(&self.corpus)?,
             reading: Options { field: self.field.clone(), ..Options::default() },
@@ -178,6 +195,7 @@ impl BuildArgs {
             window: self.window,
             overlap: self.overlap,
             sites: if self.sites.is_empty() { all_neurons(&loaded) } else { self.sites.clone() },
+            latents: self.latents.clone(),
             slice: self.slice,
             seed: self.of.seed,
             atlas: path,

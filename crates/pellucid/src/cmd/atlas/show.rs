@@ -3,11 +3,11 @@
 use super::OfArgs;
 use crate::atlas::describe::{INTERESTING, SINGLE_TOKEN};
 use crate::atlas::open;
-use crate::models::load;
 use crate::show::{BOLD, DIM, Out, heat, percent, tame};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
-use pellucid::core::{Index, Polarity, Site, Split, UnitId};
+use pellucid::core::{Polarity, Site, Split, UnitId};
+use pellucid::scope::{Spot, place};
 use pellucid::store::atlas::{Atlas, Description, DescriptionId, Score, ScoreKind, Written};
 use pellucid::store::{Kind, UnitHarvest};
 use serde::Serialize;
@@ -93,15 +93,12 @@ struct Shown {
 
 impl ShowArgs {
     pub(super) fn run(&self, out: &mut Out) -> Result<()> {
-        let UnitId::Site { site, index: Index::Coordinate(index), polarity } = self.unit.clone() else {
-            bail!("{}: expected one unit of a site, such as mlp_act.3/1054", self.unit);
-        };
-        let loaded = load(&self.of.model.model, self.of.model.storage)?;
-        let atlas = open(&loaded, self.of.atlas.as_deref())?;
+        let (loaded, path) = self.of.load()?;
+        let Spot { site, index, sides } = place(&loaded, &self.unit)?;
+        let atlas = open(&loaded, Some(&path))?;
         let unit = atlas.unit(site, index)?;
-        let unit = unit.with_context(|| format!("{site}/{index} is not in {}", atlas.path().display()))?;
-        let sides = [Polarity::Positive, Polarity::Negative];
-        let sides = sides.into_iter().filter(|p| polarity.is_none_or(|only| only == *p));
+        let unit = unit.with_context(|| format!("{} is not in {}", self.unit, atlas.path().display()))?;
+        let sides = sides.iter().copied();
         let sides: Vec<Side> =
             sides.map(|p| self.side(&atlas, site, index, p, &unit)).collect::<Result<_>>()?;
         if out.json("atlas show", Some(&loaded), &sides)? {
@@ -109,7 +106,8 @@ impl ShowArgs {
         }
         let s = &unit.statistics;
         out.line(format!(
-            "{BOLD}{site}/{index}{BOLD:#}  mean {:.4}, deviation {:.4}, {:.3} to {:.3} over {} tokens",
+            "{BOLD}{}{BOLD:#}  mean {:.4}, deviation {:.4}, {:.3} to {:.3} over {} tokens",
+            self.unit,
             s.mean,
             s.variance.sqrt(),
             s.min,

@@ -3,7 +3,6 @@
 use super::OfArgs;
 use crate::atlas::describe::INTERESTING;
 use crate::atlas::open;
-use crate::models::load;
 use crate::show::{Out, Table, percent};
 use anyhow::Result;
 use indicatif::HumanBytes;
@@ -27,8 +26,8 @@ struct Stats {
 }
 
 pub(super) fn stats(of: &OfArgs, out: &mut Out) -> Result<()> {
-    let loaded = load(&of.model.model, of.model.storage)?;
-    let atlas = open(&loaded, of.atlas.as_deref())?;
+    let (loaded, path) = of.load()?;
+    let atlas = open(&loaded, Some(&path))?;
     let summary = atlas.summary()?;
     let (mut scores, mut nulls, mut above, mut interesting) = (Vec::new(), Vec::new(), 0usize, 0u64);
     for judged in atlas.judgements(INTERESTING)? {

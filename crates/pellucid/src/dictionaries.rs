@@ -1,0 +1,47 @@
+//! `--dictionary NAME=PATH[@SITE]`: latents as units of the model.
+
+use crate::models::Loaded;
+use anyhow::{Context, Result, bail, ensure};
+use pellucid::core::Site;
+use pellucid::dict::{Opened, open};
+use pellucid::model::Attached;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Reads a dictionary and gives it to the model.
+pub(crate) fn attach(loaded: &mut Loaded, argument: &str) -> Result<()> {
+    let Some((name, place)) =
+        argument.split_once('=').filter(|(name, place)| !name.is_empty() && !place.is_empty())
+    else {
+        bail!(
+            "--dictionary {argument}: expected NAME=PATH, or NAME=PATH@SITE, such as mine=folder@resid_post.15"
+        );
+    };
+    // a path may hold an @ of its own
+    let (path, said) = match place.rsplit_once('@').map(|(path, site)| (path, site.parse::<Site>())) {
+        Some((path, Ok(site))) if !Path::new(place).exists() => (path, Some(site)),
+        _ => (place, None),
+    };
+    let Opened { dictionary, format, input, output } =
+        open(Path::new(path)).context(format!("--dictionary {name}"))?;
+    ensure!(
+        dictionary.skip.is_none() && (output.is_none() || output == input),
+        "--dictionary {name}: this {format} dictionary is a transcoder{}; its latents can be units only where it writes what \
+         it reads",
+        match (&input, &output) {
+            (Some(input), Some(output)) => format!(" from {input} to {output}"),
+            _ => String::new(),
+        }
+    );
+    let named = input.as_deref().and_then(|name| name.parse::<Site>().ok());
+    let Some(site) = said.or(named) else {
+        let says = input.map_or_else(|| "nothing".to_owned(), |input| format!("{input:?}"));
+        bail!(
+            "--dictionary {name}: the files say {says} about where this {format} dictionary stands; say it: \
+             --dictionary {name}={path}@resid_post.15"
+        );
+    };
+    let (hash, latents) = (dictionary.fingerprint(), Arc::new(dictionary));
+    loaded.model.attach(Attached { name: name.to_owned(), site, hash, latents })?;
+    Ok(())
+}
