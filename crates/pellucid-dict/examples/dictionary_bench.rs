@@ -161,7 +161,7 @@ fn train(file: &Path, flags: &Flags) -> Result<(), Fault> {
         seconds.push(start.elapsed().as_secs_f64());
     }
     let peak = memory("VmHWM");
-    write_saelens(&trainer.dictionary(), &flags.get::<PathBuf>("out")?)?;
+    write_saelens(&trainer.dictionary(), None, &flags.get::<PathBuf>("out")?)?;
     println!(
         "{{\"seconds\":{seconds:?},\"peak_rss_bytes\":{peak},\"idle_rss_bytes\":{idle},\"versions\":{{\"pellucid\":\"{}\"}}}}",
         env!("CARGO_PKG_VERSION")

@@ -5,11 +5,10 @@
 use crate::error::tensor;
 use crate::metric::of_rows;
 use crate::{Error, Metric, Result};
-use pellucid_core::{Latents, Point, Seed, Site, UnitId};
-use pellucid_model::{Batch, Model, Place, Record, Row, Tap, Tensor};
+use pellucid_core::{Point, Seed, Site, UnitId};
+use pellucid_model::{Attached, Batch, Model, Place, Record, Row, Tap, Tensor};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// What stands in an ablated unit's place. Zero and mean can have opposite effects: show both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -101,7 +100,7 @@ pub fn ablate_each(
 /// What is ablated: coordinates within a token's vector, or a latent.
 enum Part {
     Coordinates(std::ops::Range<usize>),
-    Latent(Arc<dyn Latents>, u32),
+    Latent(Attached, u32),
 }
 
 /// A unit's place: its site and its part of a token's vector.
@@ -120,7 +119,7 @@ fn part(model: &Model, unit: &UnitId) -> Result<(Site, Part)> {
                     "{unit} cannot be ablated by itself: it is not inside a layer"
                 )));
             }
-            Ok((found.site, Part::Latent(found.latents.clone(), *index)))
+            Ok((found.site, Part::Latent(found.clone(), *index)))
         }
         UnitId::Site { .. } => coordinates(model, unit).map(|(site, range)| (site, Part::Coordinates(range))),
     }
@@ -171,18 +170,18 @@ fn fill(part: &Part, with: Replacement, values: &[Vec<f32>]) -> Fill {
             });
             Fill::Coordinates(range.start, fill.collect())
         }
-        Part::Latent(latents, index) => {
-            let all = latents.active(&values.concat());
+        Part::Latent(dictionary, index) => {
+            let all = dictionary.active(&values.concat());
             let value = |active: &[(u32, f32)]| active.iter().find(|a| a.0 == *index).map_or(0.0, |a| a.1);
             let instead = match with {
                 Replacement::Zero => 0.0,
                 Replacement::TextMean => all.iter().map(|a| value(a)).sum::<f32>() / all.len().max(1) as f32,
             };
             let mut rows = Vec::new();
-            for (row, active) in values.iter().zip(&all) {
+            for (position, (row, active)) in values.iter().zip(&all).enumerate() {
                 let (mut changed, by) = (row.clone(), instead - value(active));
-                if by != 0.0 {
-                    latents.write(*index, by, row, &mut changed);
+                if by != 0.0 && Attached::reads(position) {
+                    dictionary.latents.write(*index, by, row, &mut changed);
                 }
                 rows.extend(changed);
             }

@@ -48,7 +48,8 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 /// # Errors
 /// If the model has no such dictionary, or the effects do not cover its site.
 pub fn latent_effects(model: &Model, effects: &Effects, name: &str) -> Result<LatentEffects> {
-    let Attached { name, site, latents, .. } = model.dictionary(name)?;
+    let dictionary = model.dictionary(name)?;
+    let Attached { name, site, latents, .. } = dictionary;
     let Some((width, x, gradient)) = effects.gradient_at(*site) else {
         return Err(Error::Request(format!(
             "effects were not asked for {site}, where the dictionary {name} stands"
@@ -62,9 +63,13 @@ pub fn latent_effects(model: &Model, effects: &Effects, name: &str) -> Result<La
         constant: Vec::new(),
         row: Vec::new(),
     };
-    let rows = x.chunks_exact(width).zip(gradient.chunks_exact(width));
-    for ((x, g), active) in rows.zip(latents.active(x)) {
-        let (explained, constant) = (latents.explained(&active, x), latents.explained(&[], x));
+    let rows = x.chunks_exact(width).zip(gradient.chunks_exact(width)).enumerate();
+    for ((position, (x, g)), active) in rows.zip(dictionary.active(x)) {
+        let (mut explained, mut constant) = (latents.explained(&active, x), latents.explained(&[], x));
+        if !Attached::reads(position) {
+            explained.fill(0.0);
+            constant.fill(0.0);
+        }
         let error: Vec<f32> = x.iter().zip(&explained).map(|(x, e)| x - e).collect();
         let of = |&(latent, activation): &(u32, f32)| LatentEffect {
             latent,

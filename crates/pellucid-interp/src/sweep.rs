@@ -3,7 +3,7 @@
 
 use crate::error::tensor;
 use crate::{Error, Result};
-use pellucid_core::{Latents, Point, Site};
+use pellucid_core::{Point, Site};
 use pellucid_model::{Attached, Batch, Logits, Model, Place, Plan, Tap, Tensor, with_numbers};
 use pellucid_store::collect::{Block, CollectError, Collector, SiteCollector};
 use pellucid_store::{Sweep, Window};
@@ -121,7 +121,7 @@ impl Tap for Hand<'_> {
             let width = x.elem_count() / tokens.max(1);
             let done = with_numbers(&x, |values| match self.dictionary {
                 None => collector.collect(&Block { values, width, windows }),
-                Some(dictionary) => collect_latents(&*dictionary.latents, values, windows, collector),
+                Some(dictionary) => collect_latents(dictionary, values, windows, collector),
             })?;
             if let Err(error) = done {
                 let why = format!("at {}: {error}", at.site);
@@ -145,17 +145,19 @@ impl Tap for Hand<'_> {
 /// Hands the latents of some windows to their collector, a window at a time: latents are many, and an array of a whole
 /// batch of them is never made.
 fn collect_latents(
-    latents: &dyn Latents,
+    dictionary: &Attached,
     values: &[f32],
     windows: &[Window],
     collector: &mut SiteCollector,
 ) -> Result<(), CollectError> {
-    let width = latents.count();
-    let (mut dense, mut rows) = (Vec::new(), latents.active(values).into_iter());
+    let width = dictionary.latents.count();
+    let (mut dense, mut rest) = (Vec::new(), values);
     for window in windows {
+        let (mine, others) = rest.split_at(window.tokens.len() * dictionary.latents.width());
+        rest = others;
         dense.clear();
         dense.resize(window.tokens.len() * width, 0.0);
-        for (row, active) in dense.chunks_exact_mut(width).zip(&mut rows) {
+        for (row, active) in dense.chunks_exact_mut(width).zip(dictionary.active(mine)) {
             active.into_iter().for_each(|(latent, value)| row[latent as usize] = value);
         }
         collector.collect(&Block { values: &dense, width, windows: std::slice::from_ref(window) })?;

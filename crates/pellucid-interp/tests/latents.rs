@@ -104,10 +104,13 @@ fn an_edit_that_sets_what_is_there_changes_no_bit_and_any_other_leaves_the_error
         assert!(
             written.iter().zip(dictionary.feature(silent as usize)).all(|(w, d)| (w - 2.5 * d).abs() < 1e-4)
         );
-        // without the error the reconstruction stands alone
+        // without the error the reconstruction stands alone, but for the first token, which is not read
         let (spliced, _) = run(&model, &[edit("sae:d/error=0")]);
-        let reconstruction = dictionary.reconstruct(&plain.concat()).unwrap();
-        assert!(spliced.concat().iter().zip(reconstruction).all(|(s, r)| (s - r).abs() < 1e-4));
+        assert_eq!(spliced[0], plain[0]);
+        let reconstruction = dictionary.reconstruct(&plain[1..].concat()).unwrap();
+        assert!(spliced[1..].concat().iter().zip(reconstruction).all(|(s, r)| (s - r).abs() < 1e-4));
+        let first = Apply::new(&model, &[edit("sae:d/error=0@0")]).unwrap().check_prompt(&row()).unwrap_err();
+        assert!(first.to_string().contains("first token"));
     }
 }
 
@@ -197,6 +200,7 @@ fn effects_of_latents_error_and_constant_are_the_rows_and_what_scaling_a_latent_
             let all = effects(&model, &edits);
             assert!(all.incompleteness() < 1e-5, "{}", all.incompleteness());
             assert_eq!(all.latents.len(), TEXT.len());
+            assert!(all.latents[0].is_empty() && (all.error[0] - all.row[0]).abs() < 1e-9);
             let plain = value(&model, &edits);
             for (position, l) in [(8, all.latents[8][0]), (3, all.latents[3][1])] {
                 let scaled = |by: f32| {

@@ -6,7 +6,7 @@
 //! What is covered are coordinates of the row, or latents of a dictionary that the model carries.
 
 use crate::batch::{Row, ranges};
-use crate::latents::{Active, Part};
+use crate::latents::{Active, Attached, Part};
 use crate::model::Model;
 use crate::ops::{tensor, with_slice};
 use crate::tap::{Place, Tap};
@@ -61,7 +61,13 @@ impl Apply {
                     return bad(format!("it speaks of {role:?} tokens, and this prompt is no chat"));
                 }
             }
-            let mut covered = (0..row.prompt).filter(|&p| row.covers(&edit.positions, p)).count();
+            let read = |p: &usize| ready.dictionary.is_none() || Attached::reads(*p);
+            let here = (0..row.prompt).filter(|&p| row.covers(&edit.positions, p));
+            let (mut covered, of_latents) = (here.clone().count(), here.filter(read).count());
+            if covered > 0 && of_latents == 0 && row.prompt > 1 {
+                return bad("a dictionary does not read a text's first token, and the edit covers no other"
+                    .to_owned());
+            }
             if let pellucid_core::Positions::At(list) = &edit.positions {
                 let last = row.prompt as i64;
                 if let Some(p) = list.iter().find(|&&p| p < -last) {
@@ -362,7 +368,8 @@ fn each_position(
     for (row, range) in at.rows.iter().zip(ranges(at.rows)) {
         for token in range.clone() {
             let position = row.start + token - range.start;
-            if !row.covers(&ready.edit.positions, position) {
+            let read = ready.dictionary.is_none() || Attached::reads(position);
+            if !row.covers(&ready.edit.positions, position) || !read {
                 continue;
             }
             let nth = (0..position).filter(|&p| row.covers(&ready.edit.positions, p)).count();

@@ -1,6 +1,9 @@
 //! Dictionaries that a model carries: second sets of units for its sites, under names. This crate knows them as
 //! [`pellucid_core::Latents`] and asks nothing else of them.
 //!
+//! Nobody reads the first token of a text with them: massive activations stand there, dictionaries are trained without it, and
+//! what one would make of it says nothing. All of that row is error.
+//!
 //! A change of latents leaves the error term alone: with a → a′ the row becomes x + Σ (a′ⱼ − aⱼ) dⱼ, so an edit that sets
 //! what is already there changes no bit.
 
@@ -20,6 +23,20 @@ pub struct Attached {
     pub hash: String,
     /// The dictionary.
     pub latents: Arc<dyn Latents>,
+}
+
+impl Attached {
+    /// Whether the row at this position of a text is read.
+    pub fn reads(position: usize) -> bool {
+        position > 0
+    }
+
+    /// The active latents of each row of one text, `(tokens, width)` from its start.
+    pub fn active(&self, rows: &[f32]) -> Vec<Vec<(u32, f32)>> {
+        let first = self.latents.width().min(rows.len());
+        let none = (first > 0).then(Vec::new);
+        none.into_iter().chain(self.latents.active(&rows[first..])).collect()
+    }
 }
 
 impl Model {

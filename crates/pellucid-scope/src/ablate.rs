@@ -5,7 +5,7 @@ use crate::rows::RowEdits;
 use crate::wire::{self, Explained, Scored};
 use crate::{Loaded, Text};
 use pellucid_core::{Edit, Index, Op, Point, Positions, Seed, Site, Target, UnitId};
-use pellucid_interp::{Method, Metric, attribute};
+use pellucid_interp::{Method, Metric, attribute, latent_effects};
 use pellucid_model::{Apply, Batch, Logits, Plan, Record, Tensor, sample};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 pub struct Ablating {
     /// Which token, where, and instead of what.
     pub metric: wire::Explaining,
-    /// The units to remove: neurons or heads.
+    /// The units to remove: neurons, heads or latents.
     pub units: Vec<UnitId>,
     /// How many random groups.
     pub draws: usize,
@@ -67,8 +67,9 @@ pub fn ablate(loaded: &Loaded, mut text: Text, edits: &[Edit], asked: &Ablating)
     let apply = text.edits(loaded, edits)?;
     let metric = asked.metric.metric(loaded, &mut text, apply.as_ref())?;
     let group = Group::new(&asked.units)?;
+    let active = group.active(loaded, &text, apply.as_ref())?;
     let mut seed = Seed(asked.seed).for_purpose("random groups to ablate");
-    let drawn: Vec<Group> = (0..asked.draws).map(|_| group.random(loaded, &mut seed)).collect();
+    let drawn: Vec<Group> = (0..asked.draws).map(|_| group.random(loaded, &active, &mut seed)).collect();
     let groups: Vec<&Group> = [&group].into_iter().chain(&drawn).collect();
     let (plain, removed) = outcomes(loaded, &text, edits, &groups, metric)?;
     let mut removed = removed.into_iter().map(|(outcome, _)| outcome);
@@ -82,27 +83,70 @@ pub fn ablate(loaded: &Loaded, mut text: Text, edits: &[Edit], asked: &Ablating)
     })
 }
 
-/// Units by site: coordinates and heads.
-struct Group(BTreeMap<Site, (BTreeSet<u32>, BTreeSet<u32>)>);
+/// Units by where they belong.
+struct Group {
+    /// Coordinates and heads of sites.
+    sites: BTreeMap<Site, (BTreeSet<u32>, BTreeSet<u32>)>,
+    /// Latents of dictionaries.
+    latents: BTreeMap<String, BTreeSet<u32>>,
+}
 
 impl Group {
     fn new(units: &[UnitId]) -> Result<Self> {
-        let mut by_site: BTreeMap<Site, (BTreeSet<u32>, BTreeSet<u32>)> = BTreeMap::new();
+        let mut group = Group { sites: BTreeMap::new(), latents: BTreeMap::new() };
         for unit in units {
-            let UnitId::Site { site, index, .. } = unit else {
-                return bad(format!("{unit} belongs to a dictionary, and none is loaded"));
-            };
-            let entry = by_site.entry(*site).or_default();
-            match index {
-                Index::Coordinate(i) => entry.0.insert(*i),
-                Index::Head(h) => entry.1.insert(*h),
-            };
+            match unit {
+                UnitId::Site { site, index: Index::Coordinate(i), .. } => {
+                    group.sites.entry(*site).or_default().0.insert(*i);
+                }
+                UnitId::Site { site, index: Index::Head(h), .. } => {
+                    group.sites.entry(*site).or_default().1.insert(*h);
+                }
+                UnitId::Latent { dictionary, index, .. } => {
+                    group.latents.entry(dictionary.clone()).or_default().insert(*index);
+                }
+            }
         }
-        Ok(Group(by_site))
+        Ok(group)
     }
 
-    /// As many other units of each site, where it has so many.
-    fn random(&self, loaded: &Loaded, seed: &mut Seed) -> Group {
+    /// The layers' sites that it touches.
+    fn places(&self, loaded: &Loaded) -> Result<BTreeSet<Site>> {
+        let mut all: BTreeSet<Site> = self.sites.keys().copied().collect();
+        for name in self.latents.keys() {
+            all.insert(loaded.model.dictionary(name)?.site);
+        }
+        Ok(all)
+    }
+
+    /// Latents that are active anywhere in this run, of each dictionary that the group has latents of: a silent latent would
+    /// be no control.
+    fn active(
+        &self,
+        loaded: &Loaded,
+        text: &Text,
+        apply: Option<&Apply>,
+    ) -> Result<BTreeMap<String, Vec<u32>>> {
+        if self.latents.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let found =
+            self.latents.keys().map(|name| loaded.model.dictionary(name)).collect::<Result<Vec<_>, _>>()?;
+        let mut record = Record::new(found.iter().map(|d| d.site));
+        let mut tap = wire::tap(apply);
+        loaded.model.run(&Batch::one(text.row.clone()), &Plan::LAST, None, &mut (&mut *tap, &mut record))?;
+        let mut all = BTreeMap::new();
+        for dictionary in found {
+            let x = tensor(record.value(dictionary.site)?.flatten_all().and_then(|x| x.to_vec1::<f32>()))?;
+            let active = dictionary.active(&x);
+            let active: BTreeSet<u32> = active.iter().flatten().map(|a| a.0).collect();
+            all.insert(dictionary.name.clone(), active.into_iter().collect());
+        }
+        Ok(all)
+    }
+
+    /// As many other units of each site, where it has so many; of latents, others that are active in the text.
+    fn random(&self, loaded: &Loaded, active: &BTreeMap<String, Vec<u32>>, seed: &mut Seed) -> Group {
         let spec = loaded.model.spec();
         let draw = |site: Site, (coordinates, heads): &(BTreeSet<u32>, BTreeSet<u32>), seed: &mut Seed| {
             let mut others = |taken: &BTreeSet<u32>, count: usize| -> BTreeSet<u32> {
@@ -112,12 +156,26 @@ impl Group {
             let width = spec.width_at(site.point).unwrap_or(0);
             (others(coordinates, width), others(heads, spec.heads_at(site.point).unwrap_or(0)))
         };
-        Group(self.0.iter().map(|(site, both)| (*site, draw(*site, both, seed))).collect())
+        let sites = self.sites.iter().map(|(site, both)| (*site, draw(*site, both, seed))).collect();
+        let mut latents = BTreeMap::new();
+        for (name, taken) in &self.latents {
+            let active = active.get(name).map_or(&[][..], Vec::as_slice);
+            let free: Vec<u32> = active.iter().copied().filter(|l| !taken.contains(l)).collect();
+            let drawn = seed.choose(free.len(), taken.len().min(free.len()));
+            latents.insert(name.clone(), drawn.into_iter().map(|i| free[i]).collect());
+        }
+        Group { sites, latents }
     }
 
-    fn edits(&self) -> Vec<Edit> {
+    fn edits(&self, loaded: &Loaded) -> Result<Vec<Edit>> {
         let mut all = Vec::new();
-        for (&site, (coordinates, heads)) in &self.0 {
+        for (dictionary, list) in self.latents.iter().filter(|(_, list)| !list.is_empty()) {
+            let site = loaded.model.dictionary(dictionary)?.site;
+            let target =
+                Target::Latents { dictionary: dictionary.clone(), indices: list.iter().copied().collect() };
+            all.push(Edit { site, target, positions: Positions::All, op: Op::Zero });
+        }
+        for (&site, (coordinates, heads)) in &self.sites {
             let zero = |target| Edit { site, target, positions: Positions::All, op: Op::Zero };
             if !coordinates.is_empty() {
                 all.push(zero(Target::Units(coordinates.iter().copied().collect())));
@@ -126,7 +184,7 @@ impl Group {
                 all.push(zero(Target::Heads(heads.iter().copied().collect())));
             }
         }
-        all
+        Ok(all)
     }
 }
 
@@ -157,9 +215,11 @@ fn outcomes(
         Ok(rows.into_iter().map(outcome).collect())
     };
 
-    let lowest = groups.iter().flat_map(|g| g.0.keys()).map(|site| site.layer).min().unwrap_or(0);
+    let places = groups.iter().map(|g| g.places(loaded)).collect::<Result<Vec<_>>>()?;
+    let places: BTreeSet<Site> = places.into_iter().flatten().collect();
+    let lowest = places.iter().map(|site| site.layer).min().unwrap_or(0);
     // what was edited below is in the shared value already; a tap at its own site would edit it twice
-    let embeddings = groups.iter().flat_map(|g| g.0.keys()).any(|site| site.point == Point::Embeddings);
+    let embeddings = places.iter().any(|site| site.point == Point::Embeddings);
     let above = |edit: &&Edit| match edit.site.point {
         _ if embeddings => true,
         Point::Embeddings => false,
@@ -167,7 +227,7 @@ fn outcomes(
         point => !point.per_layer() || edit.site.layer >= lowest,
     };
     let above: Vec<Edit> = edits.iter().filter(above).cloned().collect();
-    let of = |group: &&Group| text.edits(loaded, &[above.clone(), group.edits()].concat());
+    let of = |group: &&Group| text.edits(loaded, &[above.clone(), group.edits(loaded)?].concat());
     let mut rows = RowEdits(groups.iter().map(of).collect::<Result<_>>()?);
     let shared = Site::new(Point::ResidPre, lowest as usize);
     let (mut record, apply) = (Record::new([shared]), text.edits(loaded, edits)?);
@@ -192,11 +252,15 @@ fn predicted(
     group: &Group,
     metric: Metric,
 ) -> Result<f64> {
-    let sites: Vec<Site> = group.0.keys().copied().collect();
+    let sites: Vec<Site> = group.places(loaded)?.into_iter().collect();
     let mut tap = wire::tap(apply);
     let effects = attribute(&loaded.model, &text.row, metric, Method::GradAct, &sites, &mut *tap)?;
     let mut sum = 0.0;
-    for (&site, (coordinates, heads)) in &group.0 {
+    for (name, list) in &group.latents {
+        let all = latent_effects(&loaded.model, &effects, name)?.latents;
+        sum += all.iter().flatten().filter(|l| list.contains(&l.latent)).map(|l| l.effect).sum::<f64>();
+    }
+    for (&site, (coordinates, heads)) in &group.sites {
         let at = effects.summed(site).unwrap_or_default();
         sum += coordinates.iter().filter_map(|&i| at.get(i as usize)).sum::<f64>();
         let dim = at.len() / loaded.model.spec().heads_at(site.point).unwrap_or(1).max(1);

@@ -9,7 +9,7 @@ use crate::words::{self, Words};
 use crate::{ENCODER, Loaded, Meaning, Result, Text};
 use pellucid_core::{Edit, Index, Polarity, Seed, UnitId};
 use pellucid_describe::cluster::{self, ClusterSettings, Item, cluster};
-use pellucid_interp::{By, Effects, Method, attribute};
+use pellucid_interp::{By, LatentEffects, Method, attribute, latent_effects};
 use pellucid_store::atlas::DescriptionId;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -26,6 +26,8 @@ pub struct Explaining {
     pub positions: Option<(usize, usize)>,
     /// What effects are summed to.
     pub by: Sum,
+    /// The dictionary whose latents are meant, where they are; none where the model was given one only.
+    pub dictionary: Option<String>,
     /// How many units, those with the largest effects.
     pub units: usize,
     /// The least score of a description that is clustered.
@@ -42,6 +44,7 @@ impl Explaining {
             method: Method::GradAct,
             positions: None,
             by: Sum::Unit,
+            dictionary: None,
             units: 300,
             score: 0.2,
             seed: 0,
@@ -60,6 +63,8 @@ pub enum Sum {
     Head,
     /// Attention and MLP of each layer.
     Layer,
+    /// Latents of a dictionary.
+    Latent,
 }
 
 impl From<Sum> for By {
@@ -68,6 +73,7 @@ impl From<Sum> for By {
             Sum::Unit => By::Unit,
             Sum::Head => By::Head,
             Sum::Layer => By::Layer,
+            Sum::Latent => By::Latent,
         }
     }
 }
@@ -83,12 +89,33 @@ pub struct ExplainReply {
     pub tokens: Vec<f64>,
     /// The units, largest effects first.
     pub units: Vec<UnitEffect>,
+    /// Of latents: what their site does in all, in parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub row: Option<RowEffect>,
     /// Groups of described units that are about the same; none without an atlas.
     pub clusters: Vec<Cluster>,
     /// Units looked at.
     pub looked_at: usize,
     /// How many of them have a description that is good enough to be clustered.
     pub described: usize,
+}
+
+/// The effect of a dictionary's site: latents, error and constant sum to the whole.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct RowEffect {
+    /// The dictionary.
+    pub dictionary: String,
+    /// Its site.
+    pub site: String,
+    /// Of the site's rows.
+    pub whole: f64,
+    /// Of all active latents.
+    pub latents: f64,
+    /// Of what the dictionary does not explain.
+    pub error: f64,
+    /// Of the dictionary's constant.
+    pub constant: f64,
 }
 
 /// One unit's effect.
@@ -135,7 +162,7 @@ pub struct Cluster {
     pub members: Vec<String>,
 }
 
-/// Predicts which units made the model say a token, and groups them.
+/// Predicts which units made the model say a token, and groups them. Of latents, `opened` is the atlas of their dictionary.
 ///
 /// # Errors
 /// If the metric or the edits do not fit, or the atlas cannot be read.
@@ -150,12 +177,17 @@ pub fn explain(
     let apply = text.edits(loaded, edits)?;
     let metric = asked.metric.metric(loaded, &mut text, apply.as_ref())?;
     let by = By::from(asked.by);
-    let mut sites = by.sites(&loaded.model);
+    let dictionary =
+        if by == By::Latent { Some(loaded.dictionary(asked.dictionary.as_deref())?) } else { None };
+    let mut sites = dictionary.map_or_else(|| by.sites(&loaded.model), |d| vec![d.site]);
     sites.extend(By::Token.sites(&loaded.model));
     let mut tap = wire::tap(apply.as_ref());
     let mut effects = attribute(&loaded.model, &text.row, metric, asked.method, &sites, &mut *tap)?;
+    let mut latents = dictionary.map(|d| latent_effects(&loaded.model, &effects, &d.name)).transpose()?;
     if asked.positions.is_some() {
-        effects.keep_positions(&text.range(asked.positions)?);
+        let kept = text.range(asked.positions)?;
+        effects.keep_positions(&kept);
+        latents.iter_mut().for_each(|latents| latents.keep_positions(&kept));
     }
     let mut tokens = vec![0.0; text.tokens.len()];
     for token in effects.ranked(By::Token, usize::MAX) {
@@ -163,8 +195,13 @@ pub fn explain(
     }
     let mut units = Vec::new();
     let mut described = Vec::new();
-    for entry in effects.ranked(by, asked.units) {
-        let (unit, id) = entry_of(opened, &effects, &entry)?;
+    let ranked = latents.as_ref().map_or_else(|| effects.ranked(by, asked.units), |l| l.ranked(asked.units));
+    for entry in ranked {
+        let by_position = match (&latents, &entry.unit) {
+            (Some(latents), Some(UnitId::Latent { index, .. })) => latents.by_position(*index),
+            _ => effects.by_position(&entry),
+        };
+        let (unit, id) = entry_of(opened, effects.metric, &entry, by_position)?;
         if let (Some(id), Some(words)) = (id, &unit.words)
             && words.score.unwrap_or(0.0) >= asked.score
         {
@@ -175,23 +212,38 @@ pub fn explain(
     let clusters = clusters(opened, meaning, &units, &described, asked.seed)?;
     let metric = Explained::new(loaded, metric, effects.metric, &effects.logits);
     let (looked_at, described) = (units.len(), described.len());
-    Ok(ExplainReply { prompt: text.tokens, metric, tokens, units, clusters, looked_at, described })
+    let row = latents.as_ref().map(row_effect);
+    Ok(ExplainReply { prompt: text.tokens, metric, tokens, units, row, clusters, looked_at, described })
+}
+
+fn row_effect(effects: &LatentEffects) -> RowEffect {
+    RowEffect {
+        dictionary: effects.dictionary.clone(),
+        site: effects.site.to_string(),
+        whole: effects.row.iter().sum(),
+        latents: effects.latents.iter().flatten().map(|l| l.effect).sum(),
+        error: effects.error.iter().sum(),
+        constant: effects.constant.iter().sum(),
+    }
 }
 
 fn entry_of(
     opened: Option<&Opened>,
-    effects: &Effects,
+    metric: f64,
     e: &pellucid_interp::UnitEffect,
+    by_position: Vec<f64>,
 ) -> Result<(UnitEffect, Option<DescriptionId>)> {
     let coordinate = match e.unit {
-        Some(UnitId::Site { index: Index::Coordinate(i), .. }) => Some(i),
+        Some(UnitId::Site { index: Index::Coordinate(i), .. } | UnitId::Latent { index: i, .. }) => Some(i),
         _ => None,
     };
     let (mut unit, mut relative_there, mut found) = (e.unit.clone(), None, None);
     if let (Some(index), Some(activation)) = (coordinate, e.activation) {
         let side = if activation < 0.0 { Polarity::Negative } else { Polarity::Positive };
         let index_of = Index::Coordinate(index);
-        unit = Some(UnitId::Site { site: e.site, index: index_of, polarity: Some(side) });
+        if let Some(UnitId::Site { .. }) = e.unit {
+            unit = Some(UnitId::Site { site: e.site, index: index_of, polarity: Some(side) });
+        }
         if let Some(opened) = opened {
             let scales = opened.scales(e.site).and_then(|s| s.get(index as usize));
             relative_there = scales.map(|s| relative(activation, *s).abs());
@@ -204,12 +256,12 @@ fn entry_of(
         site: e.site.to_string(),
         layer: e.site.layer,
         effect: e.effect,
-        share: if effects.metric == 0.0 { 0.0 } else { e.effect / effects.metric },
+        share: if metric == 0.0 { 0.0 } else { e.effect / metric },
         peak: e.position,
         effect_at_peak: e.effect_there,
         activation: e.activation,
         relative: relative_there,
-        by_position: effects.by_position(e),
+        by_position,
         words,
     };
     Ok((effect, id))

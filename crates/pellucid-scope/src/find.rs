@@ -28,6 +28,9 @@ pub struct Finding {
     #[serde(default)]
     #[schema(value_type = Option<PolarityShape>)]
     pub polarity: Option<String>,
+    /// Latents of this dictionary instead of the model's own units: whoever opens the atlas looks at it.
+    #[serde(default)]
+    pub dictionary: Option<String>,
     /// Only units at this site.
     #[serde(default, skip_deserializing)]
     #[schema(ignore)]

@@ -41,7 +41,7 @@ pub use shape::{
     EditShape, MessageRoleShape, OpShape, PolarityShape, PositionsShape, RoleShape, TargetShape,
 };
 pub use shelf::{Opened, Shelf, check_model, default_path, latents_path, open_current};
-pub use steer::{Change, Steered, Steering, What, steer};
+pub use steer::{Change, Steered, Steering, What, steer, steered_dictionary};
 pub use text::{Text, TextSpec};
 pub use unit::{
     Bin, Exemplar, ExemplarToken, Judged, KindScore, Showing, Side, Spot, Statistics, TestReply, UnitReply,

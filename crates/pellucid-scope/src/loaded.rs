@@ -1,7 +1,8 @@
 //! A model with the name that the user gave it.
 
+use crate::error::{Result, bad};
 use crate::wire::Token;
-use pellucid_model::Model;
+use pellucid_model::{Attached, Model};
 use std::sync::{Arc, OnceLock};
 
 /// A loaded model.
@@ -18,6 +19,22 @@ impl Loaded {
     /// A model under a name.
     pub fn new(name: &str, model: Model) -> Self {
         Loaded { name: name.to_owned(), model, texts: OnceLock::new() }
+    }
+
+    /// The dictionary of this name, or the only one.
+    ///
+    /// # Errors
+    /// If there is none, or there are several and none is named.
+    pub fn dictionary(&self, name: Option<&str>) -> Result<&Attached> {
+        match (name, self.model.dictionaries()) {
+            (Some(name), _) => Ok(self.model.dictionary(name)?),
+            (None, [one]) => Ok(one),
+            (None, []) => bad("no dictionary is loaded; start with --dictionary NAME=PATH"),
+            (None, many) => {
+                let names: Vec<&str> = many.iter().map(|d| d.name.as_str()).collect();
+                bad(format!("there are several dictionaries; name one of {}", names.join(", ")))
+            }
+        }
     }
 
     /// A token for a reader. An embedding may be padded beyond the vocabulary; such an id has no text.

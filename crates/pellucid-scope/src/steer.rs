@@ -4,6 +4,7 @@ use crate::error::{Result, bad};
 use crate::find::find;
 use crate::shape::{EditShape, PositionsShape};
 use crate::shelf::Opened;
+use crate::unit::Spot;
 use crate::{Finding, Found, Loaded, Meaning};
 use pellucid_core::{Edit, Index, Op, Polarity, Positions, Site, Target, UnitId};
 use pellucid_store::atlas::Hit;
@@ -41,8 +42,12 @@ pub enum What {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schema(nullable = false)]
         score: Option<f64>,
+        /// Latents of this dictionary instead of the model's own units.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
+        dictionary: Option<String>,
     },
-    /// These units: `mlp_act.3/1054+`, `z.3/h5`.
+    /// These units: `mlp_act.3/1054+`, `z.3/h5`, `sae:NAME/7`.
     Units(Vec<String>),
     /// These edits, as they are; the change and the positions are not looked at.
     #[schema(value_type = Vec<EditShape>)]
@@ -74,7 +79,29 @@ pub struct Steered {
 /// The score that descriptions of a concept's units have at least, unless the user says otherwise.
 const SCORE: f64 = 0.2;
 
-/// Turns what is wanted into edits, one for each site.
+/// Which dictionary's latents a steering is of; none where it is of the model's own units or of edits.
+///
+/// # Errors
+/// If it names units of both, or of several dictionaries.
+pub fn steered_dictionary(asked: &Steering) -> Result<Option<String>> {
+    let units = match &asked.what {
+        What::Units(units) => units,
+        What::Concept { dictionary, .. } => return Ok(dictionary.clone()),
+        What::Edits(_) => return Ok(None),
+    };
+    let of = |name: &String| match name.parse() {
+        Ok(UnitId::Latent { dictionary, .. }) => Some(dictionary),
+        _ => None,
+    };
+    let all: BTreeSet<Option<String>> = units.iter().map(of).collect();
+    match all.len() {
+        0 | 1 => Ok(all.into_iter().next().flatten()),
+        _ => bad(format!("{}: name the model's own units or one dictionary's latents, not both", asked.name)),
+    }
+}
+
+/// Turns what is wanted into edits, one for each site. `opened` is the atlas of the units that are meant
+/// ([`steered_dictionary`]).
 ///
 /// # Errors
 /// If a unit does not exist, nothing fits a concept, or a strength is asked of a unit without a typical one.
@@ -92,7 +119,7 @@ pub fn steer(
             let edits = edits(opened, &units, asked)?;
             Ok(Steered { name, edits, units: shown(opened, &units)? })
         }
-        What::Concept { text, k, score } => {
+        What::Concept { text, k, score, .. } => {
             let Some(opened) = opened else {
                 return bad("steering by concept takes an atlas, and this model has none yet");
             };
@@ -102,6 +129,7 @@ pub fn steer(
                 k: *k,
                 layers: None,
                 polarity: None,
+                dictionary: None,
                 site: None,
                 point: None,
                 score: Some(score.unwrap_or(SCORE)),
@@ -120,16 +148,29 @@ pub fn steer(
 }
 
 /// A unit to be changed.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Unit {
     site: Site,
+    /// The dictionary that it is a latent of.
+    dictionary: Option<String>,
     index: Index,
     polarity: Option<Polarity>,
 }
 
 fn place(loaded: &Loaded, name: &str) -> Result<Unit> {
-    let UnitId::Site { site, index, polarity } = name.parse()? else {
-        return bad(format!("{name} belongs to a dictionary, and none is loaded"));
+    let (site, index, polarity) = match name.parse()? {
+        UnitId::Site { site, index, polarity } => (site, index, polarity),
+        unit @ UnitId::Latent { .. } => {
+            let Spot { site, index, .. } = crate::place(loaded, &unit)?;
+            let UnitId::Latent { dictionary, .. } = unit else { return bad("no latent") };
+            let polarity = Some(Polarity::Positive);
+            return Ok(Unit {
+                site,
+                dictionary: Some(dictionary),
+                index: Index::Coordinate(index),
+                polarity,
+            });
+        }
     };
     loaded.model.check_site(site)?;
     let spec = loaded.model.spec();
@@ -138,7 +179,7 @@ fn place(loaded: &Loaded, name: &str) -> Result<Unit> {
         Index::Head(h) => (h as usize, spec.heads_at(site.point)),
     };
     match count {
-        Some(count) if i < count => Ok(Unit { site, index, polarity }),
+        Some(count) if i < count => Ok(Unit { site, dictionary: None, index, polarity }),
         Some(count) => bad(format!("{name} does not exist: {site} has {count}, counted from 0")),
         None => bad(format!("{name} is no value of a token")),
     }
@@ -148,15 +189,21 @@ fn place(loaded: &Loaded, name: &str) -> Result<Unit> {
 fn once(hits: &[Hit]) -> Vec<Unit> {
     let mut seen = BTreeSet::new();
     let new = hits.iter().filter(|hit| seen.insert((hit.site, hit.index)));
-    new.map(|h| Unit { site: h.site, index: Index::Coordinate(h.index), polarity: Some(h.polarity) })
-        .collect()
+    let unit = |h: &Hit| Unit {
+        site: h.site,
+        dictionary: h.dictionary.clone(),
+        index: Index::Coordinate(h.index),
+        polarity: Some(h.polarity),
+    };
+    new.map(unit).collect()
 }
 
 fn edits(opened: Option<&Opened>, units: &[Unit], asked: &Steering) -> Result<Vec<Edit>> {
-    // by site: coordinates with their values, and heads
-    let mut by_site: BTreeMap<Site, (BTreeMap<u32, f32>, BTreeSet<u32>)> = BTreeMap::new();
+    // by site (and dictionary): coordinates with their values, and heads
+    type Parts = (BTreeMap<u32, f32>, BTreeSet<u32>);
+    let mut by_site: BTreeMap<(Site, Option<String>), Parts> = BTreeMap::new();
     for unit in units {
-        let entry = by_site.entry(unit.site).or_default();
+        let entry = by_site.entry((unit.site, unit.dictionary.clone())).or_default();
         match unit.index {
             Index::Coordinate(i) => {
                 entry.0.insert(i, value(opened, unit, i, asked.change)?);
@@ -173,14 +220,18 @@ fn edits(opened: Option<&Opened>, units: &[Unit], asked: &Steering) -> Result<Ve
         }
     }
     let mut all = Vec::new();
-    for (site, (coordinates, heads)) in by_site {
+    for ((site, dictionary), (coordinates, heads)) in by_site {
         let edit = |target, op| Edit { site, target, positions: asked.positions.clone(), op };
         let plain = match asked.change {
             Change::Strength(_) => Op::Zero,
             Change::Scale(factor) => Op::Scale(factor),
         };
         if !coordinates.is_empty() {
-            let target = Target::Units(coordinates.keys().copied().collect());
+            let indices = coordinates.keys().copied().collect();
+            let target = match dictionary {
+                Some(dictionary) => Target::Latents { dictionary, indices },
+                None => Target::Units(indices),
+            };
             let op = match asked.change {
                 Change::Strength(s) if s != 0.0 => Op::Set(coordinates.into_values().collect()),
                 _ => plain.clone(),

@@ -429,7 +429,7 @@ pub fn test(
         crate::error::tensor(record.value(site)?.flatten_from(1).and_then(|x| x.to_vec2()))?;
     let values = match unit {
         UnitId::Latent { dictionary, .. } => {
-            let active = loaded.model.dictionary(dictionary)?.latents.active(&rows.concat());
+            let active = loaded.model.dictionary(dictionary)?.active(&rows.concat());
             active.iter().map(|row| row.iter().find(|a| a.0 == index).map_or(0.0, |a| a.1)).collect()
         }
         UnitId::Site { .. } => {

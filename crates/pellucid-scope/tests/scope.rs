@@ -244,7 +244,7 @@ fn steering_becomes_edits_or_says_why_not() {
     assert_eq!(half.edits, edits(&["z.0/h1=x0.5", "mlp_act.1/2,5=x0.5"]));
     let typical = of(What::Units(vec!["mlp_act.1/5+".to_owned()]), Change::Strength(1.0));
     assert!(typical.unwrap_err().to_string().contains("typical strength"));
-    let concept = What::Concept { text: "months".to_owned(), k: 3, score: None };
+    let concept = What::Concept { text: "months".to_owned(), k: 3, score: None, dictionary: None };
     assert!(of(concept, Change::Strength(0.0)).unwrap_err().to_string().contains("atlas"));
     for wrong in ["mlp_act.99/1", "mlp_act.0/100000", "nonsense", "sae:x/1"] {
         let error = of(What::Units(vec![wrong.to_owned()]), Change::Strength(0.0)).unwrap_err();

@@ -5,7 +5,9 @@ use crate::error::ApiError;
 use crate::guard::Guard;
 use crate::queue::{Full, Queue, Turn};
 use pellucid_core::Chat;
-use pellucid_scope::{Loaded, Meaning, Opened, Shelf, Text, TextSpec};
+use pellucid_model::Attached;
+use pellucid_scope::{Loaded, Meaning, Opened, Shelf, Text, TextSpec, latents_path};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -90,6 +92,8 @@ pub(crate) struct Counts {
 pub struct App {
     pub(crate) loaded: Loaded,
     pub(crate) shelf: Shelf,
+    /// Atlases of the model's dictionaries, by name.
+    latents: BTreeMap<String, Shelf>,
     pub(crate) meaning: Meaning,
     pub(crate) runs: PathBuf,
     pub(crate) queue: Queue,
@@ -105,7 +109,10 @@ impl App {
     /// The state of a server that is to start.
     pub fn new(setup: Setup) -> Arc<App> {
         let limits = setup.limits;
+        let dictionaries = setup.loaded.model.dictionaries().iter();
+        let shelf = |d: &Attached| (d.name.clone(), Shelf::new(latents_path(&setup.loaded, d)));
         Arc::new(App {
+            latents: dictionaries.map(shelf).collect(),
             loaded: setup.loaded,
             shelf: Shelf::of(setup.atlases),
             meaning: Meaning::default(),
@@ -136,9 +143,23 @@ impl App {
         Ok(self.shelf.get(&self.loaded)?)
     }
 
-    /// The atlas, for what cannot do without.
-    pub(crate) fn need_atlas(&self) -> Result<Arc<Opened>, ApiError> {
-        Ok(self.shelf.need(&self.loaded)?)
+    /// The atlas of a dictionary's latents, or without a name the model's own; none if there is none.
+    pub(crate) fn atlas_of(&self, dictionary: Option<&str>) -> Result<Option<Arc<Opened>>, ApiError> {
+        Ok(self.shelf_of(dictionary)?.get(&self.loaded)?)
+    }
+
+    /// The same, for what cannot do without.
+    pub(crate) fn need_atlas_of(&self, dictionary: Option<&str>) -> Result<Arc<Opened>, ApiError> {
+        Ok(self.shelf_of(dictionary)?.need(&self.loaded)?)
+    }
+
+    fn shelf_of(&self, dictionary: Option<&str>) -> Result<&Shelf, ApiError> {
+        let Some(name) = dictionary else { return Ok(&self.shelf) };
+        self.latents.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.latents.keys().map(String::as_str).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            ApiError::bad(format!("no dictionary is named {name:?}; this server has {known}"))
+        })
     }
 
     /// A text of the wire, within the limits.

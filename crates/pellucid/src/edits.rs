@@ -36,7 +36,7 @@ pub(crate) fn concepts(arguments: &[String], loaded: &Loaded, atlas: Option<&Pat
     let mut edits = Vec::new();
     for argument in arguments.iter().filter(|a| Concept::is_one(a)) {
         let Concept { text, k, strength, score } = Concept::parse(argument)?;
-        let what = What::Concept { text, k, score: Some(score) };
+        let what = What::Concept { text, k, score: Some(score), dictionary: None };
         let change = Change::Strength(strength);
         let steering = Steering { name: argument.clone(), what, change, positions: Positions::All };
         let opened = shelf(loaded, atlas).need(loaded)?;

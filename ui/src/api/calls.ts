@@ -30,7 +30,7 @@ export const testUnit = (body: { unit: string; text: TextSpec }, signal?: Signal
   postJson<UnitTest>("unit/test", body, signal);
 export const describeUnit = (body: { unit: string; text: string; author: string }) =>
   postJson<{ id: number }>("unit/describe", body);
-export const voteDescription = (body: { id: number; voter: string; up: boolean }) =>
+export const voteDescription = (body: { id: number; dictionary: string | null; voter: string; up: boolean }) =>
   postJson<{ up: number; down: number }>("unit/vote", body);
 export const stories = (signal?: Signal) => getJson<Story[]>("stories", signal);
 export const gate = (id: string, signal?: Signal) => postJson<GateReply>("stories/gate", { id }, signal);

@@ -1322,7 +1322,7 @@ export interface paths {
         get: {
             parameters: {
                 query: {
-                    /** @description Such as `mlp_act.3/1054`, or with a side, `mlp_act.3/1054+`. */
+                    /** @description Such as `mlp_act.3/1054`, or with a side, `mlp_act.3/1054+`, or a latent, `sae:NAME/7`. */
                     unit: string;
                     /** @description Exemplars of each kind and side (8 if none). */
                     examples?: number | null;
@@ -1955,8 +1955,18 @@ export interface components {
         DescribeRequest: {
             author: string;
             text: string;
-            /** @description With its side: `mlp_act.3/1054+`. */
+            /** @description With its side: `mlp_act.3/1054+`; a latent, `sae:NAME/7`, has one. */
             unit: string;
+        };
+        DictionaryStatus: {
+            /**
+             * Format: int64
+             * @description How many of them have words; none where they have no atlas yet.
+             */
+            described: number | null;
+            latents: number;
+            name: string;
+            site: string;
         };
         /** @description A direction's three scores. */
         DirectionCandidate: {
@@ -2131,6 +2141,8 @@ export interface components {
             metric: components["schemas"]["Explained"];
             /** @description The text up to the explained position. */
             prompt: components["schemas"]["Placed"][];
+            /** @description Of latents: what their site does in all, in parts. */
+            row: components["schemas"]["RowEffect"];
             /** @description The effect of each input token. */
             tokens: number[];
             /** @description The units, largest effects first. */
@@ -2139,6 +2151,8 @@ export interface components {
         /** @description Why a token? */
         ExplainRequest: {
             by?: components["schemas"]["Sum"];
+            /** @description The dictionary whose latents are meant; where there is one only, that. */
+            dictionary?: string | null;
             edits?: components["schemas"]["Edit"][];
             metric: components["schemas"]["Explaining"];
             /** @description Only effects at these positions, from the first to before the second. */
@@ -2196,6 +2210,8 @@ export interface components {
         };
         /** @description Which units. */
         Finding: {
+            /** @description Latents of this dictionary instead of the model's own units: whoever opens the atlas looks at it. */
+            dictionary?: string | null;
             /** @description How many at most. */
             k?: number;
             /** @description Only these layers, from the first to the last. */
@@ -2847,6 +2863,33 @@ export interface components {
          * @enum {string}
          */
         Role: "system" | "user" | "assistant" | "generated";
+        /** @description The effect of a dictionary's site: latents, error and constant sum to the whole. */
+        RowEffect: {
+            /**
+             * Format: double
+             * @description Of the dictionary's constant.
+             */
+            constant: number;
+            /** @description The dictionary. */
+            dictionary: string;
+            /**
+             * Format: double
+             * @description Of what the dictionary does not explain.
+             */
+            error: number;
+            /**
+             * Format: double
+             * @description Of all active latents.
+             */
+            latents: number;
+            /** @description Its site. */
+            site: string;
+            /**
+             * Format: double
+             * @description Of the site's rows.
+             */
+            whole: number;
+        };
         /** @description What was answered. */
         RunAnswer: {
             text: string;
@@ -2988,6 +3031,8 @@ export interface components {
             atlas: null | components["schemas"]["AtlasStatus"];
             /** @description Whether an atlas can be built from here. */
             builds: boolean;
+            /** @description Dictionaries whose latents are units too. */
+            dictionaries: components["schemas"]["DictionaryStatus"][];
             limits: components["schemas"]["LimitsStatus"];
             /** @description Whether a language model stands behind the guide. */
             llm: boolean;
@@ -3073,7 +3118,7 @@ export interface components {
          * @description What effects are summed to.
          * @enum {string}
          */
-        Sum: "unit" | "head" | "layer";
+        Sum: "unit" | "head" | "layer" | "latent";
         /** @description Which part of a site. */
         Target: "whole" | {
             /** @description These coordinates. */
@@ -3081,6 +3126,20 @@ export interface components {
         } | {
             /** @description These heads. */
             heads: number[];
+        } | {
+            /** @description These latents of a dictionary of the site. */
+            latents: {
+                /** @description Its name. */
+                dictionary: string;
+                /** @description Which latents. */
+                indices: number[];
+            };
+        } | {
+            /** @description What a dictionary of the site does not explain. */
+            error: {
+                /** @description Its name. */
+                dictionary: string;
+            };
         };
         TestReply: {
             prompt: components["schemas"]["Placed"][];
@@ -3210,6 +3269,8 @@ export interface components {
         };
         /** @description A vote on a description; a second one of the same voter takes the place of the first. */
         VoteRequest: {
+            /** @description The dictionary whose latent it describes, if it is one's. */
+            dictionary?: string | null;
             /** Format: int64 */
             id: number;
             up: boolean;
@@ -3219,6 +3280,8 @@ export interface components {
         What: {
             /** @description The units whose descriptions are nearest to some words. */
             concept: {
+                /** @description Latents of this dictionary instead of the model's own units. */
+                dictionary?: string;
                 /** @description How many. */
                 k: number;
                 /**
@@ -3230,7 +3293,7 @@ export interface components {
                 text: string;
             };
         } | {
-            /** @description These units: `mlp_act.3/1054+`, `z.3/h5`. */
+            /** @description These units: `mlp_act.3/1054+`, `z.3/h5`, `sae:NAME/7`. */
             units: string[];
         } | {
             /** @description These edits, as they are; the change and the positions are not looked at. */

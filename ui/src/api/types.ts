@@ -25,7 +25,7 @@ export type Positions = "all" | { at: number[] } | { range: [number, number | nu
 /** One change to a run: exactly the edit of `pellucid run --edit FILE` (docs/json.md, docs/edits.md). */
 export interface Edit {
   site: string;                                               // "mlp_act.3"
-  target?: "whole" | { units: number[] } | { heads: number[] };
+  target?: "whole" | { units: number[] } | { heads: number[] } | { latents: { dictionary: string; indices: number[] } } | { error: { dictionary: string } };
   positions?: Positions;
   op:
     | "zero" | { set: number[] } | { scale: number } | { add: number[] }
@@ -49,6 +49,7 @@ export interface Status {
     corpus: string; partial: boolean;                         // partial: described < sides, still growing or stopped early
     embeddings: boolean;                                      // search by meaning works
   };
+  dictionaries: { name: string; site: string; latents: number; described: number | null }[]; // described: null without an atlas
   builds: boolean;                                            // an atlas can be built from here
   llm: boolean;                                               // a language-model endpoint stands behind the guide
   limits: { prompt_tokens: number; generated_tokens: number; edits: number };
@@ -92,17 +93,22 @@ export interface Metric { position: number; target?: number | null; foil?: numbe
 export interface ExplainRequest {
   text: TextSpec; edits: Edit[]; metric: Metric;
   positions?: [number, number] | null;                        // only effects at tokens from ≤ p < to
-  by?: "unit" | "head" | "layer";                             // default "unit"
+  by?: Sum;                                                   // default "unit"
+  dictionary?: string | null;                                 // of latents: whose; the only one if null
   units?: number;                                             // how many (default 300)
   score?: number;                                             // least description score to be clustered (default 0.2)
   seed?: number;
 }
+export type Sum = "unit" | "head" | "layer" | "latent";
+/** Of latents: what their dictionary's site does in all; latents + error + constant = whole. */
+export interface RowEffect { dictionary: string; site: string; whole: number; latents: number; error: number; constant: number }
 export interface Explained { position: number; target: Token; foil: Token | null; value: number; probability: number }
 export interface ExplainReply {
   prompt: Placed[];                                           // the text up to the metric's position
   metric: Explained;
   tokens: number[];                                           // signed effect of each input token (embeddings) on the metric
   units: UnitEffect[];                                        // by |effect|
+  row?: RowEffect;
   clusters: Cluster[];                                        // [] without an atlas
   looked_at: number; described: number;
 }
@@ -161,7 +167,7 @@ export interface CompareReply {
 /** What the user asked for, turned into plain edits. */
 export interface SteerSpec {
   name: string;
-  what: { concept: { text: string; k: number; score?: number } } | { units: string[] } | { edits: Edit[] };
+  what: { concept: { text: string; k: number; score?: number; dictionary?: string } } | { units: string[] } | { edits: Edit[] };
   change: { strength: number } | { scale: number };           // strength: 0 is off, 1 the unit's typical strength; scale: factor on what it is
   positions: Positions;
 }
@@ -170,7 +176,7 @@ export interface SteerReply { specs: { name: string; edits: Edit[]; units: Found
 
 // ---------------------------------------------------------------- POST /api/find
 export interface FindRequest {
-  query: string; words?: boolean;                             // words: must contain them; else by meaning
+  query: string; words?: boolean; dictionary?: string | null;                            // words: must contain them; else by meaning
   k?: number; layers?: [number, number] | null; polarity?: "+" | "-" | null; score?: number | null;
   sort?: "nearest" | "score" | "density" | "unit";
 }
@@ -205,7 +211,7 @@ export interface Side {
 }
 // POST /api/unit/test   {unit, text: TextSpec} -> {prompt: Placed[], values: number[], scale: {"+": number, "-": number} | null}
 // POST /api/unit/describe {unit: "mlp_act.3/1054+", text, author} -> {id}
-// POST /api/unit/vote   {id, voter, up: boolean} -> {up, down}
+// POST /api/unit/vote   {id, dictionary?: string, voter, up: boolean} -> {up, down}
 
 // ---------------------------------------------------------------- GET /api/stories, POST /api/stories/gate
 export interface Story {

@@ -58,9 +58,12 @@ test("steering specs", () => {
 });
 
 test("names of units", () => {
-  expect(parseUnit("mlp_act.3/1054+")).toEqual({ site: "mlp_act.3", point: "mlp_act", layer: 3, index: 1054, head: false, polarity: "+" });
+  expect(parseUnit("mlp_act.3/1054+")).toEqual({ dictionary: null, site: "mlp_act.3", point: "mlp_act", layer: 3, index: 1054, head: false, polarity: "+" });
   expect(parseUnit("z.3/h5")).toMatchObject({ head: true, index: 5, polarity: null });
   expect([parseUnit("mlp_act.3"), parseUnit("rubbish/")]).toEqual([null, null]);
+  expect(parseUnit("sae:my/one/7")).toMatchObject({ dictionary: "my/one", index: 7, layer: null, polarity: null });
+  expect([parseUnit("sae:one"), parseUnit("sae:/7"), parseUnit("sae:a b/7")]).toEqual([null, null, null]);
+  expect([shortUnit("sae:one/7"), withPolarity("sae:one/7", "+")]).toEqual(["one/7", "sae:one/7"]);
   expect([shortUnit("mlp_act.3/1054-"), shortUnit("z.3/h5"), withPolarity("mlp_act.3/1-", "+")]).toEqual(["3/1054−", "3/h5", "mlp_act.3/1+"]);
 });
 

@@ -1,8 +1,8 @@
 import type { Filter } from "../logic/table";
 
-interface Props { filter: Filter; onChange: (filter: Filter) => void; layers: number; signed: boolean }
+interface Props { filter: Filter; onChange: (filter: Filter) => void; layers: number; signed: boolean; latents: boolean }
 
-export function UnitsFilter({ filter, onChange, layers, signed }: Props) {
+export function UnitsFilter({ filter, onChange, layers, signed, latents }: Props) {
   const [low, high] = filter.layers ?? [0, layers - 1];
   const setLayers = (from: number, to: number) =>
     onChange({ ...filter, layers: from <= 0 && to >= layers - 1 ? null : [Math.min(from, to), Math.max(from, to)] });
@@ -12,7 +12,7 @@ export function UnitsFilter({ filter, onChange, layers, signed }: Props) {
       <input type="search" data-testid="units-filter" data-hotkey="filter" aria-label="Filter by words or name" placeholder="Filter  /" value={filter.text}
         onChange={(event) => onChange({ ...filter, text: event.target.value })}
         onKeyDown={(event) => { if (event.key === "Escape") { event.stopPropagation(); onChange({ ...filter, text: "" }); } }} />
-      <span className="layer-range">
+      {!latents && <><span className="layer-range">
         <span className="faint">layers</span>
         <select aria-label="From layer" value={low} onChange={(event) => setLayers(Number(event.target.value), high)}>{options}</select>
         <span className="faint">–</span>
@@ -20,7 +20,7 @@ export function UnitsFilter({ filter, onChange, layers, signed }: Props) {
       </span>
       <select aria-label="Polarity" data-testid="filter-polarity" value={filter.polarity ?? ""} onChange={(event) => onChange({ ...filter, polarity: (event.target.value || null) as Filter["polarity"] })}>
         <option value="">± polarity</option><option value="+">+ side</option><option value="-">− side</option>
-      </select>
+      </select></>}
       {signed && (
         <select aria-label="Sign" data-testid="filter-sign" value={filter.sign ?? ""} onChange={(event) => onChange({ ...filter, sign: (event.target.value || null) as Filter["sign"] })}>
           <option value="">± sign</option><option value="+">positive</option><option value="-">negative</option>

@@ -7,6 +7,8 @@ import { count } from "../logic/format";
 import { activeRows, changedRows, effectRows, type Filter, filterRows, noFilter, type Row, type Sort, sortRows } from "../logic/table";
 import { finished, page, type UnitsTab, useCurrent, usePage } from "../state/page";
 import { lengthOf, useActivations, useCompare, useExplain, useStatus } from "../state/queries";
+import type { Sum } from "../api/types";
+import { RowSums } from "./RowSums";
 import { UnitsFilter } from "./UnitsFilter";
 import { UnitsTable } from "./UnitsTable";
 
@@ -15,7 +17,7 @@ const ORDER: Sort = { by: "value", down: true };
 
 export function UnitsPanel() {
   const now = useCurrent();
-  const tab = usePage((s) => s.unitsTab), target = usePage((s) => s.target), by = usePage((s) => s.by), range = usePage((s) => s.range);
+  const tab = usePage((s) => s.unitsTab), target = usePage((s) => s.target), by = usePage((s) => s.by), dictionary = usePage((s) => s.dictionary), range = usePage((s) => s.range);
   const [filter, setFilter] = useState<Filter>(noFilter);
   const [sort, setSort] = useState<Sort>(ORDER);
   const late = useDeferredValue(filter);
@@ -39,8 +41,12 @@ export function UnitsPanel() {
   return (
     <Panel name="units" title="Units" badge={tab !== "changed"} tools={tab === "attribution" && (
       <label className="inline-field"><span className="visually-hidden">Attribution by</span>
-        <select data-testid="by" value={by} onChange={(event) => page.set({ by: event.target.value as "unit" | "head" | "layer" })}>
+        <select data-testid="by" value={by === "latent" ? `latent ${dictionary ?? ""}` : by} onChange={(event) => {
+          const [sum = "unit", name] = event.target.value.split(" ");
+          page.set({ by: sum as Sum, dictionary: name ?? null });
+        }}>
           <option value="unit">by unit</option><option value="head">by head</option><option value="layer">by layer</option>
+          {status?.dictionaries.map((one) => <option key={one.name} value={`latent ${one.name}`}>by latent of {one.name}</option>)}
         </select>
       </label>
     )}>
@@ -55,14 +61,15 @@ export function UnitsPanel() {
             : !query.data ? <Working what={DOING[tab]} tokens={tab === "attribution" ? target?.at ?? 0 : lengthOf(tab === "changed" ? now.steered : now.run)} asked={name} rows={10} />
               : (
                 <>
-                  <UnitsFilter filter={filter} onChange={setFilter} layers={status?.model.layers ?? 1} signed={tab !== "activation"} />
+                  <UnitsFilter filter={filter} onChange={setFilter} layers={status?.model.layers ?? 1} signed={tab !== "activation"} latents={tab === "attribution" && by === "latent"} />
                   <p className="table-note" aria-live="polite">
-                    {count(shown.length, by === "layer" && tab === "attribution" ? "part" : "unit")}
+                    {count(shown.length, tab !== "attribution" ? "unit" : by === "layer" ? "part" : by === "latent" ? "latent" : "unit")}
                     {tab === "activation" && activity && activity.found > rows.length ? ` of ${activity.found.toLocaleString("en-GB")} active` : shown.length < rows.length ? ` of ${rows.length}` : ""}
                     {tab === "activation" && (relative ? ", by each one's own typical strength" : ", raw activation: there is no atlas to scale by")}
                     {tab === "changed" && ", largest change first"}
                     {range && tab !== "changed" && `, tokens ${range[0]} to ${range[1] - 1}`}
                   </p>
+                  {tab === "attribution" && effects?.row && <RowSums row={effects.row} />}
                   {shown.length === 0 ? <Empty title={rows.length === 0 ? "No units" : "No unit fits the filter"}>{rows.length > 0 && <button type="button" className="link" onClick={() => setFilter(noFilter)}>Clear the filter</button>}</Empty>
                     : <UnitsTable rows={shown} kind={tab} relative={relative} sort={sort} onSort={setSort} />}
                 </>

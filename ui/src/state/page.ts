@@ -1,5 +1,5 @@
 // What the page is about now: the conversation, what is pointed at, what is steered.
-import type { Edit, Ended, Placed, Sampling, SteerSpec, Token } from "../api/types";
+import type { Edit, Ended, Placed, Sampling, SteerSpec, Sum, Token } from "../api/types";
 import type { Heat } from "../logic/heat";
 import type { Said } from "../logic/tokens";
 import { emptyTree, type Node, path, type Tree } from "../logic/tree";
@@ -52,7 +52,9 @@ interface Page {
   steeringError: string | null;
   panel: PanelName;
   unitsTab: UnitsTab;
-  by: "unit" | "head" | "layer";
+  by: Sum;
+  /** Whose latents, where the units are latents. */
+  dictionary: string | null;
   drawer: string | null;
   /** Last check made for the present target. */
   checked: Verdict | null;
@@ -73,7 +75,7 @@ export const page = createStore<Page>({
   mode: "chat", system: "", tree: emptyTree<Runs>(), draft: "", sampling: defaultSampling,
   viewing: "plain", ...nothingChosen, heat: "attribution",
   specs: [], runAtOnce: true, steeringError: null,
-  panel: "chat", unitsTab: "attribution", by: "unit", drawer: null, shared: null, story: null,
+  panel: "chat", unitsTab: "attribution", by: "unit", dictionary: null, drawer: null, shared: null, story: null,
   guideOpen: true, notice: null,
 });
 

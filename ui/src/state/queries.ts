@@ -2,7 +2,7 @@
 // a request whose answer nobody waits for any more is aborted by its signal.
 import { hashKey, keepPreviousData, type QueryKey, skipToken, useQuery, type UseQueryResult } from "@tanstack/react-query";
 import { activations, compare, explain, jobs as fetchJobs, score, status } from "../api/calls";
-import type { ActivationsReply, CompareReply, Edit, ExplainReply, Job, Metric, SteerSpec, TextSpec, Token } from "../api/types";
+import type { ActivationsReply, CompareReply, Edit, ExplainReply, Job, Metric, SteerSpec, Sum, TextSpec, Token } from "../api/types";
 import { exactText } from "../logic/tokens";
 import { steerQuery } from "./answering";
 import { type Current, finished, type Run, type Target, useCurrent, usePage } from "./page";
@@ -43,18 +43,21 @@ function useAsked<T>(key: QueryKey, ask: ((signal: AbortSignal) => Promise<T>) |
   return { query, name };
 }
 
-function useExplainBy(by: "unit" | "head" | "layer"): Asked<ExplainReply> {
+function useExplainBy(by: Sum, dictionary: string | null): Asked<ExplainReply> {
   const { run } = useCurrent();
   const target = usePage((s) => s.target), foil = usePage((s) => s.foil), range = usePage((s) => s.range);
   // A range that begins at or after the target can have no effect on it: it is meant for activations.
   const positions = range && target && range[0] < target.at ? range : null;
-  return useAsked(["explain", run && nameOf(run), target?.at, target?.token.id, foil?.id, positions, by],
-    finished(run) && target ? (signal) => explain({ ...basis(run), metric: metricOf(target, foil), positions, by }, signal) : null);
+  return useAsked(["explain", run && nameOf(run), target?.at, target?.token.id, foil?.id, positions, by, dictionary],
+    finished(run) && target ? (signal) => explain({ ...basis(run), metric: metricOf(target, foil), positions, by, dictionary }, signal) : null);
 }
 
-export const useExplain = () => useExplainBy(usePage((s) => s.by));
-/** Clusters are made of units, whatever the table shows. */
-export const useClusters = () => useExplainBy("unit");
+export const useExplain = () => useExplainBy(usePage((s) => s.by), usePage((s) => s.dictionary));
+/** Clusters are made of neurons, or of a dictionary's latents where the table shows those. */
+export function useClusters(): Asked<ExplainReply> {
+  const latent = usePage((s) => s.by) === "latent", dictionary = usePage((s) => s.dictionary);
+  return useExplainBy(latent ? "latent" : "unit", latent ? dictionary : null);
+}
 
 export function useActivations(wanted: boolean): Asked<ActivationsReply> {
   const { run } = useCurrent();

@@ -5,6 +5,7 @@ import { sentence } from "../api/http";
 import type { Side } from "../api/types";
 import { IconButton } from "../components/IconButton";
 import { interval, percent, two } from "../logic/format";
+import { parseUnit } from "../logic/unitname";
 import { client } from "../state/client";
 import { voter } from "../state/voter";
 
@@ -16,7 +17,7 @@ export function Descriptions({ unit, base, side }: { unit: string; base: string;
   const [text, setText] = useState("");
   const refresh = () => client.invalidateQueries({ queryKey: ["unit", base] });
   const add = useMutation({ mutationFn: () => describeUnit({ unit, text: text.trim(), author: voter().name }), onSuccess: async () => { setText(""); await refresh(); } });
-  const vote = useMutation({ mutationFn: ({ id, up }: { id: number; up: boolean }) => voteDescription({ id, up, voter: voter().id }), onSuccess: refresh });
+  const vote = useMutation({ mutationFn: ({ id, up }: { id: number; up: boolean }) => voteDescription({ id, up, voter: voter().id, dictionary: parseUnit(unit)?.dictionary ?? null }), onSuccess: refresh });
   return (
     <section className="descriptions">
       <h3>Descriptions</h3>

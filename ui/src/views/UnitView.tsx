@@ -1,4 +1,4 @@
-// One neuron: what it responds to, in examples, numbers and words.
+// One neuron or latent: what it responds to, in examples, numbers and words.
 import { useQuery } from "@tanstack/react-query";
 import { Tabs } from "radix-ui";
 import { useState } from "react";
@@ -26,7 +26,7 @@ export function UnitView({ unit }: { unit: string }) {
   return (
     <div className="unit-view" data-testid="unit-page" data-unit={unit}>
       <div className="unit-facts">
-        <span>layer <b className="num">{data.layer}</b></span><span>index <b className="num">{data.index}</b></span>
+        {name.dictionary === null ? <span>layer <b className="num">{data.layer}</b></span> : <span>latent of <b>{name.dictionary}</b> at <b className="num">{data.site}</b></span>}<span>index <b className="num">{data.index}</b></span>
         {data.statistics && <><span>mean <b className="num">{number(data.statistics.mean)}</b> ± <b className="num">{number(data.statistics.deviation)}</b></span>
           <span>from <b className="num">{number(data.statistics.min)}</b> to <b className="num">{number(data.statistics.max)}</b></span>
           <span>over <b className="num">{data.statistics.count.toLocaleString("en-GB")}</b> tokens</span></>}
@@ -40,10 +40,10 @@ export function UnitView({ unit }: { unit: string }) {
       </div>
       <UnitTest unit={withPolarity(base, side)} side={side} />
       <Tabs.Root value={side} onValueChange={(value) => setSide(value as "+" | "-")}>
-        <Tabs.List className="tabs" aria-label="Polarity">
+        {name.dictionary === null && <Tabs.List className="tabs" aria-label="Polarity">
           <Tabs.Trigger value="+" data-testid="side-plus">+ positive side</Tabs.Trigger>
           <Tabs.Trigger value="-" data-testid="side-minus">− negative side</Tabs.Trigger>
-        </Tabs.List>
+        </Tabs.List>}
         <Tabs.Content value={side} tabIndex={-1}>
           {here ? <UnitSide unit={withPolarity(base, side)} base={base} side={here} />
             : <Empty title={data.sides.length === 0 ? "No atlas" : "Nothing on this side"}>{data.sides.length === 0 ? "Without an atlas there are no examples, descriptions or typical strength. The text box above still shows live activations." : "The corpus held no activation of this sign."}</Empty>}

@@ -223,8 +223,8 @@ fn names(dictionary: &Dictionary) -> Result<[&'static str; 2]> {
 }
 
 /// Writes a dictionary so that SAELens means the same by it; BatchTopK becomes JumpReLU, as SAELens itself does it. Fails where
-/// the format cannot hold it.
-pub fn write_saelens(dictionary: &Dictionary, folder: &Path) -> Result<()> {
+/// the format cannot hold it. `hook` says where it stands, in TransformerLens's words.
+pub fn write_saelens(dictionary: &Dictionary, hook: Option<&str>, folder: &Path) -> Result<()> {
     dictionary.check()?;
     let Shape { d_in, latents, d_out } = dictionary.shape;
     let [normalisation, architecture] = names(dictionary)?;
@@ -238,6 +238,9 @@ pub fn write_saelens(dictionary: &Dictionary, folder: &Path) -> Result<()> {
     });
     if transcoder {
         config["d_out"] = json!(d_out);
+    }
+    if let Some(hook) = hook {
+        config["metadata"] = json!({ "hook_name": hook });
     }
     let one = vec![latents];
     let bias = if architecture == "gated" { "b_gate" } else { "b_enc" };

@@ -35,15 +35,15 @@ fn saelens_files_come_back_as_they_were() {
         {
             let mut dictionary = tied(activation.clone());
             dictionary.normalisation = normalisation;
-            write_saelens(&dictionary, folder.path()).unwrap();
+            write_saelens(&dictionary, None, folder.path()).unwrap();
             assert!(read_saelens(folder.path()).unwrap() == dictionary);
             dictionary.shift = vec![0.0; 4];
-            write_saelens(&dictionary, folder.path()).unwrap();
+            write_saelens(&dictionary, None, folder.path()).unwrap();
             assert!(read_saelens(folder.path()).unwrap() == dictionary);
         }
     }
     let batch = tied(Activation::BatchTopK { k: 2, threshold: 0.25 });
-    write_saelens(&batch, folder.path()).unwrap();
+    write_saelens(&batch, None, folder.path()).unwrap();
     let read = read_saelens(folder.path()).unwrap();
     assert_eq!(read.activation, Activation::JumpReLU { thresholds: vec![0.25; 7] });
     let x = [0.3, -1.0, 2.0, 0.7];
@@ -74,7 +74,7 @@ fn faults_of_files_are_named() {
     let at = folder.path();
     assert!(said(at).contains("cannot read"));
     let mut dictionary = tied(Activation::ReLU);
-    write_saelens(&dictionary, at).unwrap();
+    write_saelens(&dictionary, Some("blocks.3.hook_resid_post"), at).unwrap();
     let weights = at.join("sae_weights.safetensors");
     let whole = fs::read(&weights).unwrap();
     for length in [0, 9, 80, whole.len() - 1] {

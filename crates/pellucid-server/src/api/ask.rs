@@ -66,6 +66,9 @@ pub(crate) struct ExplainRequest {
     positions: Option<(usize, usize)>,
     #[serde(default)]
     by: Sum,
+    /// The dictionary whose latents are meant; where there is one only, that.
+    #[serde(default)]
+    dictionary: Option<String>,
     /// How many units (300 if none).
     #[serde(default)]
     units: Option<usize>,
@@ -99,7 +102,12 @@ pub(crate) async fn explain(
         question.units = at_most("units", asked.units.unwrap_or(question.units), UNITS)?;
         question.score = asked.score.unwrap_or(question.score);
         question.seed = asked.seed;
-        let (text, atlas) = (app.text(&asked.text)?, app.atlas()?);
+        let dictionary = match asked.by {
+            Sum::Latent => Some(app.loaded.dictionary(asked.dictionary.as_deref())?.name.clone()),
+            _ => None,
+        };
+        let (text, atlas) = (app.text(&asked.text)?, app.atlas_of(dictionary.as_deref())?);
+        question.dictionary = dictionary;
         let reply =
             scope::explain(&app.loaded, atlas.as_deref(), &app.meaning, text, &asked.edits, &question)?;
         Ok(Json(reply))
@@ -247,8 +255,9 @@ pub(crate) async fn steer(
 ) -> Answer<SteerReply> {
     run(&app, &asker, move |app| {
         at_most("the number of specs", asked.specs.len(), SPECS)?;
-        let atlas = app.atlas()?;
         let one = |spec: &Steering| {
+            let dictionary = scope::steered_dictionary(spec)?;
+            let atlas = app.atlas_of(dictionary.as_deref())?;
             let units = match &spec.what {
                 scope::What::Concept { k, .. } => *k,
                 scope::What::Units(units) => units.len(),
@@ -273,7 +282,7 @@ pub(crate) async fn find(
 ) -> Answer<Vec<scope::Found>> {
     run(&app, &asker, move |app| {
         at_most("k", asked.k, UNITS)?;
-        let atlas = app.need_atlas()?;
+        let atlas = app.need_atlas_of(asked.dictionary.as_deref())?;
         let hits = scope::find(&atlas, &app.meaning, &asked)?;
         Ok(Json(hits.iter().map(scope::Found::of).collect()))
     })

@@ -19,6 +19,8 @@ pub(crate) struct Status {
     model: ModelStatus,
     /// None where this model has no atlas yet.
     atlas: Option<AtlasStatus>,
+    /// Dictionaries whose latents are units too.
+    dictionaries: Vec<DictionaryStatus>,
     /// Whether a language model stands behind the guide.
     llm: bool,
     /// Whether an atlas can be built from here.
@@ -59,6 +61,15 @@ pub(crate) struct AtlasStatus {
     partial: bool,
     /// Search by meaning works.
     embeddings: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DictionaryStatus {
+    name: String,
+    site: String,
+    latents: usize,
+    /// How many of them have words; none where they have no atlas yet.
+    described: Option<u64>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -105,6 +116,13 @@ fn look(app: &App) -> ApiResult<Status> {
             })
         }
     };
+    let dictionary = |d: &pellucid_model::Attached| -> ApiResult<DictionaryStatus> {
+        let atlas = app.atlas_of(Some(&d.name))?;
+        let described = atlas.map(|opened| opened.summary().map(|s| s.chosen)).transpose()?;
+        let (name, site, latents) = (d.name.clone(), d.site.to_string(), d.latents.count());
+        Ok(DictionaryStatus { name, site, latents, described })
+    };
+    let dictionaries = model.dictionaries().iter().map(dictionary).collect::<ApiResult<_>>()?;
     let load = app.queue.load();
     Ok(Status {
         pellucid: env!("CARGO_PKG_VERSION"),
@@ -124,6 +142,7 @@ fn look(app: &App) -> ApiResult<Status> {
             chat: model.tokenizer().chat_template().is_some(),
         },
         atlas,
+        dictionaries,
         llm: app.llm.is_some(),
         builds: app.jobs.can_build(),
         limits: LimitsStatus {

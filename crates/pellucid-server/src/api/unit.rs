@@ -6,7 +6,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::work::{Asker, Body, Query, run};
 use axum::Json;
 use axum::extract::State;
-use pellucid_core::{Edit, Index, UnitId};
+use pellucid_core::{Edit, UnitId};
 use pellucid_scope as scope;
 use pellucid_scope::EditShape;
 use pellucid_scope::TextSpec;
@@ -17,11 +17,19 @@ use utoipa::{IntoParams, ToSchema};
 
 #[derive(Deserialize, IntoParams)]
 pub(crate) struct UnitQuery {
-    /// Such as `mlp_act.3/1054`, or with a side, `mlp_act.3/1054+`.
+    /// Such as `mlp_act.3/1054`, or with a side, `mlp_act.3/1054+`, or a latent, `sae:NAME/7`.
     unit: String,
     /// Exemplars of each kind and side (8 if none).
     #[serde(default)]
     examples: Option<usize>,
+}
+
+/// The dictionary that a unit is a latent of.
+fn dictionary_of(unit: &UnitId) -> Option<&str> {
+    match unit {
+        UnitId::Latent { dictionary, .. } => Some(dictionary),
+        UnitId::Site { .. } => None,
+    }
 }
 
 pub(crate) async fn unit(
@@ -33,7 +41,8 @@ pub(crate) async fn unit(
         // a plus sign in an address is read as a space
         let unit = unit_id(asked.unit.trim_end_matches(' '))?;
         let how = scope::Showing { examples: asked.examples.unwrap_or(8).min(50), outputs: 12, nearest: 8 };
-        Ok(Json(scope::unit(&app.loaded, app.atlas()?.as_deref(), &unit, how)?))
+        let atlas = app.atlas_of(dictionary_of(&unit))?;
+        Ok(Json(scope::unit(&app.loaded, atlas.as_deref(), &unit, how)?))
     })
     .await
 }
@@ -74,7 +83,8 @@ pub(crate) async fn test(
     run(&app, &asker, move |app| {
         app.check_edits(asked.edits.len())?;
         let (unit, text) = (unit_id(&asked.unit)?, app.text(&asked.text)?);
-        let found = scope::test(&app.loaded, app.atlas()?.as_deref(), &unit, text, &asked.edits)?;
+        let atlas = app.atlas_of(dictionary_of(&unit))?;
+        let found = scope::test(&app.loaded, atlas.as_deref(), &unit, text, &asked.edits)?;
         let scale = found.scales.map(|[positive, negative]| Scale { positive, negative });
         Ok(Json(TestReply { prompt: found.prompt, values: found.values, scale }))
     })
@@ -85,7 +95,7 @@ pub(crate) async fn test(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DescribeRequest {
-    /// With its side: `mlp_act.3/1054+`.
+    /// With its side: `mlp_act.3/1054+`; a latent, `sae:NAME/7`, has one.
     unit: String,
     text: String,
     author: String,
@@ -115,9 +125,9 @@ pub(crate) async fn describe(
     Body(asked): Body<DescribeRequest>,
 ) -> ApiResult<Json<DescribeReply>> {
     run(&app, &asker, move |app| {
-        let UnitId::Site { site, index: Index::Coordinate(index), polarity: Some(polarity) } =
-            unit_id(&asked.unit)?
-        else {
+        let unit = unit_id(&asked.unit)?;
+        let scope::Spot { site, index, sides } = scope::place(&app.loaded, &unit)?;
+        let &[polarity] = sides.as_slice() else {
             return Err(ApiError::bad(format!(
                 "{}: expected a unit with its side of zero, such as mlp_act.3/1054+",
                 asked.unit
@@ -129,7 +139,7 @@ pub(crate) async fn describe(
             ..Explainer::default()
         };
         let text = said("text", &asked.text, TEXT)?;
-        let mut atlas = writable(app)?;
+        let mut atlas = writable(app, dictionary_of(&unit))?;
         // one person may say several things
         let before = atlas.descriptions(site, index, polarity)?;
         let candidate = before.iter().filter(|(_, d)| d.explainer == explainer).count() as u32;
@@ -145,6 +155,9 @@ pub(crate) async fn describe(
 #[serde(deny_unknown_fields)]
 pub(crate) struct VoteRequest {
     id: i64,
+    /// The dictionary whose latent it describes, if it is one's.
+    #[serde(default)]
+    dictionary: Option<String>,
     voter: String,
     up: bool,
 }
@@ -162,7 +175,7 @@ pub(crate) async fn vote(
 ) -> ApiResult<Json<VoteReply>> {
     run(&app, &asker, move |app| {
         let voter = said("voter", &asked.voter, NAME)?;
-        let mut atlas = writable(app)?;
+        let mut atlas = writable(app, asked.dictionary.as_deref())?;
         let id = DescriptionId(asked.id);
         atlas.vote(id, &voter, asked.up)?;
         let (up, down) = atlas.votes(id)?;
@@ -172,8 +185,8 @@ pub(crate) async fn vote(
 }
 
 /// The atlas to write one thing to. It has one writer at a time; while it is being built that is the builder.
-fn writable(app: &App) -> ApiResult<Atlas> {
-    let path = app.need_atlas()?.atlas().path().to_owned();
+fn writable(app: &App, dictionary: Option<&str>) -> ApiResult<Atlas> {
+    let path = app.need_atlas_of(dictionary)?.atlas().path().to_owned();
     Atlas::open_write(&path).map_err(|error| match error {
         AtlasError::Busy { .. } => ApiError::conflict(
             "the atlas is being written by another program (perhaps it is being built); try again later",

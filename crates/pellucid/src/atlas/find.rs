@@ -40,6 +40,7 @@ impl FindArgs {
             k: self.top,
             layers: self.layers.as_deref().map(layers).transpose()?,
             polarity: self.polarity.clone(),
+            dictionary: None,
             site: None,
             point: None,
             score: self.score,

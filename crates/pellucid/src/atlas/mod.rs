@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use pellucid::model::embed::Encoder;
 use pellucid::scope::{Meaning, Shelf, open_current};
 use pellucid::store::atlas::Atlas;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) use pellucid::scope::{ENCODER, check_model, default_path, latents_path};
 
@@ -32,6 +32,17 @@ pub(crate) fn open(loaded: &Loaded, path: Option<&Path>) -> Result<Atlas> {
     let atlas = open_current(&path)?;
     check_model(&atlas, loaded)?;
     Ok(atlas)
+}
+
+/// Where an atlas lies: where the user says, or in the cache under the model's hash; a dictionary that was given means the
+/// atlas of its latents.
+pub(crate) fn path_of(loaded: &Loaded, given: Option<&Path>) -> Result<PathBuf> {
+    match (given, loaded.model.dictionaries()) {
+        (Some(path), _) => Ok(path.to_owned()),
+        (None, []) => Ok(default_path(loaded)),
+        (None, [one]) => Ok(latents_path(loaded, one)),
+        (None, _) => bail!("several dictionaries are given; name the atlas with --atlas"),
+    }
 }
 
 /// A model's atlas for questions.

@@ -6,13 +6,13 @@ use crate::models::{Loaded, ModelArgs};
 use crate::show::{BOLD, DIM, Out, Table, heat, percent, quoted, signed};
 use crate::target::TargetArgs;
 use crate::text::{Text, TextArgs};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use pellucid::core::{Seed, Site, UnitId};
 use pellucid::interp::{
     By, Completeness, Effects, LatentEffects, Method, Metric, UnitEffect, attribute, latent_effects,
 };
-use pellucid::model::{Attached, sample};
+use pellucid::model::sample;
 use serde::Serialize;
 
 /// The method whose predictions come true most often: docs/attribution.md, by `cargo xtask docs attribution`.
@@ -171,7 +171,7 @@ impl Arguments {
         let (loaded, mut text) = self.text.read(&self.model)?;
         let metric = self.target.metric(&loaded, &mut text)?;
         let method = self.method.method(self.steps);
-        let dictionary = if by == By::Latent { Some(self.dictionary(&loaded)?) } else { None };
+        let dictionary = if by == By::Latent { Some(loaded.dictionary(self.of.as_deref())?) } else { None };
         let sites = dictionary.map_or_else(|| by.sites(&loaded.model), |d| vec![d.site]);
         let effects = attribute(&loaded.model, &text.row, metric, method, &sites, &mut ())?;
         let latents = dictionary.map(|d| latent_effects(&loaded.model, &effects, &d.name)).transpose()?;
@@ -200,16 +200,6 @@ impl Arguments {
             self.show(&report, out)?;
         }
         Ok(())
-    }
-
-    /// The dictionary whose latents are asked for.
-    fn dictionary<'a>(&self, loaded: &'a Loaded) -> Result<&'a Attached> {
-        match (&self.of, loaded.model.dictionaries()) {
-            (Some(name), _) => Ok(loaded.model.dictionary(name)?),
-            (None, [one]) => Ok(one),
-            (None, []) => bail!("--by latent: no dictionary is given; add --dictionary NAME=PATH"),
-            (None, _) => bail!("--by latent: several dictionaries are given; say which one with --of NAME"),
-        }
     }
 
     fn show(&self, report: &Report, out: &mut Out) -> Result<()> {

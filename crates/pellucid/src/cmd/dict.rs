@@ -6,7 +6,7 @@ use crate::models::{Loaded, ModelArgs};
 use crate::show::{DIM, Out, Table, bar};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
-use pellucid::core::{Seed, Site, Split};
+use pellucid::core::{Seed, Site, Split, transformer_lens_name};
 use pellucid::dict::{
     Adam, Auxiliary, Config, Density, Dictionary, ErrorScale, Fidelity, Normalisation, Opened, Recipe, Shape,
     Step, Trainer, automatic_rate, open, write_saelens,
@@ -295,7 +295,9 @@ impl TrainArgs {
         let mut dictionary = trainer.dictionary();
         dictionary.normalisation = Normalisation::Scale { input: run.scale, output: run.scale };
         let dictionary = dictionary.folded();
-        write_saelens(&dictionary, &self.out)?;
+        let site = self.of.site;
+        let hook = transformer_lens_name(site).unwrap_or_else(|| site.to_string());
+        write_saelens(&dictionary, Some(&hook), &self.out)?;
         let trained = trainer.steps() - before;
         let card = Card {
             model: loaded.name.clone(),

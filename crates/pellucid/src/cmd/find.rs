@@ -1,8 +1,9 @@
 //! `pellucid find`: units by what they are about.
 
 use crate::atlas::find::FindArgs;
+use crate::atlas::path_of;
 use crate::atlas::{meaning, shelf};
-use crate::models::{ModelArgs, load};
+use crate::models::ModelArgs;
 use crate::show::{DIM, Out, Table, tame};
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -24,13 +25,13 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     pub(crate) fn run(&self, out: &mut Out) -> Result<()> {
-        let loaded = load(&self.model.model, self.model.storage)?;
+        let loaded = self.model.load()?;
         ensure!(
             !self.wanted.trim().is_empty(),
             "there is nothing to look for; write what the units should be about"
         );
         let finding = self.find.finding(&self.wanted)?;
-        let opened = shelf(&loaded, self.atlas.as_deref()).need(&loaded)?;
+        let opened = shelf(&loaded, Some(&path_of(&loaded, self.atlas.as_deref())?)).need(&loaded)?;
         let meaning = if finding.words { Meaning::default() } else { meaning()? };
         let found: Vec<Found> = find(&opened, &meaning, &finding)?.iter().map(Found::of).collect();
         if out.json("find", Some(&loaded), &found)? {

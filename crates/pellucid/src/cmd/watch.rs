@@ -132,7 +132,7 @@ fn summary(loaded: &Loaded, watch: &Watch, x: &Tensor, tokens: &[Placed]) -> Res
             Watched::Unit { unit: unit.clone(), tokens }
         }
         Watch::Latent { unit, dictionary, index, .. } => {
-            let all = loaded.model.dictionary(dictionary)?.latents.active(&rows.concat());
+            let all = loaded.model.dictionary(dictionary)?.active(&rows.concat());
             let value = |active: &[(u32, f32)]| active.iter().find(|a| a.0 == *index).map_or(0.0, |a| a.1);
             let each = tokens.iter().zip(&all);
             let tokens =

@@ -9,11 +9,11 @@ pub(crate) use stats::deciles;
 
 use crate::atlas::build::{Built, Plan, all_neurons, build};
 use crate::atlas::describe::Described;
-use crate::atlas::{default_path, encoder, latents_path};
+use crate::atlas::{encoder, path_of};
 use crate::default_corpus;
 use crate::models::{Loaded, ModelArgs, StorageArgs};
 use crate::show::Out;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 use describe::{DescribeArgs, ScoreArgs, say_described};
 use exchange::{ExportArgs, ImportArgs, MergeArgs};
@@ -112,18 +112,8 @@ impl OfArgs {
 
     fn loaded(&self, storage: StorageArgs) -> Result<(Loaded, PathBuf)> {
         let loaded = self.model.load_as(storage)?;
-        let path = self.path(&loaded)?;
+        let path = path_of(&loaded, self.atlas.as_deref())?;
         Ok((loaded, path))
-    }
-
-    /// Where the atlas lies; an only dictionary means its atlas.
-    fn path(&self, loaded: &Loaded) -> Result<PathBuf> {
-        match (&self.atlas, loaded.model.dictionaries()) {
-            (Some(path), _) => Ok(path.clone()),
-            (None, []) => Ok(default_path(loaded)),
-            (None, [one]) => Ok(latents_path(loaded, one)),
-            (None, _) => bail!("several dictionaries are given; name the atlas with --atlas"),
-        }
     }
 
     fn encoder(&self) -> Result<Option<Encoder>> {
