@@ -138,7 +138,7 @@ fn place(format: &str, fixture: &str) -> (PathBuf, Option<tempfile::TempDir>) {
 #[test]
 fn what_is_written_is_read_as_the_same_bits() {
     let formats: [(&str, Write, Read, usize); 6] = [
-        ("saelens", write_saelens, read_saelens, 30),
+        ("saelens", |d, f| write_saelens(d, None, f), read_saelens, 30),
         ("sparsify", write_sparsify, read_sparsify, 6),
         ("gemma_scope", write_gemma_scope, read_gemma_scope, 10),
         ("llama_scope", write_llama_scope, read_llama_scope, 8),

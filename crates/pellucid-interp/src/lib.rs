@@ -24,6 +24,7 @@ pub mod neuron;
 pub mod patch;
 pub mod patchscope;
 mod rank;
+pub mod steered;
 pub mod stream;
 mod sweep;
 pub mod trace;

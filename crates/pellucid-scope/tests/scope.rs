@@ -2,13 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are tests too
 
-use pellucid_core::{Edit, Point, Site};
-use pellucid_model::{Apply, Batch, Model, Plan, Record, Storage};
+use pellucid_core::{Edit, Point, Positions, Seed, Site};
+use pellucid_dict::{Activation, Dictionary, Normalisation, Shape};
+use pellucid_model::{Apply, Attached, Batch, Model, Plan, Record, Storage};
 use pellucid_scope::{
-    Ablating, Aim, Change, Comparing, Explaining, Loaded, Looking, Meaning, Steering, Text, TextSpec, What,
-    ablate, activations, compare, explain, read, steer, test,
+    Ablating, Aim, Change, Comparing, Explaining, Loaded, Looking, Meaning, Steering, Sum, Text, TextSpec,
+    What, ablate, activations, compare, explain, place, read, steer, steered_dictionary, test,
 };
 use std::path::Path;
+use std::sync::Arc;
 
 fn loaded() -> Loaded {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny/llama");
@@ -21,6 +23,76 @@ fn text(loaded: &Loaded) -> Text {
 
 fn edits(list: &[&str]) -> Vec<Edit> {
     list.iter().map(|e| e.parse().unwrap()).collect()
+}
+
+/// The model with a random dictionary `d` of the stream after its first layer.
+fn with_dictionary() -> Loaded {
+    let mut loaded = loaded();
+    let (d, latents) = (loaded.model.spec().width_at(Point::ResidPost).unwrap(), 50);
+    let mut seed = Seed(5);
+    let mut draw = |n: usize, s: f64| (0..n).map(|_| (s * seed.normal()) as f32).collect::<Vec<_>>();
+    let dictionary = Dictionary {
+        shape: Shape { d_in: d, latents, d_out: d },
+        encoder: draw(latents * d, 0.3),
+        encoder_bias: draw(latents, 0.2),
+        decoder: draw(latents * d, 0.3),
+        decoder_bias: draw(d, 0.1),
+        shift: vec![0.0; d],
+        skip: None,
+        normalisation: Normalisation::None,
+        activation: Activation::TopK { k: 6 },
+    };
+    let (name, site, hash) = ("d".to_owned(), Site::new(Point::ResidPost, 0), dictionary.fingerprint());
+    loaded.model.attach(Attached { name, site, hash, latents: Arc::new(dictionary) }).unwrap();
+    loaded
+}
+
+#[test]
+fn a_tokens_latents_add_up_and_removing_them_is_the_edit_that_zeroes_them() {
+    let loaded = with_dictionary();
+    let text = text(&loaded);
+    let metric = Aim { position: text.tokens.len() - 1, target: Some(40), foil: Some(41) };
+    let mut asked = Explaining::new(metric);
+    (asked.by, asked.units) = (Sum::Latent, 1000);
+    let meaning = Meaning::default();
+    let reply = explain(&loaded, None, &meaning, text.clone(), &[], &asked).unwrap();
+    let row = reply.row.unwrap();
+    assert!(
+        (row.latents + row.error + row.constant - row.whole).abs() < 1e-4 * row.whole.abs().max(1.0),
+        "{row:?}"
+    );
+    let sum: f64 = reply.units.iter().map(|u| u.effect).sum();
+    assert!((sum - row.latents).abs() < 1e-6 && reply.units.len() > 10);
+    for unit in &reply.units {
+        assert!((unit.by_position.iter().sum::<f64>() - unit.effect).abs() < 1e-9);
+        assert_eq!(unit.by_position[0], 0.0, "a text's first token is not read");
+    }
+
+    let names: Vec<String> = reply.units.iter().take(2).filter_map(|u| u.unit.clone()).collect();
+    let units = names.iter().map(|name| name.parse().unwrap()).collect();
+    let removed = ablate(&loaded, text.clone(), &[], &Ablating { metric, units, draws: 3, seed: 1 }).unwrap();
+    let predicted: f64 = reply.units.iter().take(2).map(|u| -u.effect).sum();
+    assert!((removed.predicted - predicted).abs() < 1e-5, "{} {predicted}", removed.predicted);
+    assert_eq!(removed.random.len(), 3);
+    let steering = Steering {
+        name: "off".to_owned(),
+        what: What::Units(names),
+        change: Change::Strength(0.0),
+        positions: Positions::All,
+    };
+    assert_eq!(steered_dictionary(&steering).unwrap().as_deref(), Some("d"));
+    let steered = steer(&loaded, None, &meaning, &steering).unwrap();
+    assert_eq!(steered.edits.len(), 1);
+    let logits =
+        loaded.model.next_logits(&text.row, &mut Apply::new(&loaded.model, &steered.edits).unwrap()).unwrap();
+    assert!((removed.without.value - (f64::from(logits[40]) - f64::from(logits[41]))).abs() < 1e-4);
+
+    let mixed = What::Units(vec!["mlp_act.0/3".to_owned(), "sae:d/3".to_owned()]);
+    let refused = steered_dictionary(&Steering { what: mixed, ..steering }).unwrap_err().to_string();
+    assert!(refused.contains("not both"), "{refused}");
+    let tested = test(&loaded, None, &"sae:d/7".parse().unwrap(), text, &[]).unwrap();
+    assert_eq!((tested.values.len(), tested.values[0]), (reply.prompt.len(), 0.0));
+    assert!(place(&loaded, &"sae:d/50".parse().unwrap()).unwrap_err().to_string().contains("50 latents"));
 }
 
 /// A unit that is edited, so that both runs differ from layer 0 on.

@@ -121,6 +121,83 @@ fn other_formats(place: &Place, whole: &str, of: &[&str], judged: &serde_json::V
     fails(&[&["dict", "eval", &transcoder, "--site", "resid_post.0"], of].concat(), "is a transcoder from");
 }
 
+/// A trained dictionary's latents, wherever a neuron would stand on the command line.
+#[test]
+fn latents_are_units_on_the_command_line() {
+    let place = Place::new(120);
+    let (folder, atlas) = (place.path("d"), place.path("latents.atlas"));
+    ok(&train(&place, &folder, &[]));
+    let named = format!("d={folder}");
+    let of = ["--model", place.model.as_str(), "--dictionary", named.as_str()];
+    let text = "the cat sat on a mat";
+
+    // the files say where it stands; effects add up; what is predicted is close to what happens
+    let found =
+        json(&[&["attribute", text, "--by", "latent", "--top", "5", "--verify", "3"], &of[..]].concat());
+    assert_eq!(found["row"]["site"], "resid_post.0");
+    assert!(found["row"]["incompleteness"].as_f64().unwrap() < 1e-4, "{}", found["row"]);
+    let best = found["effects"][0]["unit"].as_str().unwrap().to_owned();
+    assert!(best.starts_with("sae:d/"), "{best}");
+    let tried = &found["verify"]["top"]["units"][0];
+    let (predicted, zero) = (tried["predicted"].as_f64().unwrap(), tried["zero"].as_f64().unwrap());
+    assert!((predicted - zero).abs() < 0.5 * predicted.abs().max(0.05), "{tried}");
+
+    // watching sees what an edit sets; without its error the site is the reconstruction
+    let set = format!("{best}=2.5");
+    let seen =
+        json(&[&["run", text, "--watch", &best, "--edit", &set, "--max-tokens", "2"], &of[..]].concat());
+    assert!(seen.to_string().contains(&best), "{seen}");
+    ok(&[&["run", text, "--edit", "sae:d/error=0", "--max-tokens", "2"], &of[..]].concat());
+
+    // an atlas of its own, which knows whose units it holds
+    let build = [
+        "atlas",
+        "build",
+        "--latents",
+        "d",
+        "--corpus",
+        &place.corpus,
+        "--tokens",
+        "8000",
+        "--window",
+        "16",
+        "--no-embed",
+        "--atlas",
+        &atlas,
+    ];
+    let built = json(&[&build[..], &of[..]].concat());
+    assert_eq!(built["built"]["units"], 64);
+    assert_eq!(built["described"]["units"], 64, "a latent has one side");
+    let here = [&of[..], &["--atlas", &atlas]].concat();
+    let shown = json(&[&["atlas", "show", &best], &here[..]].concat());
+    assert_eq!(shown.as_array().unwrap().len(), 1);
+    let units = json(&[&["find", "cat", "--words", "--top", "3"], &here[..]].concat());
+    assert!(
+        units.as_array().unwrap().iter().all(|u| u["unit"].as_str().unwrap().starts_with("sae:d/")),
+        "{units}"
+    );
+    let index = best.rsplit_once('/').unwrap().1;
+    let steered = json(
+        &[&["dict", "steer", "--latent", index, "--tokens", "3", "--controls", "1"], &here[..]].concat(),
+    );
+    let trial = &steered["trials"][0];
+    assert_eq!(
+        (trial["unit"].as_str().unwrap(), trial["random"].as_array().unwrap().len()),
+        (best.as_str(), 1)
+    );
+
+    // what does not fit says what would
+    fails(&["run", text, "--edit", "sae:d/3=0", "--model", &place.model], "--dictionary d=PATH");
+    fails(&[&["run", text, "--edit", "sae:d/64=0"], &of[..]].concat(), "there are 64 latents");
+    fails(&[&["run", text, "--edit", "sae:d/3=0@0"], &of[..]].concat(), "first token");
+    fails(&[&["run", text, "--watch", "sae:d/99"], &of[..]].concat(), "does not exist");
+    fails(&["attribute", text, "--by", "latent", "--model", &place.model], "no dictionary is loaded");
+    fails(&["run", text, "--dictionary", &folder, "--model", &place.model], "expected NAME=PATH");
+    let elsewhere = format!("{named}@mlp_act.0");
+    fails(&["run", text, "--dictionary", &elsewhere, "--model", &place.model], "mlp_act.0 has rows of");
+    fails(&[&build[..11], &of[..], &["--atlas", &place.path("own.atlas")]].concat()[..], "already there");
+}
+
 #[test]
 fn what_cannot_be_trained_is_refused() {
     let place = Place::new(20);

@@ -1,5 +1,6 @@
 //! `pellucid dict`: sparse autoencoders of a site, from text to a folder that SAELens reads, and how good one is.
 
+use super::dict_steer::SteerArgs;
 use crate::atlas::build::corpus_of;
 use crate::default_corpus;
 use crate::models::{Loaded, ModelArgs};
@@ -31,6 +32,8 @@ enum Action {
     Train(Box<TrainArgs>),
     /// Judge a dictionary of any published format on text that it was not trained on.
     Eval(Box<EvalArgs>),
+    /// Switch latents on, and see whether the model then writes what they stand for; beside no edit and other latents.
+    Steer(Box<SteerArgs>),
 }
 
 /// A site of a model, and text.
@@ -222,6 +225,7 @@ impl Arguments {
         match &self.action {
             Action::Train(a) => a.run(out),
             Action::Eval(a) => a.run(out),
+            Action::Steer(a) => a.run(out),
         }
     }
 }
