@@ -253,7 +253,7 @@ pub(crate) struct LabPatchscopeRequest {
     /// Which token of an item gives the value.
     #[serde(default)]
     from: AtShape,
-    /// Every how manieth layer, on both sides (2 if none).
+    /// Every how manieth layer, on both sides (3, or all, if none).
     #[serde(default)]
     every: Option<usize>,
 }
@@ -276,7 +276,7 @@ pub(crate) async fn patchscope(
 ) -> ApiResult<Response> {
     let subject = subject(&asked.what, asked.items, asked.seed, PLACED_ITEMS)?;
     let target = asked.target.unwrap_or_else(|| "identity".to_owned());
-    let every = asked.every.unwrap_or(2);
+    let every = asked.every.unwrap_or_else(|| app.loaded.model.spec().n_layers.min(3));
     most("bytes of target", target.len(), TEXT)?;
     layers(&app, every)?;
     // a target without a place is refused before anything runs
