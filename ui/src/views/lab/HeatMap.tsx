@@ -92,22 +92,22 @@ function Cells({ picture, name, rows, columns, wide, high, most, row, column, on
   );
 }
 
-/** A number that fits into a cell; what rounds to nothing has no sign. */
+/** A number that fits into a cell; what rounds to nothing is 0. */
 function inside(value: number, most: number): string {
   if (most > 1.5) return Math.abs(value) < 0.05 ? "0" : signed(value).replace(/(\.\d)\d$/, "$1");
-  return two(value).replace(/^−(?=0\.00$)/, "").replace(/^(−?)0\./, "$1.");
+  return Math.abs(value) < 0.005 ? "0" : two(value).replace(/^(−?)0\./, "$1.");
 }
 
 function Legend({ most, both }: { most: number; both: boolean }) {
   const id = useId();
   return (
-    <svg className="heat-scale" width={both ? 190 : 130} height="14" role="img" aria-label={`The scale: ${both ? `from ${number(-most)} over 0 to` : "from 0 to"} ${number(most)}`}>
+    <svg className="heat-scale" width={both ? 206 : 130} height="14" role="img" aria-label={`The scale: ${both ? `from ${number(-most)} over 0 to` : "from 0 to"} ${number(most)}`}>
       <defs>
         <linearGradient id={`${id}p`}><stop offset="0" className="stop-plus" stopOpacity="0" /><stop offset="1" className="stop-plus" /></linearGradient>
         <linearGradient id={`${id}m`}><stop offset="0" className="stop-minus" /><stop offset="1" className="stop-minus" stopOpacity="0" /></linearGradient>
       </defs>
-      {both && <><text x="0" y="11">{number(-most)}</text><rect x="34" y="2" width="50" height="10" fill={`url(#${id}m)`} /></>}
-      <text x={both ? 88 : 0} y="11">0</text><rect x={both ? 98 : 12} y="2" width="60" height="10" fill={`url(#${id}p)`} /><text x={both ? 162 : 76} y="11">{number(most)}</text>
+      {both && <><text x="0" y="11">{number(-most)}</text><rect x="42" y="2" width="50" height="10" fill={`url(#${id}m)`} /></>}
+      <text x={both ? 97 : 0} y="11">0</text><rect x={both ? 108 : 12} y="2" width="60" height="10" fill={`url(#${id}p)`} /><text x={both ? 172 : 76} y="11">{number(most)}</text>
     </svg>
   );
 }

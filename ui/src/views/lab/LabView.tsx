@@ -13,6 +13,7 @@ import { KnockoutResult } from "./KnockoutResult";
 import { LabForm } from "./LabForm";
 import { LensResult } from "./LensResult";
 import { NeuronsResult } from "./NeuronsResult";
+import { StoryStrip } from "./StoryStrip";
 import { LadderResult, PatchscopeResult } from "./PatchscopeResult";
 import { TraceResult } from "./TraceResult";
 
@@ -33,6 +34,7 @@ export function LabView({ method }: { method: LabMethod }) {
   return (
     <main className="page-view lab-view" data-testid="lab-view">
       <header className="view-head"><h1>Lab</h1><p className="faint lead">{METHODS[method].about}</p></header>
+      <StoryStrip />
       <nav className="segmented lab-methods" aria-label="Methods">
         {LAB_METHODS.map((one) => <a key={one} href={labAddress(one)} aria-current={one === method ? "page" : undefined} data-testid={`lab-method-${one}`}>{METHODS[one].title}</a>)}
       </nav>
