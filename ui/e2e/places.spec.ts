@@ -79,7 +79,7 @@ test("knockout: which token must be seen", async ({ page }) => {
   const words = page.getByTestId("lab-knockout-map-words");
   await expect(words).toContainText(/Without .* from layer \d+ on: .*a random other token/);
   await expect(page.getByTestId("lab-knockout").locator("tbody tr")).toHaveCount(8);
-  await page.getByTestId("lab-knockout-map").locator("svg.heat-cells").first().locator("rect.ground").first().hover();
+  await page.getByTestId("lab-knockout-map").locator("svg.heat-cells").first().locator("rect.plus, rect.minus").first().hover({ timeout: 20_000 });
   await expect(words).toContainText("from layer 0 on");
   await bothThemes(page, "48-lab-knockout");
 });

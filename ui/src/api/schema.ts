@@ -3074,7 +3074,7 @@ export interface components {
         };
         /** @description Does the target say the right answer when an item's value stands in it? */
         LabPatchscopeRequest: {
-            /** @description Every how manieth layer, on both sides (2 if none). */
+            /** @description Every how manieth layer, on both sides (3, or all, if none). */
             every?: number | null;
             /** @description Which token of an item gives the value. */
             from?: components["schemas"]["PatchFrom"];
@@ -3891,12 +3891,31 @@ export interface components {
         } | {
             /** @enum {string} */
             do: "lens";
+        } | {
+            /** @description What tracing patches, as `POST /api/lab/trace` has it; the stream if none. */
+            at?: string;
+            /** @description A built-in behaviour. */
+            behaviour?: string;
+            /** @enum {string} */
+            do: "lab";
+            /** @description How many of its items. */
+            items?: number;
+            method: components["schemas"]["StoryMethod"];
+            /** @description A built-in task, for a function vector. */
+            task?: string;
+            /** @description A text whose last token is read by a patchscope. */
+            text?: string;
         };
         /**
          * @description Whose story it is.
          * @enum {string}
          */
         StoryFrom: "monitor" | "pellucid";
+        /**
+         * @description A method of the laboratory.
+         * @enum {string}
+         */
+        StoryMethod: "behaviour" | "lens" | "trace" | "knockout" | "patchscope" | "neurons" | "direction" | "circuit" | "function";
         StoryStep: {
             action?: components["schemas"]["StoryAction"];
             text: string;
