@@ -1,7 +1,7 @@
 // A heat map, and beside it the same places with a control in them: one scale, one place looked at in both. A sign is told by
 // colour and by a dash or the number's own sign.
 import { useId, useState } from "react";
-import { number, signed, two } from "../../logic/format";
+import { number, two } from "../../logic/format";
 import { useWidth } from "./useWidth";
 
 export interface Column { label: string; title?: string }
@@ -94,7 +94,7 @@ function Cells({ picture, name, rows, columns, wide, high, most, row, column, on
 
 /** A number that fits into a cell; what rounds to nothing is 0. */
 function inside(value: number, most: number): string {
-  if (most > 1.5) return Math.abs(value) < 0.05 ? "0" : signed(value).replace(/(\.\d)\d$/, "$1");
+  if (most > 1.5) return Math.abs(value) < 0.05 ? "0" : `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(1)}`;
   return Math.abs(value) < 0.005 ? "0" : two(value).replace(/^(−?)0\./, "$1.");
 }
 

@@ -17,7 +17,7 @@ export function KnockoutResult({ report }: { report: KnockoutReport }) {
     <section className="lab-card" aria-labelledby="lab-knockout-title" data-testid="lab-knockout">
       <h2 id="lab-knockout-title">What is lost when a token is no longer seen</h2>
       <p>{count(report.items, "item")} of one length{report.left_out > 0 && `, ${report.left_out} left out`}. The token at position {number(report.query)}{report.query === -1 && " (the last)"} no longer attends to one other token, in every head of {count(report.window, "layer")} from each layer on.</p>
-      <p className="faint">Change of the log-odds of right against wrong; {signed(report.gate.log_odds.value)} as the model is. Orange, with a dash: the answer loses by it. The control cuts a random other token of the item, the first one excepted.</p>
+      <p className="faint">Change of the log-odds of right against wrong; {signed(report.gate.log_odds.value)} as the model is. Orange, with a dash: the answer loses by it. The control cuts a random other token of the item, the first one excepted: attention rests on the first token when it has nothing to look at, so that cutting it changes more than what it says.</p>
       <HeatMap name="Change of the log-odds" rows={layers.map(String)} columns={keys.map((key) => ({ label: token(key), title: `position ${key}: ${token(key)}` }))} most={most} both first={foremost(layers.length, keys.length, value)}
         across="the token that is no longer seen (of the first item)" up="Up: the first of the cut layers" testid="lab-knockout-map"
         pictures={[{ title: "this token is cut", value }, { title: "control: a random other one is cut", value: (r, c) => cell(r, c)?.control?.value ?? null }]}

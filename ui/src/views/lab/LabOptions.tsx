@@ -39,10 +39,10 @@ export function LabOptions({ method, behaviours }: { method: LabMethod; behaviou
   switch (method) {
     case "trace": return (
       <>
-        <ChoiceField label="What is patched" field="at" testid="lab-at" options={[["resid_pre", "the stream, token by token"], ["attn_out_post", "what attention adds"], ["mlp_out_post", "what MLPs add"], ["z", "heads"], ["paths", "paths from heads"]]} />
+        <ChoiceField label="What is patched" field="at" testid="lab-at" options={[["resid_pre", "the stream, by token"], ["attn_out_post", "what attention adds"], ["mlp_out_post", "what MLPs add"], ["z", "heads"], ["paths", "paths from heads"]]} />
         {form.at === "paths" && <TextField label="Paths end at" field="ends" testid="lab-ends" />}
-        <ChoiceField label="Which values go where" field="towards" testid="lab-towards" options={[["denoise", "clean into the corrupted run"], ["noise", "corrupted into the clean run"]]} />
-        <ChoiceField label="Corrupted by" field="corrupt" testid="lab-corrupt" options={[["counterfactual", "the counterfactual prompt"], ["noise", "noise on what differs"]]} />
+        <ChoiceField label="Which values go where" field="towards" testid="lab-towards" options={[["denoise", "clean into corrupted"], ["noise", "corrupted into clean"]]} />
+        <ChoiceField label="Corrupted by" field="corrupt" testid="lab-corrupt" options={[["counterfactual", "the counterfactual"], ["noise", "noise on what differs"]]} />
         {form.at !== "paths" && number("window", "Layers patched together", 1, 99)}
       </>
     );
