@@ -28,6 +28,9 @@ pub enum Error {
 /// Told after each step of something long; what it returns as an error ends the work, [`Error::Stopped`] by request.
 pub type Progress<'a> = &'a mut dyn FnMut() -> Result<()>;
 
+/// As [`Progress`], told steps done and steps in all.
+pub type Counted<'a> = &'a mut dyn FnMut(usize, usize) -> Result<()>;
+
 /// This crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

@@ -31,7 +31,7 @@ pub mod trace;
 
 pub use ablate::{Ablation, Replacement, ablate_each, random_units};
 pub use attribute::{By, Completeness, Effects, Method, UnitEffect, attribute};
-pub use error::{Error, Progress, Result};
+pub use error::{Counted, Error, Progress, Result};
 pub use interval::{Interval, wilson};
 pub use latents::{LatentEffect, LatentEffects, latent_effects};
 pub use lens::{LensRow, LensToken, lens_grid};

@@ -138,7 +138,7 @@ fn a_heads_effect_is_what_putting_its_mean_there_does() {
         let task = Task { name: "next".to_owned(), pairs };
         let pairs = Pairs::of(&model, &task, 2, Seed(3)).unwrap();
         let settings = Settings { shots: 2, means: 6, trials: 3, heads: 2 };
-        let found = find(&model, &pairs, settings, Seed(3), &mut || ()).unwrap();
+        let found = find(&model, &pairs, settings, Seed(3), &mut |_, _| Ok(())).unwrap();
         let (heads, dim) = (model.spec().n_heads, model.spec().head_dim);
         assert_eq!(found.heads.len(), heads * model.spec().n_layers);
         let shown = pairs.examples(&model, 2, 6, false, Seed(3)).unwrap();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use pellucid_core::{Point, Seed, Site, Split};
+use pellucid_interp::Error;
 use pellucid_interp::behaviour::Behaviour;
 use pellucid_interp::lens::{
     Card, Fitted, Kind, Texts, compare, exact_jacobian, fit_jacobian, fit_tuned, judge, lens_grid,
@@ -204,7 +205,7 @@ fn wins_end_in_the_model_s_own_answers() {
     };
     let lines: Vec<String> = (0..12).map(line).collect();
     let ready = Behaviour::read("letters", &lines.join("\n")).unwrap().prepare(&model, 12).unwrap();
-    let (depths, at) = wins(&model, &ready, None).unwrap();
+    let (depths, at) = wins(&model, &ready, None, &mut |_, _| Ok(())).unwrap();
     assert_eq!((depths.len(), at.len()), (model.spec().n_layers + 1, 12));
     let above = ready.items.iter().filter(|i| {
         let logits = model.next_logits(&i.row, &mut ()).unwrap();
@@ -213,6 +214,19 @@ fn wins_end_in_the_model_s_own_answers() {
     assert!((depths.last().unwrap().above_wrong.value - above.count() as f64 / 12.0).abs() < 1e-9);
     let won = at.iter().filter(|w| w.site.is_some()).count();
     assert!((depths.last().unwrap().top.value - won as f64 / 12.0).abs() < 1e-9);
+    // neighbours have other answers: the control is the share of items at which another's answer is the likeliest
+    let foreign = ready.items.iter().enumerate().filter(|(i, item)| {
+        let said = model.next_logits(&item.row, &mut ()).unwrap();
+        let best = said.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        said[ready.items[(i + 1) % 12].right[0] as usize] == best
+    });
+    let control = depths.last().unwrap().stranger_top.unwrap();
+    assert_eq!((control.n, (control.value * 12.0).round() as usize), (12, foreign.count()));
+    let most = (model.spec().vocabulary as f64).ln();
+    assert!(depths.iter().all(|d| d.entropy.value > 0.0 && d.entropy.value <= most));
+    let stopped =
+        wins(&model, &ready, None, &mut |done, _| if done < 2 { Ok(()) } else { Err(Error::Stopped) });
+    assert!(matches!(stopped, Err(Error::Stopped)));
     assert_eq!(wins_at([false, true, false, true, true].into_iter()), Some(site_at(3)));
     assert_eq!(wins_at([true, false].into_iter()), None);
 }

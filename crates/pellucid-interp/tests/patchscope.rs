@@ -102,7 +102,7 @@ fn ladder_and_grids_have_every_rung_and_their_controls() {
     let model = tiny("llama");
     let layers = model.spec().n_layers;
     let source = Placed::at(Row::new(vec![3, 9, 4, 11]), 2).unwrap();
-    let found = ladder(&model, &source, None, None, 0).unwrap();
+    let found = ladder(&model, &source, None, None, 0, &mut |_, _| Ok(())).unwrap();
     assert_eq!(found.rungs.len(), layers + 1);
     let end = found.rungs.last().unwrap().logit.clone();
     assert_eq!(end.rank, 1);
@@ -111,19 +111,19 @@ fn ladder_and_grids_have_every_rung_and_their_controls() {
         let back = rung.back.as_ref().unwrap();
         assert_eq!((back.top, back.rank), (end.top, 1), "{rung:?}");
     }
-    assert!(ladder(&model, &source, None, None, 1).unwrap().rungs[0].back.is_none());
-    assert!(ladder(&model, &source, Some(1 << 30), None, 1).is_err());
+    assert!(ladder(&model, &source, None, None, 1, &mut |_, _| Ok(())).unwrap().rungs[0].back.is_none());
+    assert!(ladder(&model, &source, Some(1 << 30), None, 1, &mut |_, _| Ok(())).is_err());
 
     let ready = letters(&model);
     let ask = Ask { target: "the {} cat".to_owned(), at: At::Subject, every: 1 };
-    let asked = grid(&model, &ready, &ask, None, &mut |_, _| ()).unwrap();
+    let asked = grid(&model, &ready, &ask, None, &mut |_, _| Ok(())).unwrap();
     assert_eq!(asked.cells.len(), (layers + 1) * (layers + 1));
     // the target is the items' own text with the letter in the place: put there from the first depth, it is that text
     let first = &asked.cells[0];
     assert_eq!((first.source, first.target), (site_at(0), site_at(0)));
     assert_eq!(first.right, asked.plain);
     assert_eq!(asked.direct, Some(asked.plain));
-    let back = back_grid(&model, &ready, At::Subject, 1, &mut |_, _| ()).unwrap();
+    let back = back_grid(&model, &ready, At::Subject, 1, &mut |_, _| Ok(())).unwrap();
     assert_eq!(back.cells.len(), layers * (layers + 1) / 2);
     assert_eq!(back.plain, asked.plain);
 }

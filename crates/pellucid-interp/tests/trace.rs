@@ -110,13 +110,13 @@ fn a_grid_covers_layers_and_places_and_has_its_control() {
         let layers = model.spec().n_layers;
         let places = pairs.length() - pairs.differing()[0];
         let what = Grid { point: Point::ResidPre, heads: false, position: None, window: 1 };
-        let cells = grid(&pairs, what, &mut |_, _| ()).unwrap();
+        let cells = grid(&pairs, what, &mut |_, _| Ok(())).unwrap();
         assert_eq!(cells.len(), layers * places);
         assert!(cells.iter().all(|c| c.control.is_some()));
         let what = Grid { point: Point::Z, heads: true, position: None, window: 2 };
-        assert_eq!(grid(&pairs, what, &mut |_, _| ()).unwrap().len(), layers * model.spec().n_heads);
+        assert_eq!(grid(&pairs, what, &mut |_, _| Ok(())).unwrap().len(), layers * model.spec().n_heads);
         let wrong = Grid { window: 0, ..what };
-        assert!(grid(&pairs, wrong, &mut |_, _| ()).is_err());
+        assert!(grid(&pairs, wrong, &mut |_, _| Ok(())).is_err());
     }
 }
 
@@ -262,13 +262,13 @@ fn knockout_asks_every_edge_and_refuses_what_is_not_there() {
     let model = tiny("llama");
     let ready = letters(&model);
     let what = |query, window| Cutting { query, window, seed: Seed(0) };
-    let (items, cut) = knockout(&model, &ready, what(-1, 1), &mut |_, _| ()).unwrap();
+    let (items, cut) = knockout(&model, &ready, what(-1, 1), &mut |_, _| Ok(())).unwrap();
     let n = items[0].row.tokens.len();
     assert_eq!(cut.len(), model.spec().n_layers * (n - 1));
     // the last layer's values at other tokens do not reach the last one any more
     assert!(cut.iter().all(|c| c.change.value.is_finite()));
     for (query, window) in [(0, 1), (99, 1), (-1, 0), (-1, 99)] {
-        assert!(knockout(&model, &ready, what(query, window), &mut |_, _| ()).is_err());
+        assert!(knockout(&model, &ready, what(query, window), &mut |_, _| Ok(())).is_err());
     }
 }
 

@@ -39,9 +39,7 @@ impl Loaded {
 
     /// A token for a reader. An embedding may be padded beyond the vocabulary; such an id has no text.
     pub fn token(&self, id: u32) -> Token {
-        let known = self.model.tokenizer().tokens(&[id]).ok();
-        let text = known.and_then(|t| t.into_iter().next()).map(|t| t.text);
-        Token { id, text: text.unwrap_or_else(|| format!("⟨id {id}⟩")) }
+        token_of(&self.model, id)
     }
 
     /// The display text of every token of the vocabulary, made once.
@@ -50,4 +48,11 @@ impl Loaded {
             (0..self.model.tokenizer().vocab_size() as u32).map(|id| Arc::from(self.token(id).text)).collect()
         })
     }
+}
+
+/// A token of a model for a reader, as [`Loaded::token`].
+pub(crate) fn token_of(model: &Model, id: u32) -> Token {
+    let known = model.tokenizer().tokens(&[id]).ok();
+    let text = known.and_then(|t| t.into_iter().next()).map(|t| t.text);
+    Token { id, text: text.unwrap_or_else(|| format!("⟨id {id}⟩")) }
 }

@@ -1,5 +1,6 @@
 //! The OpenAPI document of the page's API: what the page's types are generated from.
 
+use crate::api::lab::{places, task};
 use crate::api::{ask, generate, jobs, lab, runs, status, stories, unit};
 use crate::error::{Failure, Reason};
 use axum::Json;
@@ -96,6 +97,43 @@ fn laboratory(list: &mut Listing) {
     );
     list.kept::<lab::LabCircuitReply>();
     list.post::<lab::LabReadRequest, scope::lab::Reading>("/api/lab/read", "A text along a direction.");
+    laboratory_of_places(list);
+}
+
+fn laboratory_of_places(list: &mut Listing) {
+    list.events::<places::LabLensRequest>(
+        "/api/lab/lens",
+        "At which layers its answer wins; `done` is LabLensReply.",
+    );
+    list.kept::<places::LabLensReply>();
+    list.events::<places::LabTraceRequest>(
+        "/api/lab/trace",
+        "Where its answer is decided; `done` is LabTraceReply.",
+    );
+    list.kept::<places::LabTraceReply>();
+    list.events::<places::LabKnockoutRequest>(
+        "/api/lab/knockout",
+        "Which token must be seen; `done` is LabKnockoutReply.",
+    );
+    list.kept::<places::LabKnockoutReply>();
+    list.events::<places::LabPatchscopeRequest>(
+        "/api/lab/patchscope",
+        "Its values put into a target at every pair of layers; `done` is LabPatchscopeReply.",
+    );
+    list.kept::<places::LabPatchscopeReply>();
+    list.events::<places::LabLadderRequest>(
+        "/api/lab/ladder",
+        "One token of a text read at every layer: events `step`, `done` (LabLadderReply).",
+    );
+    list.kept::<places::LabLadderReply>();
+    list.kept::<scope::lab::BuiltInTask>();
+    list.get::<Vec<scope::lab::BuiltInTask>>("/api/lab/tasks", "Built-in tasks.");
+    list.kept::<scope::lab::TaskGate>();
+    list.events::<task::LabFunctionRequest>(
+        "/api/lab/function",
+        "A task's function vector: events `step`, `gate` (TaskGate), `done` (LabFunctionReply).",
+    );
+    list.kept::<task::LabFunctionReply>();
 }
 
 pub(crate) async fn show() -> Json<OpenApi> {

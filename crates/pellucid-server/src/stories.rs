@@ -66,14 +66,58 @@ pub(crate) enum StoryAction {
     OpenClusters,
     /// Shows the lens.
     Lens,
+    /// Opens the laboratory with a method filled in, and starts it.
+    Lab {
+        method: StoryMethod,
+        /// A built-in behaviour.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
+        behaviour: Option<String>,
+        /// How many of its items.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
+        items: Option<usize>,
+        /// A built-in task, for a function vector.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
+        task: Option<String>,
+        /// What tracing patches, as `POST /api/lab/trace` has it; the stream if none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
+        at: Option<String>,
+        /// A text whose last token is read by a patchscope.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
+        text: Option<String>,
+    },
+}
+
+/// A method of the laboratory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StoryMethod {
+    Behaviour,
+    Lens,
+    Trace,
+    Knockout,
+    Patchscope,
+    Neurons,
+    Direction,
+    Circuit,
+    Function,
 }
 
 /// What is asked of a model, and what it must say.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Gate {
+    /// A built-in behaviour and how many of its items are asked; the probes do if none.
+    #[serde(default)]
+    pub(crate) behaviour: Option<(String, usize)>,
+    #[serde(default)]
     pub(crate) probes: Vec<Probe>,
     /// How many of the probes must hold.
+    #[serde(default)]
     pub(crate) need: usize,
     /// What is said where they do.
     pub(crate) shows: String,
@@ -123,6 +167,7 @@ pub(crate) fn all() -> &'static [Story] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pellucid_scope::lab::{self, Subject};
 
     #[test]
     fn stories_are_whole() {
@@ -131,11 +176,43 @@ mod tests {
         assert!(read.iter().filter(|s| s.from == From::Pellucid).count() >= 3);
         for story in &read {
             assert!(story.messages.is_some() != story.prompt.is_some(), "{}", story.id);
-            assert!(!story.steps.is_empty() && !story.gate.probes.is_empty(), "{}", story.id);
-            assert!(story.gate.need >= 1 && story.gate.need <= story.gate.probes.len(), "{}", story.id);
+            assert!(!story.steps.is_empty(), "{}", story.id);
+            let Gate { behaviour, probes, need, .. } = &story.gate;
+            assert!(behaviour.is_some() == probes.is_empty(), "{}", story.id);
+            match behaviour {
+                Some((name, items)) => assert!(Subject::built_in(name, *items, 0).is_ok(), "{}", story.id),
+                None => assert!(*need >= 1 && *need <= probes.len(), "{}", story.id),
+            }
+            story.steps.iter().filter_map(|s| s.action.as_ref()).for_each(|a| fits(&story.id, a));
         }
         let ids: std::collections::BTreeSet<&str> = read.iter().map(|s| s.id.as_str()).collect();
         assert_eq!(ids.len(), read.len());
+    }
+
+    /// A step that opens the laboratory asks for what is there, and for no less than its method needs.
+    fn fits(id: &str, action: &StoryAction) {
+        let StoryAction::Lab { method, behaviour, items, task, at, text } = action else { return };
+        let known = lab::built_in().unwrap();
+        let behaviour = behaviour.as_ref().map(|b| known.iter().find(|k| k.name == b).expect(id));
+        let points = ["resid_pre", "attn_out_post", "mlp_out_post", "z"];
+        assert!(at.as_ref().is_none_or(|at| points.contains(&at.as_str())), "{id}");
+        match method {
+            StoryMethod::Function => {
+                let tasks = lab::tasks().unwrap();
+                assert!(tasks.iter().any(|t| task.as_deref() == Some(t.name)), "{id}");
+            }
+            StoryMethod::Patchscope => assert!(text.is_some(), "{id}"),
+            StoryMethod::Direction => assert!(behaviour.is_some_and(|b| b.classes), "{id}"),
+            _ => assert!(behaviour.is_some() && items.is_some_and(|n| (1..=64).contains(&n)), "{id}"),
+        }
+    }
+
+    #[test]
+    fn every_idea_has_its_story() {
+        let ids: Vec<&str> = all().iter().map(|s| s.id.as_str()).collect();
+        for id in ["neuron", "layers", "direction", "thinking", "circuit", "capital", "refusal"] {
+            assert!(ids.contains(&id), "{id}");
+        }
     }
 
     #[test]

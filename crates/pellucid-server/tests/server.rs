@@ -334,6 +334,48 @@ fn the_laboratory_measures_first_and_explains_what_is_shown() {
 }
 
 #[test]
+fn the_laboratory_looks_at_layers_and_places() {
+    let server = start(Limits::default(), None);
+    let (right, wrong) = certain(&server).expect("a tiny model prefers some token always");
+    let what = json!({ "jsonl": own_items(16, &right, &wrong) });
+    let last = |path: &str, asked: Value| {
+        let came = events(&server.post(&format!("/api/lab/{path}"), asked).body);
+        came.into_iter().last().unwrap()
+    };
+    let (name, done) = last("lens", json!({ "what": what, "items": 16 }));
+    assert_eq!((name.as_str(), &done["shown"]), ("done", &json!(true)), "{done}");
+    let depths = done["report"]["depths"].as_array().unwrap().len();
+    // the gate has said so already
+    let end = &done["report"]["depths"][depths - 1]["above_wrong"]["value"];
+    assert_eq!(*end, done["report"]["gate"]["accuracy"]["value"]);
+    let (_, done) = last("knockout", json!({ "what": what, "items": 16, "window": 1 }));
+    assert!(!done["report"]["cut"].as_array().unwrap().is_empty(), "{done}");
+    let (_, done) = last("patchscope", json!({ "what": what, "items": 8, "into": "target", "every": 1 }));
+    assert_eq!(done["report"]["cells"].as_array().unwrap().len(), depths * depths, "{done}");
+    let (_, done) = last("patchscope", json!({ "what": what, "items": 8, "into": "back", "every": 1 }));
+    assert_eq!(done["back"]["cells"].as_array().unwrap().len(), depths * (depths - 1) / 2, "{done}");
+    // these items have no counterfactual, which is said once the gate has been
+    let (name, failed) = last("trace", json!({ "what": what, "items": 16 }));
+    assert_eq!((name.as_str(), failed["error"]["code"].as_str()), ("failed", Some("bad_request")));
+    assert!(failed["error"]["message"].as_str().unwrap().contains("counterfactual"), "{failed}");
+    let (_, done) =
+        last("ladder", json!({ "text": TEXT, "target": "identity", "generate": 2, "back_by": 1 }));
+    assert_eq!(done["ladder"]["rungs"].as_array().unwrap().len(), depths);
+    assert_eq!(done["readings"]["readings"].as_array().unwrap().len(), depths);
+    // swapped, no method says more than that it is not shown
+    let swapped = json!({ "jsonl": own_items(16, &wrong, &right) });
+    for path in ["lens", "trace", "knockout"] {
+        let asked = match path {
+            "knockout" => json!({ "what": swapped, "items": 16, "window": 1 }),
+            _ => json!({ "what": swapped, "items": 16 }),
+        };
+        assert_eq!(last(path, asked).1, json!({ "shown": false, "report": null }), "{path}");
+    }
+    let listed = server.ask("GET", "/api/lab/tasks", "").json();
+    assert!(listed.as_array().unwrap().iter().any(|t| t["name"] == "past"));
+}
+
+#[test]
 fn the_laboratory_refuses_before_it_streams() {
     let server = start(Limits::default(), None);
     let known = json!({ "behaviour": "agreement" });
@@ -368,6 +410,35 @@ fn the_laboratory_refuses_before_it_streams() {
         ("circuit", circuit(json!({ "scoring": "exact" })), 400, "pellucid circuit"),
         ("circuit", circuit(json!({ "scoring": { "eap_ig": { "steps": 21 } } })), 413, "at most"),
         ("read", json!({ "text": TEXT, "direction": [1.0] }), 400, "finite numbers"),
+        ("lens", json!({ "what": known, "items": 257 }), 413, "at most"),
+        ("trace", json!({ "what": known, "items": 65 }), 413, "at most"),
+        ("trace", json!({ "what": known, "items": 8, "at": ["lm_head"] }), 400, "resid_pre"),
+        ("trace", json!({ "what": known, "items": 8, "at": ["nonsense"] }), 400, "nonsense"),
+        ("trace", json!({ "what": known, "items": 8, "window": 0 }), 400, "window"),
+        ("trace", json!({ "what": known, "items": 8, "to": ["z.1/h0"] }), 400, "receiver"),
+        (
+            "trace",
+            json!({ "what": known, "items": 8, "noise": { "sigma": -1.0, "samples": 2 } }),
+            400,
+            "sigma",
+        ),
+        (
+            "trace",
+            json!({ "what": known, "items": 8, "noise": { "sigma": 3.0, "samples": 21 } }),
+            413,
+            "at most",
+        ),
+        ("knockout", json!({ "what": known, "items": 8, "window": 99 }), 400, "window"),
+        ("patchscope", json!({ "what": known, "items": 8, "into": "target", "target": "{} {}" }), 400, "{}"),
+        ("patchscope", json!({ "what": known, "items": 8, "into": "back", "every": 0 }), 400, "window"),
+        ("ladder", json!({ "text": TEXT, "position": 999 }), 400, "999"),
+        ("ladder", json!({ "text": TEXT, "follow": "no single token" }), 400, "token"),
+        ("ladder", json!({ "text": TEXT, "generate": 25 }), 413, "at most"),
+        ("ladder", json!({ "text": "x".repeat(4_001) }), 413, "at most"),
+        ("function", json!({ "what": { "task": "juggling" } }), 400, "juggling"),
+        ("function", json!({ "what": { "jsonl": "{\"x\": 1}" } }), 400, "line 1"),
+        ("function", json!({ "what": { "task": "past" }, "shots": 17 }), 413, "at most"),
+        ("function", json!({ "what": { "task": "past" }, "heads": 0 }), 400, "at least one"),
     ];
     for (path, body, status, word) in cases {
         let reply = server.post(&format!("/api/lab/{path}"), body.clone());

@@ -222,6 +222,7 @@ impl Bars {
             self.0 = Some((step.what, bar(step.what, step.total)));
         }
         if let Some((_, bar)) = &self.0 {
+            bar.set_length(step.total as u64);
             bar.set_position(step.done as u64);
         }
         true

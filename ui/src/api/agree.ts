@@ -31,6 +31,14 @@ export type Replies = [
   Fits<Lab.DirectionReply, Server["LabDirectionReply"]>,
   Fits<Lab.Reading, Server["Reading"]>,
   Fits<Lab.CircuitReply, Server["LabCircuitReply"]>,
+  Fits<Lab.LensReply, Server["LabLensReply"]>,
+  Fits<Lab.TraceReply, Server["LabTraceReply"]>,
+  Fits<Lab.KnockoutReply, Server["LabKnockoutReply"]>,
+  Fits<Lab.PatchscopeReply, Server["LabPatchscopeReply"]>,
+  Fits<Lab.LadderReply, Server["LabLadderReply"]>,
+  Fits<Lab.LabTask, Server["LabTask"]>,
+  Fits<Lab.TaskGate, Server["TaskGate"]>,
+  Fits<Lab.FunctionReply, Server["LabFunctionReply"]>,
 ];
 
 export type Requests = [
@@ -49,4 +57,10 @@ export type Requests = [
   Fits<Server["LabNeuronsRequest"], Lab.NeuronsRequest>,
   Fits<Server["LabDirectionRequest"], Lab.DirectionRequest>,
   Fits<Server["LabCircuitRequest"], Lab.CircuitRequest>,
+  Fits<Server["LabLensRequest"], Lab.Asked>,
+  Fits<Server["LabTraceRequest"], Lab.TraceRequest>,
+  Fits<Server["LabKnockoutRequest"], Lab.KnockoutRequest>,
+  Fits<Server["LabPatchscopeRequest"], Lab.PatchscopeRequest>,
+  Fits<Server["LabLadderRequest"], Lab.LadderRequest>,
+  Fits<Server["LabFunctionRequest"], Lab.FunctionRequest>,
 ];

@@ -1,9 +1,9 @@
 // The laboratory's streams: how far it is, the gate, and the method's reply.
 import { ApiError, getJson, postJson, request } from "./http";
-import type { BehaviourReport, LabBehaviour, LabStep, Reading } from "./labtypes";
+import type { BehaviourReport, LabBehaviour, LabStep, LabTask, Reading, TaskGate } from "./labtypes";
 import { events } from "./sse";
 
-export type LabEvent<R> = { kind: "step"; step: LabStep } | { kind: "gate"; gate: BehaviourReport } | { kind: "done"; reply: R };
+export type LabEvent<R> = { kind: "step"; step: LabStep } | { kind: "gate"; gate: BehaviourReport | TaskGate } | { kind: "done"; reply: R };
 
 interface Failure { error: { code: string; message: string } }
 
@@ -19,7 +19,7 @@ export async function* labEvents<R>(path: string, body: unknown, signal: AbortSi
       throw new ApiError(error.code, error.message, response.status);
     }
     if (event === "step") yield { kind: "step", step: JSON.parse(data) as LabStep };
-    if (event === "gate") yield { kind: "gate", gate: JSON.parse(data) as BehaviourReport };
+    if (event === "gate") yield { kind: "gate", gate: JSON.parse(data) as BehaviourReport | TaskGate };
     if (event === "done") {
       yield { kind: "done", reply: JSON.parse(data) as R };
       return;
@@ -29,4 +29,5 @@ export async function* labEvents<R>(path: string, body: unknown, signal: AbortSi
 }
 
 export const labBehaviours = (signal?: AbortSignal) => getJson<LabBehaviour[]>("lab/behaviours", signal);
+export const labTasks = (signal?: AbortSignal) => getJson<LabTask[]>("lab/tasks", signal);
 export const readAlong = (body: { text: string; direction: number[] }, signal?: AbortSignal) => postJson<Reading>("lab/read", body, signal);

@@ -61,3 +61,67 @@ export interface CircuitReport {
 export interface Edge { edge: string; score: number }
 /** `report.circuit` holds the foremost of `size` edges; `file` all of them, as EAP-IG and MIB read them. */
 export interface CircuitReply { shown: boolean; report: CircuitReport | null; size: number; file: string | null }
+
+// ---------------------------------------------------------------- POST /api/lab/lens
+export interface Wins { site: string; above_wrong: Interval; top: Interval; stranger_top: Interval | null; log_odds: Interval; entropy: Interval; median_rank: number }
+export interface LensReport { gate: Gate; lens: string; depths: Wins[]; wins_at: { item: number; site: string | null }[]; median_wins_at: string | null }
+export interface LensReply { shown: boolean; report: LensReport | null }
+
+// ---------------------------------------------------------------- POST /api/lab/trace
+export type PatchPoint = "resid_pre" | "resid_mid" | "attn_out_post" | "mlp_out_post" | "z";
+export interface TraceRequest extends Asked {
+  at?: PatchPoint[]; direction?: "denoise" | "noise"; noise?: { sigma: number; samples: number } | null; window?: number | null;
+  position?: number | null; to?: string[]; from?: string | null; through_mlps?: boolean;
+}
+export interface TraceCell { site: string; head: number | null; position: number | null; recovered: Interval; control: Interval | null }
+export interface TraceReport {
+  gate: Gate; direction: "denoise" | "noise"; corruption: string; window: number; items: number; left_out: number; clean: Interval; corrupted: Interval;
+  positions: { position: number; text: string; counterfactual: string | null }[];
+  grids: { point: string; cells: TraceCell[] }[];
+  receivers: string[]; paths: { site: string; head: number | null; recovered: Interval; control: Interval | null }[];
+}
+export interface TraceReply { shown: boolean; report: TraceReport | null }
+
+// ---------------------------------------------------------------- POST /api/lab/knockout
+export interface KnockoutRequest extends Asked { query?: number | null; window?: number | null }
+export interface KnockedOut { layer: number; key: number; change: Interval; accuracy: Interval; control: Interval | null }
+export interface KnockoutReport { gate: Gate; query: number; window: number; items: number; left_out: number; tokens: { id: number; text: string }[]; cut: KnockedOut[] }
+export interface KnockoutReply { shown: boolean; report: KnockoutReport | null }
+
+// ---------------------------------------------------------------- POST /api/lab/patchscope
+export interface PatchscopeRequest extends Asked { into: "target" | "back"; target?: string | null; from?: "last" | "subject"; every?: number | null }
+export interface PatchGridReport {
+  gate: Gate; target: string | null; from: "last" | "subject"; items: number; plain: Interval; direct: Interval | null; unpatched: Interval;
+  cells: { source: string; target: string; right: Interval; control: number }[];
+}
+export interface BackGridReport {
+  gate: Gate; from: "last" | "subject"; items: number; plain: Interval; some_pair: Interval; some_pair_control: Interval;
+  cells: { source: string; target: string; right: Interval; corrected: Interval; kept: Interval; control: number }[];
+}
+export interface PatchscopeReply { shown: boolean; report: PatchGridReport | null; back: BackGridReport | null }
+// POST /api/lab/ladder
+export interface LadderRequest { text: string; position?: number | null; follow?: string | null; back_by?: number | null; target?: string | null; generate?: number | null }
+export interface Said { top: number; top_probability: number; probability: number; rank: number }
+export interface LadderReply {
+  ladder: {
+    prompt: { position: number; text: string }[]; position: number; watched: number; back_by: number; unpatched: Said;
+    rungs: { site: string; logit: Said; fitted: Said | null; patchscope: Said; back: Said | null }[]; texts: Record<string, string>;
+  };
+  readings: { target: { text: string }[]; target_position: number; unpatched: string; readings: { source: string; target: string; text: string; next: { text: string }; probability: number }[] };
+}
+
+// ---------------------------------------------------------------- GET /api/lab/tasks, POST /api/lab/function
+export interface LabTask { name: string; about: string; pairs: number }
+export interface FunctionRequest {
+  what: { task: string } | { jsonl: string }; seed: number; shots?: number | null; heads?: number | null; means?: number | null; trials?: number | null; strengths?: number[] | null;
+}
+export interface TaskGate {
+  task: string; shots: number; shown: number; asked: number; left_out: number; with_examples: Interval; with_shuffled: Interval; bare: Interval; learns: boolean; sentence: string;
+}
+export interface FunctionReport extends TaskGate {
+  settings: { shots: number; means: number; trials: number; heads: number };
+  heads: { layer: number; head: number; effect: number }[];
+  layer: number; strength: number; tried: { layer: number; strength: number; accuracy: Interval }[];
+  with_vector: Interval; with_random_heads: Interval; with_random: Interval;
+}
+export interface FunctionReply { shown: boolean; report: FunctionReport | null }

@@ -224,7 +224,8 @@ export interface Story {
 export type StoryAction =
   | { do: "ask" } | { do: "explain"; token: string }          // the first generated (or next) token whose trimmed text is this
   | { do: "activations"; from: number; to: number }
-  | { do: "steer"; spec: SteerSpec } | { do: "open_clusters" } | { do: "lens" };
+  | { do: "steer"; spec: SteerSpec } | { do: "open_clusters" } | { do: "lens" }
+  | { do: "lab"; method: "behaviour" | "lens" | "trace" | "knockout" | "patchscope" | "neurons" | "direction" | "circuit" | "function"; behaviour?: string; items?: number; task?: string; at?: string; text?: string };
 export interface GateReply { id: string; shows: boolean; sentence: string; evidence: { prompt: string; answer: string; holds: boolean }[] }
 
 // ---------------------------------------------------------------- runs: POST /api/runs, GET /api/runs/{id}, POST /api/runs/replay

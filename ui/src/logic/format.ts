@@ -70,7 +70,8 @@ export function interval(pair: [number, number] | null): string {
 /** A correlation: two decimals. */
 export function two(value: number | null | undefined): string {
   if (value == null || !Number.isFinite(value)) return "–";
-  return (value < 0 ? MINUS : "") + Math.abs(value).toFixed(2);
+  const size = Math.abs(value).toFixed(2);
+  return (value < 0 && Number(size) !== 0 ? MINUS : "") + size;
 }
 
 export function seconds(ms: number): string {

@@ -1,5 +1,5 @@
 // Addresses after the hash, so that a server of plain files suffices.
-export const LAB_METHODS = ["behaviour", "neurons", "direction", "circuit"] as const;
+export const LAB_METHODS = ["behaviour", "lens", "trace", "knockout", "patchscope", "neurons", "direction", "circuit", "function"] as const;
 export type LabMethod = (typeof LAB_METHODS)[number];
 
 export type Route =

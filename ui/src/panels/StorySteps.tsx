@@ -6,7 +6,7 @@ import { page, usePage } from "../state/page";
 import { StoryGate } from "./StoryGate";
 
 const LABELS: Record<StoryAction["do"], string> = {
-  ask: "Ask it", explain: "Explain", activations: "Show what is active", steer: "Steer", open_clusters: "Open the clusters", lens: "Open the lens",
+  ask: "Ask it", explain: "Explain", activations: "Show what is active", steer: "Steer", open_clusters: "Open the clusters", lens: "Open the lens", lab: "Run it in the Lab",
 };
 
 /** A story step by step, each done by a button. */
@@ -15,7 +15,7 @@ export function StorySteps({ story, onClose }: { story: Story; onClose: () => vo
   const [running, setRunning] = useState<number | null>(null);
   const go = async (i: number, action: StoryAction) => {
     setRunning(i);
-    if (location.hash !== "#/" && location.hash !== "") location.hash = "#/";
+    if (action.do !== "lab" && location.hash !== "#/" && location.hash !== "") location.hash = "#/";
     await storyAction(story, action);
     setRunning(null);
     page.set({ story: { id: story.id, step: Math.max(step, i + 1) } });

@@ -3,9 +3,11 @@ import type { Story, StoryAction } from "../api/types";
 import { sentence } from "../api/http";
 import { makeAtlas } from "../api/calls";
 import type { GuideAction } from "../logic/guide";
+import { labAddress } from "../logic/route";
 import { ask, runSteered, send } from "./answering";
 import { chooseRange, chooseTarget, chooseWord, showPanel, showUnits, view } from "./choosing";
 import { client } from "./client";
+import { type Form, setForm, start } from "./lab";
 import { current, defaultSampling, page } from "./page";
 import { addSpec } from "./steering";
 
@@ -53,6 +55,14 @@ export async function storyAction(story: Story, action: StoryAction): Promise<vo
       case "steer": addSpec(action.spec); showPanel("chat"); break;
       case "open_clusters": showPanel("matters"); page.set({ openCluster: 0 }); break;
       case "lens": location.hash = "#/lens"; break;
+      case "lab": {
+        const { method, behaviour, items, task, at, text } = action;
+        setForm({ ...(behaviour && { source: behaviour, offTask: "" }), ...(items && { items }), ...(task && { task }), ...(method === "trace" && { at: (at ?? "resid_pre") as Form["at"], towards: "denoise", corrupt: "counterfactual", window: 1 }), ...(text && { into: "text", text, position: -1, target: "description" }) });
+        location.hash = labAddress(method);
+        // it goes on while its page is read
+        void start(method);
+        break;
+      }
     }
   } catch (error) {
     page.set({ notice: sentence(error) });

@@ -3,7 +3,7 @@
 use super::prompts::{Asked, Pairs};
 use crate::behaviour::packed;
 use crate::error::tensor;
-use crate::{Error, Interval, Result};
+use crate::{Counted, Error, Interval, Result};
 use pellucid_core::{Edit, Op, Point, Positions, Seed, Site, Target};
 use pellucid_model::{
     Apply, Batch, Cache, Logits, Model, Place, Plan, Record, Row, Tap, Tensor, sample, with_numbers,
@@ -102,13 +102,13 @@ fn logits(logits: Option<Tensor>) -> Result<Vec<Vec<f32>>> {
 /// Finds a task's function vector; `progress` is told after each head.
 ///
 /// # Errors
-/// If a number of the settings is zero, or a run fails.
+/// If a number of the settings is zero, or a run fails or is stopped.
 pub fn find(
     model: &Model,
     pairs: &Pairs,
     settings: Settings,
     seed: Seed,
-    progress: &mut dyn FnMut(),
+    progress: Counted<'_>,
 ) -> Result<FunctionVector> {
     let spec = model.spec();
     let all = spec.n_layers * spec.n_heads;
@@ -126,7 +126,7 @@ pub fn find(
         for head in 0..spec.n_heads {
             let effect = last.probability(Some((layer, head, &means.z[layer][head])))? - plain;
             heads.push(HeadEffect { layer, head, effect });
-            progress();
+            progress(heads.len(), all)?;
         }
     }
     heads.sort_by(|a, b| b.effect.total_cmp(&a.effect).then((a.layer, a.head).cmp(&(b.layer, b.head))));

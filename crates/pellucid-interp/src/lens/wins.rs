@@ -4,10 +4,11 @@ use super::file::Fitted;
 use super::logit::{LOGITS, rows_of};
 use crate::behaviour::{Prepared, Ready, batches};
 use crate::error::tensor;
+use crate::patchscope::strangers;
 use crate::stream::{Streams, site_at};
-use crate::{Interval, Result};
+use crate::{Counted, Interval, Result};
 use pellucid_core::Site;
-use pellucid_model::{Model, Tensor};
+use pellucid_model::{Model, Tensor, sample::Mass};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -20,8 +21,12 @@ pub struct Wins {
     pub above_wrong: Interval,
     /// Share of items whose right answer is the likeliest of all tokens.
     pub top: Interval,
+    /// Control: share of items at which another item's right answer is the likeliest; none where no item has other answers.
+    pub stranger_top: Option<Interval>,
     /// Mean log-odds of right against wrong.
     pub log_odds: Interval,
+    /// Mean entropy of what the lens says, in nats.
+    pub entropy: Interval,
     /// Median rank of the best right answer among all tokens.
     pub median_rank: usize,
 }
@@ -40,13 +45,20 @@ pub struct WinsAt {
 struct Seen {
     odds: f64,
     rank: usize,
+    entropy: f64,
+    stranger: Option<bool>,
 }
 
 /// Reads every item at its last token, at every depth: totals by depth, and where each item's answer wins.
 ///
 /// # Errors
-/// If the lens does not belong to the model, or a run fails.
-pub fn wins(model: &Model, ready: &Ready, fitted: Option<&Fitted>) -> Result<(Vec<Wins>, Vec<WinsAt>)> {
+/// If the lens does not belong to the model, or a run fails or is stopped.
+pub fn wins(
+    model: &Model,
+    ready: &Ready,
+    fitted: Option<&Fitted>,
+    progress: Counted<'_>,
+) -> Result<(Vec<Wins>, Vec<WinsAt>)> {
     if let Some(fitted) = fitted {
         fitted.check_final(model)?;
     }
@@ -54,7 +66,13 @@ pub fn wins(model: &Model, ready: &Ready, fitted: Option<&Fitted>) -> Result<(Ve
     // (depth, item)
     let mut seen: Vec<Vec<Seen>> = vec![Vec::new(); layers + 1];
     let most = (LOGITS / model.spec().vocabulary).max(1);
-    for range in batches(&ready.items) {
+    let other = strangers(&ready.items);
+    // an item that has no stranger is its own
+    let stranger = |i: usize| (other[i] != i).then(|| ready.items[other[i]].right.as_slice());
+    let batches = batches(&ready.items);
+    let all = batches.len() * (layers + 1);
+    for (number, range) in batches.into_iter().enumerate() {
+        let before = range.start;
         let items = &ready.items[range];
         let rows: Vec<_> = items.iter().map(|i| i.row.clone()).collect();
         let streams = Streams::new(model, &rows)?;
@@ -70,28 +88,35 @@ pub fn wins(model: &Model, ready: &Ready, fitted: Option<&Fitted>) -> Result<(Ve
                     x = fitted.through(site_at(depth), &x)?;
                 }
                 let logits = rows_of(&model.unembed(&x)?)?;
-                seen.par_extend(logits.par_iter().zip(part).map(|(l, item)| look(item, l)));
+                let one = |(i, l): (usize, &Vec<f32>)| look(&part[i], stranger(before + first + i), l);
+                seen.par_extend(logits.par_iter().enumerate().map(one));
             }
+            progress(number * (layers + 1) + depth + 1, all)?;
         }
     }
     let at = (0..ready.items.len())
         .map(|item| WinsAt { item, site: wins_at(seen.iter().map(|s| s[item].rank == 1)) });
     let at = at.collect();
-    let total = |(depth, seen): (usize, &Vec<Seen>)| {
-        let count =
-            |f: &dyn Fn(&Seen) -> bool| Interval::share(seen.iter().filter(|s| f(s)).count(), seen.len());
-        let mut ranks: Vec<usize> = seen.iter().map(|s| s.rank).collect();
-        ranks.sort_unstable();
-        let odds: Vec<f64> = seen.iter().map(|s| s.odds).collect();
-        Wins {
-            site: site_at(depth),
-            above_wrong: count(&|s| s.odds > 0.0),
-            top: count(&|s| s.rank == 1),
-            log_odds: Interval::mean(&odds),
-            median_rank: ranks.get(ranks.len() / 2).copied().unwrap_or(0),
-        }
-    };
-    Ok((seen.iter().enumerate().map(total).collect(), at))
+    Ok((seen.iter().enumerate().map(|(depth, seen)| total(depth, seen)).collect(), at))
+}
+
+/// All items at one depth.
+fn total(depth: usize, seen: &[Seen]) -> Wins {
+    let count = |f: &dyn Fn(&Seen) -> bool| Interval::share(seen.iter().filter(|s| f(s)).count(), seen.len());
+    let mean = |f: &dyn Fn(&Seen) -> f64| Interval::mean(&seen.iter().map(f).collect::<Vec<_>>());
+    let strangers: Vec<bool> = seen.iter().filter_map(|s| s.stranger).collect();
+    let mut ranks: Vec<usize> = seen.iter().map(|s| s.rank).collect();
+    ranks.sort_unstable();
+    Wins {
+        site: site_at(depth),
+        above_wrong: count(&|s| s.odds > 0.0),
+        top: count(&|s| s.rank == 1),
+        stranger_top: (!strangers.is_empty())
+            .then(|| Interval::share(strangers.iter().filter(|s| **s).count(), strangers.len())),
+        log_odds: mean(&|s| s.odds),
+        entropy: mean(&|s| s.entropy),
+        median_rank: ranks.get(ranks.len() / 2).copied().unwrap_or(0),
+    }
 }
 
 /// The first depth from which on something holds to the end.
@@ -101,13 +126,20 @@ pub fn wins_at(holds: impl DoubleEndedIterator<Item = bool> + ExactSizeIterator)
     (stays > 0).then(|| site_at(depths - stays))
 }
 
-fn look(item: &Prepared, logits: &[f32]) -> Seen {
+fn look(item: &Prepared, stranger: Option<&[u32]>, logits: &[f32]) -> Seen {
     let log_sum = |ids: &[u32]| {
         let most = ids.iter().map(|id| logits[*id as usize]).fold(f32::NEG_INFINITY, f32::max);
         let sum: f64 = ids.iter().map(|id| f64::from(logits[*id as usize] - most).exp()).sum();
         f64::from(most) + sum.ln()
     };
-    let best = item.right.iter().map(|id| logits[*id as usize]).fold(f32::NEG_INFINITY, f32::max);
-    let rank = 1 + logits.iter().filter(|l| **l > best).count();
-    Seen { odds: log_sum(&item.right) - log_sum(&item.wrong), rank }
+    let rank = |ids: &[u32]| {
+        let best = ids.iter().map(|id| logits[*id as usize]).fold(f32::NEG_INFINITY, f32::max);
+        1 + logits.iter().filter(|l| **l > best).count()
+    };
+    Seen {
+        odds: log_sum(&item.right) - log_sum(&item.wrong),
+        rank: rank(&item.right),
+        entropy: Mass::of(logits).entropy,
+        stranger: stranger.map(|ids| rank(ids) == 1),
+    }
 }

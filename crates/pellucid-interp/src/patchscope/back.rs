@@ -7,7 +7,7 @@ use crate::behaviour::{Prepared, Ready};
 use crate::error::tensor;
 use crate::patch::Put;
 use crate::stream::{Streams, site_at};
-use crate::{Error, Interval, Result};
+use crate::{Counted, Error, Interval, Result};
 use pellucid_core::Site;
 use pellucid_model::{Batch, Logits, Model, Plan, Tensor};
 use serde::Serialize;
@@ -47,13 +47,13 @@ pub struct BackGrid {
 /// Puts each item's value back, from every depth to every earlier one. `progress` is told cells done and cells in all.
 ///
 /// # Errors
-/// If an item has no subject, or a run fails.
+/// If an item has no subject, or a run fails or is stopped.
 pub fn back_grid(
     model: &Model,
     ready: &Ready,
     at: At,
     every: usize,
-    progress: &mut dyn FnMut(usize, usize),
+    progress: Counted<'_>,
 ) -> Result<BackGrid> {
     let items = &ready.items;
     let rows: Vec<_> = items.iter().map(|i| i.row.clone()).collect();
@@ -82,7 +82,7 @@ pub fn back_grid(
             kept: share(&after, |i| before[i]),
             control: share(&control, |i| !before[i]).value,
         });
-        progress(cells.len(), pairs.len());
+        progress(cells.len(), pairs.len())?;
     }
     Ok(BackGrid {
         items: items.len(),

@@ -8,7 +8,7 @@ use super::target::{Placed, Target};
 use crate::behaviour::{Prepared, Ready};
 use crate::lens::Fitted;
 use crate::stream::{Streams, matrix, site_at};
-use crate::{Error, Interval, Result};
+use crate::{Counted, Error, Interval, Result};
 use pellucid_core::Site;
 use pellucid_model::{Model, with_numbers};
 use serde::Serialize;
@@ -93,7 +93,7 @@ impl At {
 }
 
 /// For each item another one with other answers.
-pub(super) fn strangers(items: &[Prepared]) -> Vec<usize> {
+pub(crate) fn strangers(items: &[Prepared]) -> Vec<usize> {
     let n = items.len();
     let other = |i: usize| {
         let differs = |j: &usize| !items[*j].right.iter().any(|r| items[i].right.contains(r));
@@ -120,13 +120,13 @@ fn share(items: &[Prepared], said: &[u32]) -> Interval {
 /// leads to alone. `progress` is told cells done and cells in all.
 ///
 /// # Errors
-/// If the target has no place, an item no subject, or a run fails.
+/// If the target has no place, an item no subject, or a run fails or is stopped.
 pub fn grid(
     model: &Model,
     ready: &Ready,
     ask: &Ask,
     fitted: Option<&Fitted>,
-    progress: &mut dyn FnMut(usize, usize),
+    progress: Counted<'_>,
 ) -> Result<Grid> {
     let items = &ready.items;
     let rows: Vec<_> = items.iter().map(|i| i.row.clone()).collect();
@@ -170,7 +170,7 @@ pub fn grid(
         let foreign: Vec<u32> = strangers.iter().map(|&j| said[j]).collect();
         let (right, control) = (share(items, &said), share(items, &foreign).value);
         cells.push(Cell { source: site_at(from), target: site_at(to), right, control });
-        progress(cells.len(), pairs.len());
+        progress(cells.len(), pairs.len())?;
     }
     Ok(Grid { items: items.len(), plain, direct, unpatched, cells })
 }

@@ -8,7 +8,7 @@ use super::target::{IDENTITY, Placed, Target};
 use crate::error::tensor;
 use crate::lens::Fitted;
 use crate::stream::{Streams, site_at};
-use crate::{Error, Result};
+use crate::{Counted, Error, Result};
 use pellucid_core::Site;
 use pellucid_model::sample::{Mass, top_k};
 use pellucid_model::{Model, Tensor, with_numbers};
@@ -58,13 +58,14 @@ pub struct Ladder {
 /// Reads a token's stream at every depth in four ways; follows `watched`, or what the model says in the end.
 ///
 /// # Errors
-/// If the watched token does not exist, the lens does not belong to the model, or a run fails.
+/// If the watched token does not exist, the lens does not belong to the model, or a run fails or is stopped.
 pub fn ladder(
     model: &Model,
     source: &Placed,
     watched: Option<u32>,
     fitted: Option<&Fitted>,
     back_by: usize,
+    progress: Counted<'_>,
 ) -> Result<Ladder> {
     if let Some(fitted) = fitted {
         fitted.check_final(model)?;
@@ -91,6 +92,7 @@ pub fn ladder(
         if let Some(earlier) = depth.checked_sub(back_by) {
             rows.push(own.run(earlier, &[value])?);
         }
+        progress(depth + 1, layers + 1)?;
     }
     rows.push(identity.run(0, &[identity.own(0)?])?);
     let logits = model.unembed(&tensor(Tensor::cat(&rows, 0))?)?;

@@ -16,6 +16,7 @@ mod ladder;
 mod target;
 
 pub use back::{BackCell, BackGrid, back_grid};
+pub(crate) use behaviour::strangers;
 pub use behaviour::{Ask, At, Cell, Grid, grid};
 pub use ladder::{Ladder, Rung, Said, ladder};
 pub use target::{DESCRIPTION, IDENTITY, Placed, Target};

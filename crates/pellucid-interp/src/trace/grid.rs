@@ -1,7 +1,7 @@
 //! A grid of patches: every layer (or window of layers) by every position, or by every head.
 
 use super::pairs::{Pairs, Patch, Side};
-use crate::{Error, Interval, Result};
+use crate::{Counted, Error, Interval, Result};
 use pellucid_core::{Point, Site};
 use serde::Serialize;
 use std::ops::Range;
@@ -43,8 +43,8 @@ fn window(centre: usize, width: usize, layers: usize) -> Range<usize> {
 /// Every cell of a grid, layer by layer. `progress` is told cells done and cells in all.
 ///
 /// # Errors
-/// If the grid asks for what the model or the pairs do not have, or a run fails.
-pub fn grid(pairs: &Pairs<'_>, what: Grid, progress: &mut dyn FnMut(usize, usize)) -> Result<Vec<Cell>> {
+/// If the grid asks for what the model or the pairs do not have, or a run fails or is stopped.
+pub fn grid(pairs: &Pairs<'_>, what: Grid, progress: Counted<'_>) -> Result<Vec<Cell>> {
     let spec = pairs.model.spec();
     if what.window == 0 || what.window > spec.n_layers {
         let (n, w) = (spec.n_layers, what.window);
@@ -84,7 +84,7 @@ pub fn grid(pairs: &Pairs<'_>, what: Grid, progress: &mut dyn FnMut(usize, usize
                 control: pairs.recovered(control),
             });
         }
-        progress(out.len(), all);
+        progress(out.len(), all)?;
     }
     Ok(out)
 }

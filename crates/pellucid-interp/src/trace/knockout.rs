@@ -6,7 +6,7 @@
 
 use crate::behaviour::{Prepared, Ready, accuracy, batch_odds, batches};
 use crate::patch::{Cut, Edge};
-use crate::{Error, Interval, Result};
+use crate::{Counted, Error, Interval, Result};
 use pellucid_core::{Point, Seed, Site};
 use pellucid_model::{Batch, Logits, Model, Plan, Record};
 use serde::Serialize;
@@ -51,12 +51,12 @@ fn same_length(ready: &Ready) -> Vec<Prepared> {
 /// length than the commonest are left out.
 ///
 /// # Errors
-/// If the position does not exist or sees nothing before it, or a run fails.
+/// If the position does not exist or sees nothing before it, or a run fails or is stopped.
 pub fn knockout(
     model: &Model,
     ready: &Ready,
     what: Cutting,
-    progress: &mut dyn FnMut(usize, usize),
+    progress: Counted<'_>,
 ) -> Result<(Vec<Prepared>, Vec<KnockedOut>)> {
     let items = same_length(ready);
     let (n, layers) = (items[0].row.tokens.len() as i64, model.spec().n_layers);
@@ -95,7 +95,7 @@ pub fn knockout(
                 accuracy: accuracy(&odds),
                 control,
             });
-            progress(out.len(), all);
+            progress(out.len(), all)?;
         }
     }
     Ok((items, out))

@@ -1,8 +1,11 @@
 //! The laboratory: a behaviour is measured, and where the model shows it a method explains it, event by event.
 //!
-//! Every answer is a stream: `step` (LabStep) as often as something is done, `gate` (BehaviourReport), then `done` with the
-//! method's reply, or `failed` (Failure). Where the model does not show the behaviour the reply says `shown: false` and
+//! Every answer is a stream: `step` (LabStep) as often as something is done, `gate` (BehaviourReport; TaskGate for a task,
+//! none for a text), then `done` with the method's reply, or `failed` (Failure). Where the model does not show the behaviour the reply says `shown: false` and
 //! nothing else. Whoever stops reading stops the run.
+
+pub(crate) mod places;
+pub(crate) mod task;
 
 use super::sse::{self, Events};
 use crate::App;
@@ -216,60 +219,88 @@ fn off_task(name: Option<&str>, seed: u64) -> ApiResult<Option<Behaviour>> {
     Ok(name.map(|n| Subject::built_in(n, lab::OFF_TASK, seed).map(|s| s.behaviour)).transpose()?)
 }
 
-/// Waits for a turn, puts the items into tokens, and answers as a stream: the gate, then `work` if it lets it pass.
-async fn answer<R: Serialize + Default + Send + 'static>(
+/// Waits for a turn and answers as a stream. What `prepare` refuses is refused before the stream begins.
+async fn streamed<T: Send + 'static>(
     app: Arc<App>,
     asker: Asker,
-    subject: Subject,
-    work: impl FnOnce(&App, &Measured, Watch<'_>) -> pellucid_scope::Result<R> + Send + 'static,
+    prepare: impl FnOnce(&App) -> ApiResult<T> + Send + 'static,
+    work: impl FnOnce(&Telling<'_>, T) -> ApiResult<()> + Send + 'static,
 ) -> ApiResult<Response> {
     let turn = app.turn(&asker.0).await?;
     let of = Arc::clone(&app);
-    let seed = subject.seed;
-    let ready = tokio::task::spawn_blocking(move || subject.ready(&of.loaded.model)).await;
+    let ready = tokio::task::spawn_blocking(move || prepare(&of)).await;
     let ready =
-        ready.map_err(|_| ApiError::internal("the items could not be read; please report this"))??;
-    most("tokens", ready.items.iter().map(|i| i.row.tokens.len()).sum(), TOKENS)?;
+        ready.map_err(|_| ApiError::internal("the request could not be read; please report this"))??;
     let (events, response) = sse::channel();
     tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        let begun = Instant::now();
-        let measure = || Measured::of(&app.loaded.model, ready, seed);
-        if let Err(error) = explain(&app, &events, begun, measure, work) {
+        let telling = Telling { app: &app, events: &events, begun: Instant::now() };
+        if let Err(error) = work(&telling, ready) {
             // nobody left to tell is no failure
             let _ = events.send("failed", &error.what());
         }
         app.counts.runs.fetch_add(1, Ordering::Relaxed);
-        app.counts.run_micros.fetch_add(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
+        app.counts.run_micros.fetch_add(telling.begun.elapsed().as_micros() as u64, Ordering::Relaxed);
     });
     Ok(response)
 }
 
-fn explain<R: Serialize + Default>(
-    app: &App,
-    events: &Events,
-    begun: Instant,
-    measure: impl FnOnce() -> pellucid_scope::Result<Measured>,
-    work: impl FnOnce(&App, &Measured, Watch<'_>) -> pellucid_scope::Result<R>,
-) -> ApiResult<()> {
-    let gate = Step { what: "the behaviour measured", done: 0, total: 1 };
-    let _ = events.send("step", &gate);
-    let measured = measure()?;
-    if events.send("gate", &measured.report()).is_err() {
-        return Ok(());
-    }
-    let mut watch = |step: Step| {
-        begun.elapsed() <= LONGEST && !*app.stopping.borrow() && events.send("step", &step).is_ok()
+/// As [`streamed`], for a behaviour: the gate, then `work` if it lets it pass. Its items have at most so many tokens.
+async fn answer<R: Serialize + Default + Send + 'static>(
+    app: Arc<App>,
+    asker: Asker,
+    (subject, tokens): (Subject, usize),
+    work: impl FnOnce(&App, &Measured, Watch<'_>) -> pellucid_scope::Result<R> + Send + 'static,
+) -> ApiResult<Response> {
+    let seed = subject.seed;
+    let prepare = move |app: &App| {
+        let ready = subject.ready(&app.loaded.model)?;
+        most("tokens", ready.items.iter().map(|i| i.row.tokens.len()).sum(), tokens)?;
+        Ok(ready)
     };
-    let reply = if measured.gate.shown { work(app, &measured, &mut watch) } else { Ok(R::default()) };
-    match reply {
-        Ok(reply) => {
-            let _ = events.send("done", &reply);
-            Ok(())
+    streamed(app, asker, prepare, move |telling, ready| {
+        telling.gate("the behaviour measured");
+        let measured = Measured::of(&telling.app.loaded.model, ready, seed)?;
+        if telling.events.send("gate", &measured.report()).is_err() {
+            return Ok(());
         }
-        Err(_) if *app.stopping.borrow() => Err(ApiError::stopping()),
-        Err(_) if begun.elapsed() > LONGEST => Err(ApiError::late(LONGEST.as_secs())),
-        Err(error) => Err(error.into()),
+        telling.done(|watch| match measured.gate.shown {
+            true => work(telling.app, &measured, watch),
+            false => Ok(R::default()),
+        })
+    })
+    .await
+}
+
+/// Who is told, and since when.
+struct Telling<'a> {
+    app: &'a App,
+    events: &'a Events,
+    begun: Instant,
+}
+
+impl Telling<'_> {
+    /// Says that a gate is being measured.
+    fn gate(&self, what: &'static str) {
+        // a reader who has left is seen at the next event
+        let _ = self.events.send("step", &Step { what, done: 0, total: 1 });
+    }
+
+    /// Works until it is done, takes too long, or nobody listens; then says what came of it.
+    fn done<R: Serialize>(&self, work: impl FnOnce(Watch<'_>) -> pellucid_scope::Result<R>) -> ApiResult<()> {
+        let Telling { app, events, begun } = self;
+        let mut watch = |step: Step| {
+            begun.elapsed() <= LONGEST && !*app.stopping.borrow() && events.send("step", &step).is_ok()
+        };
+        match work(&mut watch) {
+            Ok(reply) => {
+                let _ = events.send("done", &reply);
+                Ok(())
+            }
+            Err(_) if *app.stopping.borrow() => Err(ApiError::stopping()),
+            Err(_) if begun.elapsed() > LONGEST => Err(ApiError::late(LONGEST.as_secs())),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -283,7 +314,7 @@ pub(crate) async fn behaviour(
     Body(asked): Body<LabBehaviourRequest>,
 ) -> ApiResult<Response> {
     let subject = subject(&asked.what, asked.items, asked.seed, ITEMS)?;
-    answer(app, asker, subject, |_, _, _| Ok(LabBehaviourReply { shown: true })).await
+    answer(app, asker, (subject, TOKENS), |_, _, _| Ok(LabBehaviourReply { shown: true })).await
 }
 
 pub(crate) async fn neurons(
@@ -305,7 +336,7 @@ pub(crate) async fn neurons(
         off_task: off_task(asked.off_task.as_deref(), asked.seed)?,
         anyway: false,
     };
-    answer(app, asker, subject, move |app, of, watch| {
+    answer(app, asker, (subject, TOKENS), move |app, of, watch| {
         let model = &app.loaded.model;
         let report = match &asked.unit {
             Some(unit) => lab::doses(model, of, (unit, &factors), (ranking.by, false), watch)?,
@@ -334,7 +365,7 @@ pub(crate) async fn direction(
         read: None,
         anyway: false,
     };
-    answer(app, asker, subject, move |app, of, watch| {
+    answer(app, asker, (subject, TOKENS), move |app, of, watch| {
         let mut report = lab::direction(&app.loaded.model, of, &leading, watch)?;
         let vector = Some(std::mem::take(&mut report.vector));
         Ok(LabDirectionReply { shown: true, report: Some(report), vector })
@@ -366,7 +397,7 @@ pub(crate) async fn circuit(
         off_task: off_task(asked.off_task.as_deref(), asked.seed)?,
         anyway: false,
     };
-    answer(app, asker, subject, move |app, of, watch| {
+    answer(app, asker, (subject, TOKENS), move |app, of, watch| {
         let model = &app.loaded.model;
         let weighed = lab::scored(model, of, &cutting, None, watch)?;
         let mut report = weighed.measured(model, of, &cutting, watch)?;

@@ -9,6 +9,7 @@ use crate::work::{Asker, Body, run};
 use axum::Json;
 use axum::extract::State;
 use pellucid_core::{Ask, Message};
+use pellucid_scope::lab::{Entry, Subject};
 use pellucid_scope::{Message as Said, TextSpec};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -48,6 +49,9 @@ pub(crate) async fn gate(
     let story = all().iter().find(|s| s.id == asked.id);
     let story = story.ok_or_else(|| ApiError::absent(format!("there is no story {:?}", asked.id)))?;
     run(&app, &asker, move |app| {
+        if let Some((name, items)) = &story.gate.behaviour {
+            return measured(app, story, name, *items).map(Json);
+        }
         let evidence = story.gate.probes.iter().map(|p| probe(app, p)).collect::<ApiResult<Vec<_>>>()?;
         let held = evidence.iter().filter(|e| e.holds).count();
         let shows = held >= story.gate.need;
@@ -56,6 +60,27 @@ pub(crate) async fn gate(
         Ok(Json(GateReply { id: story.id.clone(), shows, sentence, evidence }))
     })
     .await
+}
+
+/// Items that are shown of a behaviour that was measured.
+const SHOWN: usize = 4;
+
+/// The laboratory's own gate.
+fn measured(app: &App, story: &Story, name: &str, items: usize) -> ApiResult<GateReply> {
+    let report = Subject::built_in(name, items, 0)?.measure(&app.loaded.model)?.report();
+    let shows = report.gate.shown;
+    let words = if shows { &story.gate.shows } else { &story.gate.not };
+    let one = |e: &Entry| {
+        let (right, wrong) = (e.item.right.join("/"), e.item.wrong.join("/"));
+        let answer = format!("{right} against {wrong}: log-odds {:+.2}", e.log_odds);
+        Evidence { prompt: e.item.prompt.clone(), answer, holds: e.log_odds > 0.0 }
+    };
+    Ok(GateReply {
+        id: story.id.clone(),
+        shows,
+        sentence: format!("{words} In numbers: {}.", report.sentence),
+        evidence: report.items.iter().take(SHOWN).map(one).collect(),
+    })
 }
 
 /// Asks the model, greedily. One without a chat template reads the question as a plain text.

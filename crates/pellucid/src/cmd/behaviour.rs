@@ -57,14 +57,6 @@ impl BehaviourArgs {
         Ok((loaded, measured))
     }
 
-    /// As [`BehaviourArgs::ready`], stopping with the gate's sentence where the behaviour is not shown.
-    pub(crate) fn gated(&self, anyway: bool) -> Result<(Loaded, Ready, Gate)> {
-        let (loaded, ready) = self.ready()?;
-        let gate = Gate::measure(&loaded.model, &ready)?;
-        gate.pass(anyway)?;
-        Ok((loaded, ready, gate))
-    }
-
     /// The behaviour that `--off-task` names, if it does.
     pub(crate) fn off_task(&self, asked: Option<&str>) -> Result<Option<Behaviour>> {
         asked.map(|name| named(name, Seed(self.seed), OFF_TASK)).transpose()

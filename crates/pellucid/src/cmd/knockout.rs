@@ -1,14 +1,11 @@
 //! `pellucid knockout`: attention edges cut, layer by layer, and what the answer loses by it.
 
 use super::behaviour::{BehaviourArgs, verdict};
-use crate::json::Token;
-use crate::show::{DIM, Out, Table, bar, quoted, signed};
+use crate::show::{Bars, DIM, Out, Table, quoted, signed};
 use anyhow::Result;
 use clap::Args;
-use pellucid::core::Seed;
-use pellucid::interp::behaviour::Gate;
-use pellucid::interp::trace::{Cutting, KnockedOut, knockout};
-use serde::Serialize;
+use pellucid::interp::trace::KnockedOut;
+use pellucid::scope::lab::{Blinding, KnockoutReport, knockout};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -28,41 +25,20 @@ pub(crate) struct Arguments {
     anyway: bool,
 }
 
-/// The result on the wire.
-#[derive(Serialize)]
-struct Report {
-    gate: Gate,
-    seed: u64,
-    query: i64,
-    window: usize,
-    items: usize,
-    left_out: usize,
-    /// The first item's.
-    tokens: Vec<Token>,
-    cut: Vec<KnockedOut>,
-}
-
 impl Arguments {
     pub(crate) fn run(&self, out: &mut Out) -> Result<()> {
-        let (loaded, ready, gate) = self.of.gated(self.anyway)?;
-        let progress = bar("edges cut", 0);
-        let what = Cutting { query: self.query, window: self.window, seed: Seed(self.of.seed) };
-        let (items, cut) = knockout(&loaded.model, &ready, what, &mut |done, all| {
-            progress.set_length(all as u64);
-            progress.set_position(done as u64);
-        })?;
-        progress.finish_and_clear();
-        let tokens = items[0].row.tokens.iter().map(|id| loaded.token(*id)).collect();
-        let left_out = ready.left_out + ready.items.len() - items.len();
-        let (seed, query, window) = (self.of.seed, self.query, self.window);
-        let report = Report { gate, seed, query, window, items: items.len(), left_out, tokens, cut };
+        let asked = Blinding { query: self.query, window: self.window, anyway: self.anyway };
+        let (loaded, measured) = self.of.measured()?;
+        let mut bars = Bars::default();
+        let report = knockout(&loaded.model, &measured, asked, &mut |step| bars.show(step))?;
+        bars.end();
         if !out.json("knockout", Some(&loaded), &report)? {
             self.show(&report, out)?;
         }
         Ok(())
     }
 
-    fn show(&self, report: &Report, out: &mut Out) -> Result<()> {
+    fn show(&self, report: &KnockoutReport, out: &mut Out) -> Result<()> {
         verdict(&report.gate, out)?;
         let keys = report.cut.iter().map(|c| c.key).max().map_or(0, |k| k + 1);
         out.heading(format!(

@@ -2,10 +2,10 @@
 
 use super::behaviour::{BehaviourArgs, verdict};
 use crate::models::ModelArgs;
-use crate::show::{DIM, Out, Table, signed};
+use crate::show::{Bars, DIM, Out, Table, signed};
 use anyhow::Result;
-use pellucid::interp::behaviour::Gate;
-use pellucid::interp::lens::{Fitted, Wins, WinsAt, wins};
+use pellucid::interp::lens::Fitted;
+use pellucid::scope::lab::{LensReport, lens};
 use serde::Serialize;
 use std::path::Path;
 
@@ -22,14 +22,8 @@ pub(super) struct Ask<'a> {
 #[derive(Serialize)]
 struct Report {
     model: String,
-    lens: &'static str,
-    seed: u64,
-    gate: Gate,
-    depths: Vec<Wins>,
-    /// By item.
-    wins_at: Vec<WinsAt>,
-    /// Median over the items that are answered right at the end.
-    median_wins_at: Option<pellucid::core::Site>,
+    #[serde(flatten)]
+    of: LensReport,
 }
 
 /// Asks each model in turn. The models' identities stand in the list; the envelope has the first one's.
@@ -45,14 +39,12 @@ pub(super) fn run(ask: &Ask<'_>, model: ModelArgs, also: &[String], out: &mut Ou
             items: ask.items,
             seed: ask.seed,
         };
-        let (loaded, ready, gate) = of.gated(ask.anyway)?;
+        let (loaded, measured) = of.measured()?;
         let fitted = ask.through.map(|f| Fitted::load(f, &loaded.model)).transpose()?;
-        let (depths, wins_at) = wins(&loaded.model, &ready, fitted.as_ref())?;
-        let mut won: Vec<_> = wins_at.iter().filter_map(|w| w.site).collect();
-        won.sort_by_key(|s| pellucid::interp::stream::depth_of(*s));
-        let median_wins_at = won.get(won.len() / 2).copied();
-        let lens = if fitted.is_some() { "fitted" } else { "logit" };
-        reports.push(Report { model: name, lens, seed: ask.seed, gate, depths, wins_at, median_wins_at });
+        let mut bars = Bars::default();
+        let of = lens(&loaded.model, &measured, fitted.as_ref(), ask.anyway, &mut |step| bars.show(step))?;
+        bars.end();
+        reports.push(Report { model: name, of });
         first.get_or_insert(loaded);
     }
     if !out.json("lens", first.as_ref(), &reports)? {
@@ -65,16 +57,30 @@ pub(super) fn run(ask: &Ask<'_>, model: ModelArgs, also: &[String], out: &mut Ou
 
 fn show(report: &Report, out: &mut Out) -> Result<()> {
     out.heading(&report.model)?;
+    let report = &report.of;
     verdict(&report.gate, out)?;
-    let header =
-        ["site", ">above wrong", ">from", ">to", ">top-1", ">from", ">to", ">log-odds", ">median rank"];
+    let header = [
+        "site",
+        ">above wrong",
+        ">from",
+        ">to",
+        ">top-1",
+        ">from",
+        ">to",
+        ">another item's",
+        ">log-odds",
+        ">median rank",
+        ">entropy",
+    ];
     let mut table = Table::new(&header);
     for d in &report.depths {
         let mut row = vec![d.site.to_string()];
         for share in [d.above_wrong, d.top] {
             row.extend([share.value, share.low, share.high].map(|v| format!("{v:.2}")));
         }
+        row.push(d.stranger_top.map_or("–".to_owned(), |s| format!("{:.2}", s.value)));
         row.extend([signed(d.log_odds.value), d.median_rank.to_string()]);
+        row.push(format!("{:.2}", d.entropy.value));
         table.row(row);
     }
     out.table(table)?;
@@ -86,7 +92,7 @@ fn show(report: &Report, out: &mut Out) -> Result<()> {
         None => format!("none of {n} right answers is the likeliest token at the end"),
     })?;
     out.line(format!(
-        "{DIM}{} lens at the last token; chance of standing above the wrong answer is 0.50{DIM:#}",
+        "{DIM}{} lens at the last token; chance of standing above the wrong answer is 0.50; another item's: its answer is the likeliest here; entropy in nats{DIM:#}",
         report.lens
     ))
 }

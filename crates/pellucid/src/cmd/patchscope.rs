@@ -1,21 +1,19 @@
 //! `pellucid patchscope`: a value of one text put into another, where the model itself says what it means.
 
 use super::behaviour::{BehaviourArgs, verdict};
-use crate::json::{Placed as PlacedToken, Token};
-use crate::models::{Loaded, ModelArgs};
-use crate::show::{DIM, Out, Table, bar, percent, quoted};
-use crate::text::{Text, TextArgs};
-use anyhow::{Result, bail, ensure};
+use crate::models::ModelArgs;
+use crate::show::{Bars, DIM, Out, Table, percent, quoted};
+use crate::text::TextArgs;
+use anyhow::{Result, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use pellucid::core::Site;
-use pellucid::interp::behaviour::Gate;
 use pellucid::interp::lens::Fitted;
-use pellucid::interp::patchscope::{
-    Ask, At, BackGrid, DESCRIPTION, Grid, IDENTITY, Ladder, Placed, Said, Target, back_grid, grid, ladder,
+use pellucid::interp::patchscope::{Ask, At, BackGrid, Grid, Ladder, Said};
+use pellucid::interp::stream::depth_of;
+use pellucid::scope::lab::{
+    BackGridReport, LadderReport, PatchGridReport, Reads, ScopeReadings, ladder, patch_grid, put_back,
+    readings,
 };
-use pellucid::interp::stream::{depth_of, site_at};
-use pellucid::model::Generating;
-use serde::Serialize;
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -149,99 +147,22 @@ impl Arguments {
     }
 }
 
-/// A built-in target's text, or the text itself.
-fn target(name: &str) -> &str {
-    match name {
-        "identity" => IDENTITY,
-        "description" => DESCRIPTION,
-        text => text,
-    }
-}
-
-fn depth(loaded: &Loaded, site: Site) -> Result<usize> {
-    loaded.model.check_site(site)?;
-    match depth_of(site) {
-        Some(depth) => Ok(depth),
-        None => bail!("{site} is not the stream between blocks; name resid_pre.0 or a resid_post"),
-    }
-}
-
-/// `read` on the wire.
-#[derive(Serialize)]
-struct Readings {
-    prompt: Vec<PlacedToken>,
-    position: usize,
-    target: Vec<Token>,
-    target_position: usize,
-    /// What the target says with nothing put into it: the control.
-    unpatched: String,
-    readings: Vec<Reading>,
-}
-
-#[derive(Serialize)]
-struct Reading {
-    source: Site,
-    target: Site,
-    text: String,
-    /// The likeliest first token.
-    next: Token,
-    probability: f64,
-}
-
 impl ReadArgs {
     fn run(&self, out: &mut Out) -> Result<()> {
         ensure!(self.generate > 0, "--generate needs at least 1");
         let (loaded, text) = self.text.read(&self.model)?;
-        let model = &loaded.model;
-        let position = text.position(self.position)?;
-        let map = self.map.as_deref().map(|f| Fitted::load(f, model)).transpose()?;
-        if let Some(map) = &map {
-            map.check(model)?;
-        }
-        let mut place = Placed::new(model, target(&self.target))?;
-        if let Some(p) = self.target_position {
-            place = Placed::at(place.row, p)?;
-        }
-        let from: Vec<usize> = match self.from {
-            Some(site) => vec![depth(&loaded, site)?],
-            None => (0..=model.spec().n_layers).collect(),
+        let map = self.map.as_deref().map(|f| Fitted::load(f, &loaded.model)).transpose()?;
+        let asked = Reads {
+            position: self.position,
+            target: self.target.clone(),
+            target_position: self.target_position,
+            from: self.from,
+            into: self.into,
+            generate: self.generate,
         };
-        let into = match (&map, self.into) {
-            (Some(map), _) => Some(depth(&loaded, map.card.to)?),
-            (None, into) => into.map(|site| depth(&loaded, site)).transpose()?,
-        };
-        let scope = Target::new(model, place)?;
-        let source = Target::new(model, Placed::at(text.row.clone(), position as i64)?)?;
-        let how = Generating { stop: vec!["\n".to_owned()], ..Generating::greedy(self.generate) };
-        let progress = bar("readings", from.len());
-        let (mut readings, unpatched) = (Vec::new(), scope.write(0, scope.own(0)?, &how)?.text);
-        for depth in from {
-            let mut value = source.own(depth)?;
-            if let Some(map) = &map {
-                value = map.vector(site_at(depth), value)?;
-            }
-            let into = into.unwrap_or(depth);
-            let written = scope.write(into, value, &how)?;
-            let first = written.steps.first();
-            readings.push(Reading {
-                source: site_at(depth),
-                target: site_at(into),
-                text: written.text.clone(),
-                next: loaded.token(first.map_or(0, |s| s.id)),
-                probability: first.map_or(0.0, |s| f64::from(s.log_prob).exp()),
-            });
-            progress.inc(1);
-        }
-        progress.finish_and_clear();
-        let place = scope.place();
-        let report = Readings {
-            prompt: text.tokens,
-            position,
-            target: place.row.tokens.iter().map(|id| loaded.token(*id)).collect(),
-            target_position: place.position,
-            unpatched,
-            readings,
-        };
+        let mut bars = Bars::default();
+        let report = readings(&loaded, &text, &asked, map.as_ref(), &mut |step| bars.show(step))?;
+        bars.end();
         if !out.json("patchscope", Some(&loaded), &report)? {
             show_readings(&report, out)?;
         }
@@ -249,7 +170,7 @@ impl ReadArgs {
     }
 }
 
-fn show_readings(report: &Readings, out: &mut Out) -> Result<()> {
+fn show_readings(report: &ScopeReadings, out: &mut Out) -> Result<()> {
     let at = report.prompt.get(report.position).map_or("", |t| t.text.as_str());
     let place = report.target.get(report.target_position).map_or("", |t| t.text.as_str());
     out.heading(format!(
@@ -269,35 +190,15 @@ fn show_readings(report: &Readings, out: &mut Out) -> Result<()> {
     out.line(format!("{DIM}with nothing put into it: {}{DIM:#}", quoted(&report.unpatched)))
 }
 
-/// `ladder` on the wire.
-#[derive(Serialize)]
-struct LadderReport {
-    prompt: Vec<PlacedToken>,
-    position: usize,
-    #[serde(flatten)]
-    ladder: Ladder,
-    /// Texts of the tokens that are named.
-    texts: std::collections::BTreeMap<u32, String>,
-}
-
 impl LadderArgs {
     fn run(&self, out: &mut Out) -> Result<()> {
         let (loaded, text) = self.text.read(&self.model)?;
-        let Text { row, tokens } = text.clone();
-        let position = text.position(self.position)?;
         let model = &loaded.model;
         let watched = self.watch_token.as_ref().map(|t| model.tokenizer().single_token(t)).transpose()?;
         let fitted = self.through.as_deref().map(|f| Fitted::load(f, model)).transpose()?;
-        let source = Placed { row, position };
-        let ladder = ladder(model, &source, watched, fitted.as_ref(), self.back_by)?;
-        let mut texts = std::collections::BTreeMap::new();
-        let said = ladder.rungs.iter().flat_map(|r| {
-            [Some(&r.logit), r.fitted.as_ref(), Some(&r.patchscope), r.back.as_ref()].into_iter().flatten()
-        });
-        for id in said.map(|s| s.top).chain([ladder.watched, ladder.unpatched.top]) {
-            texts.entry(id).or_insert_with(|| loaded.token(id).text);
-        }
-        let report = LadderReport { prompt: tokens, position, ladder, texts };
+        let (at, fitted, mut bars) = ((self.position, watched), fitted.as_ref(), Bars::default());
+        let report = ladder(&loaded, &text, at, fitted, self.back_by, &mut |step| bars.show(step))?;
+        bars.end();
         if !out.json("patchscope", Some(&loaded), &report)? {
             show_ladder(&report, out)?;
         }
@@ -331,30 +232,16 @@ fn show_ladder(report: &LadderReport, out: &mut Out) -> Result<()> {
     ))
 }
 
-/// `grid` and `back` on the wire.
-#[derive(Serialize)]
-struct GridReport<T> {
-    gate: Gate,
-    seed: u64,
-    target: Option<String>,
-    from: At,
-    #[serde(flatten)]
-    grid: T,
-}
-
 impl GridArgs {
     fn run(&self, out: &mut Out) -> Result<()> {
         ensure!(self.every > 0, "--every needs at least 1");
-        let (loaded, ready, gate) = self.of.gated(self.anyway)?;
-        let map = self.map.as_deref().map(|f| Fitted::load(f, &loaded.model)).transpose()?;
-        let ask = Ask { target: target(&self.target).to_owned(), at: self.from.into(), every: self.every };
-        let progress = bar("pairs of layers", 0);
-        let grid = grid(&loaded.model, &ready, &ask, map.as_ref(), &mut |done, all| {
-            progress.set_length(all as u64);
-            progress.set_position(done as u64);
-        })?;
-        progress.finish_and_clear();
-        let report = GridReport { gate, seed: self.of.seed, target: Some(ask.target), from: ask.at, grid };
+        let (loaded, measured) = self.of.measured()?;
+        let model = &loaded.model;
+        let map = self.map.as_deref().map(|f| Fitted::load(f, model)).transpose()?;
+        let ask = Ask { target: self.target.clone(), at: self.from.into(), every: self.every };
+        let (map, mut bars) = (map.as_ref(), Bars::default());
+        let report = patch_grid(model, &measured, &ask, map, self.anyway, &mut |step| bars.show(step))?;
+        bars.end();
         if !out.json("patchscope", Some(&loaded), &report)? {
             show_grid(&report, out)?;
         }
@@ -362,7 +249,7 @@ impl GridArgs {
     }
 }
 
-fn show_grid(report: &GridReport<Grid>, out: &mut Out) -> Result<()> {
+fn show_grid(report: &PatchGridReport, out: &mut Out) -> Result<()> {
     verdict(&report.gate, out)?;
     let Grid { items, plain, direct, unpatched, cells } = &report.grid;
     out.heading(format!("share of {items} items whose right answer the target says first"))?;
@@ -414,15 +301,10 @@ fn squares(cells: impl Iterator<Item = (Site, Site, f64)>) -> Table {
 impl BackArgs {
     fn run(&self, out: &mut Out) -> Result<()> {
         ensure!(self.every > 0, "--every needs at least 1");
-        let (loaded, ready, gate) = self.of.gated(self.anyway)?;
-        let progress = bar("pairs of layers", 0);
-        let at = At::from(self.from);
-        let grid = back_grid(&loaded.model, &ready, at, self.every, &mut |done, all| {
-            progress.set_length(all as u64);
-            progress.set_position(done as u64);
-        })?;
-        progress.finish_and_clear();
-        let report = GridReport { gate, seed: self.of.seed, target: None, from: at, grid };
+        let (loaded, measured) = self.of.measured()?;
+        let (how, mut bars) = ((At::from(self.from), self.every), Bars::default());
+        let report = put_back(&loaded.model, &measured, how, self.anyway, &mut |step| bars.show(step))?;
+        bars.end();
         if !out.json("patchscope", Some(&loaded), &report)? {
             show_back(&report, out)?;
         }
@@ -430,7 +312,7 @@ impl BackArgs {
     }
 }
 
-fn show_back(report: &GridReport<BackGrid>, out: &mut Out) -> Result<()> {
+fn show_back(report: &BackGridReport, out: &mut Out) -> Result<()> {
     verdict(&report.gate, out)?;
     let BackGrid { items, plain, some_pair, some_pair_control, cells } = &report.grid;
     out.heading(format!("share of {items} items answered right with a value put back"))?;

@@ -1,17 +1,13 @@
 //! `pellucid trace`: values of a clean run put into a corrupted one, or the other way round, place by place or along a path.
 
 use super::behaviour::{BehaviourArgs, verdict};
-use crate::models::Loaded;
-use crate::show::{DIM, Out, Table, bar, quoted};
-use anyhow::{Result, bail, ensure};
+use crate::show::{Bars, DIM, Out, Table, quoted};
+use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
-use pellucid::core::{Index, Point, Seed, Site, UnitId};
+use pellucid::core::{Point, Site, UnitId};
 use pellucid::interp::Interval;
-use pellucid::interp::behaviour::Gate;
-use pellucid::interp::trace::{
-    Cell, Corruption, Direction, Grid, Input, Pairs, Patch, PathEffect, Receiver, grid, path,
-};
-use serde::Serialize;
+use pellucid::interp::trace::{Cell, Direction, PathEffect};
+use pellucid::scope::lab::{Ends, Taking, TracePosition, TraceReport, Tracing, trace};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -61,120 +57,46 @@ enum Way {
     Noise,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, ValueEnum)]
 enum By {
     Counterfactual,
     Noise,
 }
 
-/// The result on the wire.
-#[derive(Serialize)]
-struct Report {
-    gate: Gate,
-    seed: u64,
-    direction: Direction,
-    corruption: &'static str,
-    window: usize,
-    items: usize,
-    left_out: usize,
-    clean: Interval,
-    corrupted: Interval,
-    positions: Vec<Position>,
-    grids: Vec<Named>,
-    receivers: Vec<String>,
-    paths: Vec<PathEffect>,
-}
-
-/// What stands at a position: the first item's token, and the one of its counterfactual where some item differs.
-#[derive(Serialize)]
-struct Position {
-    position: usize,
-    text: String,
-    counterfactual: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Named {
-    point: String,
-    cells: Vec<Cell>,
-}
-
 impl Arguments {
     pub(crate) fn run(&self, out: &mut Out) -> Result<()> {
         ensure!(self.sigma.is_finite() && self.sigma > 0.0, "--sigma must be a positive number");
-        let receivers = self.to.iter().map(|t| receiver(t)).collect::<Result<Vec<_>>>()?;
-        let sender = self.from.as_deref().map(place).transpose()?;
-        let (loaded, ready, gate) = self.of.gated(self.anyway)?;
-        let corruption = match self.corrupt {
-            By::Counterfactual => Corruption::Counterfactual,
-            By::Noise => Corruption::Gaussian {
-                factor: self.sigma,
-                samples: self.samples,
-                seed: Seed(self.of.seed).for_purpose("trace"),
+        let asked = Tracing {
+            at: self.at.clone(),
+            direction: match self.direction {
+                Way::Denoise => Direction::Denoise,
+                Way::Noise => Direction::Noise,
             },
-        };
-        let direction = match self.direction {
-            Way::Denoise => Direction::Denoise,
-            Way::Noise => Direction::Noise,
-        };
-        let points = match (receivers.is_empty(), sender) {
-            (true, _) => self.at.clone(),
-            (false, sender) => Receiver::points(sender.map_or(Point::Z, |s| s.site.point)),
-        };
-        let pairs = Pairs::new(&loaded.model, &ready, corruption, direction, &points)?;
-        let position = self.position(&pairs)?;
-        let mut report = Report {
-            gate,
-            seed: self.of.seed,
-            direction,
-            corruption: if self.corrupt == By::Noise { "noise" } else { "counterfactual" },
+            taking: match self.corrupt {
+                By::Counterfactual => Taking::Counterfactual,
+                By::Noise => Taking::Noise { sigma: self.sigma, samples: self.samples },
+            },
             window: self.window,
-            items: pairs.items().len(),
-            left_out: pairs.left_out(),
-            clean: Interval::mean(pairs.clean()),
-            corrupted: Interval::mean(pairs.corrupted()),
-            positions: positions(&loaded, &pairs),
-            grids: Vec::new(),
-            receivers: self.to.clone(),
-            paths: Vec::new(),
+            position: self.position,
+            ends: match self.to.is_empty() {
+                true => None,
+                false => Some(Ends::read(&self.to, self.from.as_deref(), self.through_mlps)?),
+            },
+            anyway: self.anyway,
         };
-        if receivers.is_empty() {
-            for &point in &self.at {
-                let what = Grid { point, heads: point == Point::Z, position, window: self.window };
-                let progress = bar(&format!("{point}: cells"), 0);
-                let cells = grid(&pairs, what, &mut |done, all| {
-                    progress.set_length(all as u64);
-                    progress.set_position(done as u64);
-                })?;
-                progress.finish_and_clear();
-                report.grids.push(Named { point: point.to_string(), cells });
-            }
-        } else {
-            let senders = senders(&loaded, sender, &receivers, position);
-            let progress = bar("paths", senders.len());
-            for sender in senders {
-                report.paths.push(path(&pairs, sender, &receivers, self.through_mlps)?);
-                progress.inc(1);
-            }
-            progress.finish_and_clear();
-        }
+        let (loaded, measured) = self.of.measured()?;
+        let mut bars = Bars::default();
+        let report = trace(&loaded.model, &measured, &asked, &mut |step| bars.show(step))?;
+        bars.end();
         if !out.json("trace", Some(&loaded), &report)? {
             self.show(&report, out)?;
         }
         Ok(())
     }
 
-    fn position(&self, pairs: &Pairs<'_>) -> Result<Option<usize>> {
-        let Some(asked) = self.position else { return Ok(None) };
-        let n = pairs.length() as i64;
-        let position = if asked < 0 { asked + n } else { asked };
-        ensure!((0..n).contains(&position), "position {asked} is beyond the items' {n} tokens");
-        Ok(Some(position as usize))
-    }
-
-    fn show(&self, report: &Report, out: &mut Out) -> Result<()> {
+    fn show(&self, report: &TraceReport, out: &mut Out) -> Result<()> {
         verdict(&report.gate, out)?;
-        let Report { items, left_out, clean, corrupted, .. } = report;
+        let TraceReport { items, left_out, clean, corrupted, .. } = report;
         out.line(format!(
             "{items} items of one length, {left_out} left out; log-odds {:+.2} clean, {:+.2} corrupted",
             clean.value, corrupted.value
@@ -212,7 +134,13 @@ impl Arguments {
         ))
     }
 
-    fn foremost(&self, way: Direction, cells: &[Cell], positions: &[Position], out: &mut Out) -> Result<()> {
+    fn foremost(
+        &self,
+        way: Direction,
+        cells: &[Cell],
+        positions: &[TracePosition],
+        out: &mut Out,
+    ) -> Result<()> {
         let mut order: Vec<&Cell> = cells.iter().collect();
         order.sort_by(|a, b| distance(way, b.recovered).total_cmp(&distance(way, a.recovered)));
         let mut table = Table::new(&["foremost", "position", ">recovered", ">from", ">to", ">stranger"]);
@@ -245,7 +173,7 @@ fn name(site: Site, head: Option<usize>) -> String {
 }
 
 /// Layers down, positions or heads across.
-fn table(cells: &[Cell], positions: &[Position]) -> Table {
+fn table(cells: &[Cell], positions: &[TracePosition]) -> Table {
     let key = |c: &Cell| (c.head, c.position);
     let mut columns: Vec<_> = cells.iter().map(key).collect();
     columns.sort_unstable();
@@ -265,66 +193,4 @@ fn table(cells: &[Cell], positions: &[Position]) -> Table {
         table.row(line);
     }
     table
-}
-
-fn positions(loaded: &Loaded, pairs: &Pairs<'_>) -> Vec<Position> {
-    let first = &pairs.items()[0];
-    let text = |ids: &[u32], p: usize| ids.get(p).map_or_else(String::new, |id| loaded.token(*id).text);
-    let other = first.counterfactual.as_ref().map_or(&[][..], |c| &c.tokens);
-    let position = |p: usize| Position {
-        position: p,
-        text: text(&first.row.tokens, p),
-        counterfactual: pairs.differing().contains(&p).then(|| text(other, p)),
-    };
-    (0..pairs.length()).map(position).collect()
-}
-
-/// The sender that was named, or every head before the last receiver.
-fn senders(loaded: &Loaded, one: Option<Patch>, to: &[Receiver], position: Option<usize>) -> Vec<Patch> {
-    if let Some(sender) = one {
-        return vec![Patch { position, ..sender }];
-    }
-    let spec = loaded.model.spec();
-    let layer = |r: &Receiver| match r {
-        Receiver::Logits => spec.n_layers,
-        Receiver::Head { layer, .. } => (*layer).min(spec.n_layers),
-    };
-    let end = to.iter().map(layer).min().unwrap_or(0);
-    let head = |l: usize| {
-        (0..spec.n_heads).map(move |h| Patch { site: Site::new(Point::Z, l), head: Some(h), position })
-    };
-    (0..end).flat_map(head).collect()
-}
-
-fn receiver(text: &str) -> Result<Receiver> {
-    if text == "logits" {
-        return Ok(Receiver::Logits);
-    }
-    let form = || format!("{text:?} is no receiver; write logits, or a head's input as z.9/h6:q, :k or :v");
-    let Some((unit, input)) = text.rsplit_once(':') else { bail!(form()) };
-    let input = match input {
-        "q" => Input::Query,
-        "k" => Input::Key,
-        "v" => Input::Value,
-        _ => bail!(form()),
-    };
-    match place(unit)? {
-        Patch { site, head: Some(head), .. } if site.point == Point::Z => {
-            Ok(Receiver::Head { layer: site.layer as usize, head, input })
-        }
-        _ => bail!(form()),
-    }
-}
-
-/// A head, or a whole site.
-fn place(text: &str) -> Result<Patch> {
-    if text.contains('/') {
-        return match text.parse::<UnitId>()? {
-            UnitId::Site { site, index: Index::Head(h), .. } => {
-                Ok(Patch { site, head: Some(h as usize), position: None })
-            }
-            _ => bail!("{text:?} is no head; write it as z.8/h6"),
-        };
-    }
-    Ok(Patch { site: text.parse()?, head: None, position: None })
 }

@@ -21,17 +21,17 @@ export function Gate({ report, stops }: { report: BehaviourReport; stops: boolea
 }
 
 /** A share of all with its interval, and where guessing stands. */
-function Share({ interval, chance }: { interval: Interval; chance: number }) {
+export function Share({ interval, chance, plain = false }: { interval: Interval; chance?: number; plain?: boolean }) {
   const [box, width] = useWidth<HTMLDivElement>(400);
   const at = linear([0, 1], [6, width - 6]);
   return (
     <div ref={box} className="lab-share">
-      <svg width={width} height="34" role="img" aria-label={`Accuracy ${two(interval.value)}, interval ${two(interval.low)} to ${two(interval.high)}, chance ${two(chance)}`}>
+      <svg width={width} height={plain ? 20 : 34} role="img" aria-label={`${plain ? "" : "Accuracy "}${two(interval.value)}, interval ${two(interval.low)} to ${two(interval.high)}${chance === undefined ? "" : `, chance ${two(chance)}`}`}>
         <rect x={at(0)} y="6" width={at(1) - at(0)} height="8" rx="4" className="track" />
-        <line x1={at(chance)} x2={at(chance)} y1="2" y2="18" className="chance" />
+        {chance !== undefined && <line x1={at(chance)} x2={at(chance)} y1="2" y2="18" className="chance" />}
         <line x1={at(interval.low)} x2={at(interval.high)} y1="10" y2="10" className="whisker" />
         <circle cx={at(interval.value)} cy="10" r="5" className="value" />
-        <text x={at(chance)} y="31" textAnchor="middle">chance</text><text x={at(0)} y="31">0</text><text x={at(1)} y="31" textAnchor="end">1</text>
+        {chance !== undefined && <text x={at(chance)} y="31" textAnchor="middle">chance</text>}{!plain && <><text x={at(0)} y="31">0</text><text x={at(1)} y="31" textAnchor="end">1</text></>}
       </svg>
     </div>
   );

@@ -2,9 +2,10 @@ import type { LabBehaviour } from "../../api/labtypes";
 import { NumberField } from "../../components/Field";
 import { Icon } from "../../components/Icon";
 import { type LabMethod } from "../../logic/route";
-import { MOST_CIRCUIT_ITEMS, MOST_ITEMS, OWN, setForm, start, useForm, useRun } from "../../state/lab";
+import { mostItems, OWN, setForm, start, useForm, useRun } from "../../state/lab";
 import { LabOptions } from "./LabOptions";
 import { OwnItems } from "./OwnItems";
+import { TaskFields, TextFields } from "./TextForm";
 
 const spoken = (words: string[]) => words.map((word) => `“${word.trim()}”`).join(" or ");
 
@@ -12,7 +13,9 @@ export function LabForm({ method, behaviours }: { method: LabMethod; behaviours:
   const form = useForm();
   const running = useRun(method)?.state === "running";
   const chosen = behaviours.find((one) => one.name === form.source);
-  const most = method === "circuit" ? MOST_CIRCUIT_ITEMS : MOST_ITEMS;
+  const most = mostItems(method);
+  const kind = method === "function" ? "task" : method === "patchscope" && form.into === "text" ? "text" : "behaviour";
+  const empty = kind === "task" ? form.task === OWN && form.pairs.trim() === "" : kind === "text" ? form.text.trim() === "" || form.target.trim() === "" : form.source === OWN && form.jsonl.trim() === "";
   const unfit = method === "direction" && chosen && !chosen.classes;
   const send = (event: React.FormEvent) => {
     event.preventDefault();
@@ -20,7 +23,10 @@ export function LabForm({ method, behaviours }: { method: LabMethod; behaviours:
   };
   return (
     <form className="lab-form" onSubmit={send} aria-label="What is asked">
-      <div className="lab-fields">
+      {method === "patchscope" && <Into />}
+      {kind === "task" && <TaskFields />}
+      {kind === "text" && <div className="lab-fields"><TextFields /></div>}
+      {kind === "behaviour" && <><div className="lab-fields">
         <div className="field lab-source">
           <label htmlFor="lab-source">Behaviour</label>
           <select id="lab-source" data-testid="lab-source" value={form.source} onChange={(event) => setForm({ source: event.target.value })}>
@@ -35,11 +41,23 @@ export function LabForm({ method, behaviours }: { method: LabMethod; behaviours:
       {chosen && (
         <p className="lab-about" data-testid="lab-about">{chosen.about.replace(" > ", " → ")}. <span className="faint">For instance “{chosen.example.prompt}”: right {spoken(chosen.example.right)}, wrong {spoken(chosen.example.wrong)}.</span></p>
       )}
-      {form.source === OWN && <OwnItems example={behaviours[0]?.example ?? null} />}
+      {form.source === OWN && <OwnItems example={behaviours[0]?.example ?? null} />}</>}
       {unfit && <p className="warn-text" data-testid="lab-unfit">{form.source} has no two classes of items, and a direction leads from one to the other. Choose another behaviour.</p>}
       <div className="row">
-        <button type="submit" className="button primary" data-testid="lab-start" disabled={running || !!unfit || (form.source === OWN && form.jsonl.trim() === "")}><Icon name="right" size={14} /> Run</button>
+        <button type="submit" className="button primary" data-testid="lab-start" disabled={running || empty || !!unfit}><Icon name="right" size={14} /> Run</button>
       </div>
     </form>
+  );
+}
+
+const INTO = [["text", "one token of a text"], ["target", "a behaviour, into a target"], ["back", "a behaviour, back into itself"]] as const;
+
+/** What a patchscope reads. */
+function Into() {
+  const { into } = useForm();
+  return (
+    <div className="segmented lab-into" role="group" aria-label="What is read">
+      {INTO.map(([value, words]) => <button key={value} type="button" aria-pressed={into === value} data-testid={`lab-into-${value}`} onClick={() => setForm({ into: value })}>{words}</button>)}
+    </div>
   );
 }

@@ -18,6 +18,16 @@ function ChoiceField<K extends keyof Form>({ label, field, options, testid }: Ch
   );
 }
 
+function TextField({ label, field, testid }: { label: string; field: "ends"; testid: string }) {
+  const id = useId(), form = useForm();
+  return (
+    <div className="field">
+      <label htmlFor={id}>{label}</label>
+      <input id={id} data-testid={testid} value={form[field]} placeholder="logits, or z.9/h6:q" maxLength={200} onChange={(event) => setForm({ [field]: event.target.value })} />
+    </div>
+  );
+}
+
 export function LabOptions({ method, behaviours }: { method: LabMethod; behaviours: LabBehaviour[] }) {
   const form = useForm();
   const number = (field: keyof Form, label: string, min: number, max: number, more: { step?: number; empty?: string } = {}) => (
@@ -27,6 +37,27 @@ export function LabOptions({ method, behaviours }: { method: LabMethod; behaviou
   const others: [string, string][] = behaviours.filter((one) => one.name !== form.source).map((one) => [one.name, one.name]);
   const offTask = <ChoiceField label="Off-task behaviour" field="offTask" testid="lab-off-task" options={[["", `usual (${form.source === "capitals" ? "agreement" : "capitals"})`], ...others]} />;
   switch (method) {
+    case "trace": return (
+      <>
+        <ChoiceField label="What is patched" field="at" testid="lab-at" options={[["resid_pre", "the stream, by token"], ["attn_out_post", "what attention adds"], ["mlp_out_post", "what MLPs add"], ["z", "heads"], ["paths", "paths from heads"]]} />
+        {form.at === "paths" && <TextField label="Paths end at" field="ends" testid="lab-ends" />}
+        <ChoiceField label="Which values go where" field="towards" testid="lab-towards" options={[["denoise", "clean into corrupted"], ["noise", "corrupted into clean"]]} />
+        <ChoiceField label="Corrupted by" field="corrupt" testid="lab-corrupt" options={[["counterfactual", "the counterfactual"], ["noise", "noise on what differs"]]} />
+        {form.at !== "paths" && number("window", "Layers patched together", 1, 99)}
+      </>
+    );
+    case "knockout": return (
+      <>
+        {number("query", "Position that looks (−1 is the last)", -999, 999)}
+        {number("cutWindow", "Layers cut together", 1, 99)}
+      </>
+    );
+    case "patchscope": return (
+      <>
+        <ChoiceField label="Whose value" field="from" testid="lab-from" options={[["last", "the last token’s"], ["subject", "the subject’s (what the counterfactual changes)"]]} />
+        {number("every", "Every how manieth layer", 1, 99)}
+      </>
+    );
     case "neurons": return (
       <>
         {number("top", "Neurons replaced", 1, 32)}
