@@ -400,11 +400,6 @@ impl Effects {
         Some(sums)
     }
 
-    /// The effect of every coordinate at every position of a site, `(tokens · width)`.
-    pub fn at(&self, site: Site) -> Option<&[f32]> {
-        Some(&self.sites.get(&site)?.effects)
-    }
-
     /// Keeps the effects at some positions; elsewhere there are none.
     pub fn keep_positions(&mut self, kept: &std::ops::Range<usize>) {
         for site in self.sites.values_mut() {

@@ -772,6 +772,104 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/lab/graph": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The attribution graph of a prompt's next word; `done` is LabGraphReply. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["LabGraphRequest"];
+                };
+            };
+            responses: {
+                /** @description Server-sent events. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/event-stream": string;
+                    };
+                };
+                /** @description What was wrong with the request, or why it could not be met. */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Failure"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/lab/graph/zero": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The next token with some nodes zeroed. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["LabZeroRequest"];
+                };
+            };
+            responses: {
+                /** @description The answer. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["GraphZeroed"];
+                    };
+                };
+                /** @description What was wrong with the request, or why it could not be met. */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Failure"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/lab/neurons": {
         parameters: {
             query?: never;
@@ -2260,6 +2358,201 @@ export interface components {
             sampling: components["schemas"]["Sampling"];
             text: components["schemas"]["TextSpec"];
         };
+        /** @description A neuron zeroed at its token, beside its control. */
+        GraphCheck: {
+            control: null | components["schemas"]["GraphZeroedUnit"];
+            /** @description Its place among the nodes. */
+            node: number;
+            /**
+             * Format: double
+             * @description The change of the first output that the graph predicts.
+             */
+            predicted: number;
+            /** @description What zeroing it did. */
+            unit: components["schemas"]["GraphZeroedUnit"];
+        };
+        /**
+         * @description What kind of node.
+         * @enum {string}
+         */
+        GraphKind: "unit" | "error" | "token" | "logit";
+        /** @description An edge. */
+        GraphLink: {
+            /**
+             * Format: double
+             * @description The share of all kept edges' influence that it and those with more hold.
+             */
+            held: number;
+            /** @description The source's place among the nodes. */
+            source: number;
+            /** @description The target's. */
+            target: number;
+            /**
+             * Format: double
+             * @description What the source adds to the target's value.
+             */
+            weight: number;
+        };
+        /** @description A token's logit above the mean, plain and changed. */
+        GraphLogit: {
+            /**
+             * Format: double
+             * @description As the model has it.
+             */
+            plain: number;
+            /** @description The token. */
+            token: components["schemas"]["Token"];
+            /**
+             * Format: double
+             * @description Without the nodes.
+             */
+            without: number;
+        };
+        /** @description A node. */
+        GraphNode: {
+            /**
+             * Format: double
+             * @description The share of all influence that it and those with more hold.
+             */
+            held: number;
+            /** @description Its name in the file. */
+            id: string;
+            /**
+             * Format: double
+             * @description What arrives at it of the outputs' weight.
+             */
+            influence: number;
+            /** @description What it is. */
+            kind: components["schemas"]["GraphKind"];
+            /** @description Its layer; none for tokens and logits. */
+            layer: number | null;
+            /** @description What it is called: a unit, a layer's error, a token's text. */
+            name: string;
+            /** @description Its token. */
+            position: number;
+            /**
+             * Format: double
+             * @description The predicted change of the first output without it.
+             */
+            predicted: number;
+            /** @description The unit, with the side of zero that it is on. */
+            unit: string | null;
+            /**
+             * Format: double
+             * @description Its activation, or its logit above what it is compared with; none for what is only a source.
+             */
+            value: number | null;
+            words: null | components["schemas"]["Words"];
+        };
+        /** @description An explained token. */
+        GraphOutput: {
+            foil: null | components["schemas"]["Token"];
+            /**
+             * Format: double
+             * @description Its probability.
+             */
+            probability: number;
+            /** @description The token. */
+            token: components["schemas"]["Token"];
+            /**
+             * Format: double
+             * @description Its logit above what it is compared with.
+             */
+            value: number;
+        };
+        /** @description A prompt's graph: what is left of it after pruning. */
+        GraphReport: {
+            agreement: null | components["schemas"]["Correlation"];
+            /** @description Edges that are not nothing before pruning. */
+            all_edges: number;
+            /** @description All nodes before pruning. */
+            all_nodes: number;
+            /** @description The foremost neurons zeroed one by one. */
+            checks: components["schemas"]["GraphCheck"][];
+            /**
+             * Format: double
+             * @description Share of what reaches targets, weighed by their influence, that does not come from errors.
+             */
+            completeness: number;
+            /**
+             * Format: double
+             * @description Share of what is left that kept edges hold, at least.
+             */
+            edge_share: number;
+            /** @description Layers of the model. */
+            layers: number;
+            /** @description The kept edges, by their nodes' places in the list. */
+            links: components["schemas"]["GraphLink"][];
+            /**
+             * Format: double
+             * @description Mean size of what zeroing these neurons did.
+             */
+            mean_change: number;
+            /**
+             * Format: double
+             * @description Mean size of what zeroing their controls did.
+             */
+            mean_control: number;
+            /** @description Neurons that were nodes before pruning. */
+            neurons: number;
+            /**
+             * Format: double
+             * @description Share of influence that kept nodes hold, at least.
+             */
+            node_share: number;
+            /** @description The kept nodes, in order of layers: neurons, errors, tokens, logits. */
+            nodes: components["schemas"]["GraphNode"][];
+            /** @description What is explained, the likeliest first. */
+            outputs: components["schemas"]["GraphOutput"][];
+            /** @description The text up to the explained position. */
+            prompt: components["schemas"]["Placed"][];
+            /**
+             * Format: double
+             * @description Of all influence that ends somewhere, the share that ends in tokens and not in errors.
+             */
+            replacement: number;
+            /**
+             * Format: double
+             * @description How long it took.
+             */
+            seconds: number;
+            /**
+             * Format: int64
+             * @description Draws the controls.
+             */
+            seed: number;
+            /**
+             * Format: double
+             * @description The largest share of a node's value that its sources miss: shifts (biases), or where the model has none, rounding.
+             */
+            shifts: number;
+        };
+        /** @description What zeroing some nodes together does to the next token. */
+        GraphZeroed: {
+            /** @description The tokens of both lists: what they are, their logit above the mean, plain and without. */
+            logits: components["schemas"]["GraphLogit"][];
+            /** @description The likeliest tokens as the model has them. */
+            plain: components["schemas"]["Scored"][];
+            /** @description The likeliest tokens without the nodes. */
+            without: components["schemas"]["Scored"][];
+        };
+        /** @description A unit zeroed at one token. */
+        GraphZeroedUnit: {
+            /**
+             * Format: double
+             * @description The metric without it less the metric with it.
+             */
+            change: number;
+            /** @description At which token. */
+            position: number;
+            /** @description Which unit. */
+            unit: string;
+            /**
+             * Format: double
+             * @description What it was there.
+             */
+            value: number;
+        };
         GuideReply: {
             answer: string;
             by: string;
@@ -2449,6 +2742,41 @@ export interface components {
              */
             winsorise?: number | null;
         };
+        /** @description Event `done` of `/api/lab/graph`. */
+        LabGraphReply: {
+            /** @description The graph as a file that circuit-tracer and Neuronpedia read; none where it is too large to send. */
+            file: string | null;
+            /** @description Edges that were kept, sent or not. */
+            links: number;
+            /** @description The graph; of its edges those with most influence, at most 40,000. */
+            report: components["schemas"]["GraphReport"];
+        };
+        /** @description What made the model say its next word, as a graph? */
+        LabGraphRequest: {
+            /** @description How many of the foremost neurons are zeroed, each beside a control (10 if none). */
+            check?: number | null;
+            /**
+             * Format: double
+             * @description Keep the edges that hold this share of what is left (0.98 if none).
+             */
+            edge_share?: number | null;
+            /** @description Explain why the target and not this word. */
+            foil?: string | null;
+            /** @description How many neurons at tokens are nodes (400 if none). */
+            neurons?: number | null;
+            /**
+             * Format: double
+             * @description Keep the nodes that hold this share of all influence (0.8 if none).
+             */
+            node_share?: number | null;
+            /** @description The token after which the explained one is said (the last if none). */
+            position?: number | null;
+            /** Format: int64 */
+            seed?: number;
+            /** @description The word to explain, one token with its leading space if it has one; the likeliest ones together if none. */
+            target?: string | null;
+            text: components["schemas"]["TextSpec"];
+        };
         /** @description An item and how the model answers it. */
         LabItem: components["schemas"]["BehaviourItem"] & {
             /**
@@ -2500,6 +2828,21 @@ export interface components {
             total: number;
             /** @description What is done, in words. */
             what: string;
+        };
+        /** @description A neuron at a token. */
+        LabZeroNode: {
+            /** @description The token. */
+            position: number;
+            /** @description The neuron, such as `mlp_act.3/1054`. */
+            unit: string;
+        };
+        /** @description What does the model say without these nodes? */
+        LabZeroRequest: {
+            /** @description The neurons, each at its token; they are zeroed together. */
+            nodes: components["schemas"]["LabZeroNode"][];
+            /** @description The token after which the model speaks (the last if none). */
+            position?: number | null;
+            text: components["schemas"]["TextSpec"];
         };
         /** @description The answer. */
         LensGrid: {

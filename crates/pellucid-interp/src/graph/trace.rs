@@ -13,7 +13,7 @@ use rayon::prelude::*;
 pub const MOST_NODES: usize = 4000;
 
 /// Tokens of all readers that go back together.
-const TOGETHER: usize = 4096;
+const TOGETHER: usize = 1024;
 
 /// What a graph explains.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -200,12 +200,21 @@ pub fn trace(
         rows(run, group, (&readers, &reads), &sources, &mut effects, n)?;
         progress()?;
     }
-    let graph = Graph::new(kinds, effects, outputs.iter().map(|o| o.1).collect())?;
+    let graph = Graph::new(kinds, effects, weights(outputs))?;
     let mut shifts = vec![0f64; n];
     for (node, _) in &readers {
         shifts[*node] = nodes[*node].value - graph.row(*node).iter().sum::<f64>();
     }
     Ok(Traced { nodes, graph, shifts })
+}
+
+/// The outputs' probabilities, made to sum to 1: of one output alone, however unlikely, everything is explained.
+fn weights(outputs: &[(Metric, f64)]) -> Vec<f64> {
+    let whole: f64 = outputs.iter().map(|o| o.1).sum();
+    match whole > 0.0 {
+        true => outputs.iter().map(|o| o.1 / whole).collect(),
+        false => vec![1.0 / outputs.len().max(1) as f64; outputs.len()],
+    }
 }
 
 /// How many times [`trace`] tells its progress.

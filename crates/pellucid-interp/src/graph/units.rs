@@ -2,9 +2,9 @@
 //! writes to it after.
 
 use crate::error::tensor;
-use crate::{Error, Method, Metric, Result, attribute};
+use crate::{Error, Metric, Result};
 use pellucid_core::{Point, Site, UnitId};
-use pellucid_model::{Frozen, Model, Row, Tensor};
+use pellucid_model::{Batch, CPU, Frozen, Logits, Model, Plan, Record, Row, Rules, Tensor, with_numbers};
 
 /// A unit at a token, with its value in the run.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,11 +95,14 @@ impl Units for Neurons {
             units.push(Placed { unit: UnitId::coordinate(site, neuron), position, value });
         }
         let values: Vec<f32> = units.iter().map(|u| u.value).collect();
-        let values = tensor(Tensor::from_vec(values, (chosen.len(), 1), &pellucid_model::CPU))?;
+        let values = tensor(Tensor::from_vec(values, (chosen.len(), 1), &CPU))?;
         let outputs = tensor(run.neuron_outputs(layer, &neurons)?.broadcast_mul(&values))?;
         Ok(LayerUnits { units, reads, adds: run.adds(layer, &positions, &outputs)? })
     }
 }
+
+/// Tokens of all rows that run together.
+const TOGETHER: usize = 1024;
 
 /// The neurons with the largest effects on some outputs, at the token where each has it: for each output `weight · |effect|` as RelP
 /// predicts it, summed; the largest `most` of them.
@@ -107,15 +110,15 @@ impl Units for Neurons {
 /// # Errors
 /// If a metric does not fit the text.
 pub fn foremost(model: &Model, row: &Row, outputs: &[(Metric, f64)], most: usize) -> Result<Neurons> {
-    let sites: Vec<Site> = (0..model.spec().n_layers).map(|l| Site::new(Point::MlpAct, l)).collect();
     let width = model.spec().d_mlp;
-    let mut sums = vec![0f32; sites.len() * row.tokens.len() * width];
-    for (metric, weight) in outputs {
-        let effects = attribute(model, row, *metric, Method::Relp, &sites, &mut ())?;
-        for (&site, sums) in sites.iter().zip(sums.chunks_exact_mut(row.tokens.len() * width)) {
-            let effects = effects.at(site).unwrap_or_default();
-            sums.iter_mut().zip(effects).for_each(|(s, e)| *s += *weight as f32 * e.abs());
-        }
+    let size = row.tokens.len() * width;
+    let mut sums = vec![0f32; model.spec().n_layers * size];
+    for (metric, _) in outputs {
+        metric.check(model, row)?;
+    }
+    // an output each is a row of one batch: the weights are read once for all of them
+    for group in outputs.chunks((TOGETHER / row.tokens.len().max(1)).max(1)) {
+        add_effects(model, row, group, &mut sums, size)?;
     }
     let mut order: Vec<usize> = (0..sums.len()).filter(|&i| sums[i] > 0.0).collect();
     let largest = |a: &usize, b: &usize| sums[*b].total_cmp(&sums[*a]).then(a.cmp(b));
@@ -123,6 +126,38 @@ pub fn foremost(model: &Model, row: &Row, outputs: &[(Metric, f64)], most: usize
         order.select_nth_unstable_by(most - 1, largest);
     }
     order.truncate(most);
-    let place = |i: usize| (i / (row.tokens.len() * width), i / width % row.tokens.len(), i % width);
+    let place = |i: usize| (i / size, i / width % row.tokens.len(), i % width);
     Neurons::new(model, order.into_iter().map(place))
+}
+
+/// Adds each neuron's weighed effects on some outputs, by layer and token.
+fn add_effects(
+    model: &Model,
+    row: &Row,
+    outputs: &[(Metric, f64)],
+    sums: &mut [f32],
+    size: usize,
+) -> Result<()> {
+    let sites: Vec<Site> = (0..model.spec().n_layers).map(|l| Site::new(Point::MlpAct, l)).collect();
+    let (tokens, vocabulary) = (row.tokens.len(), model.spec().vocabulary);
+    let batch = Batch { rows: vec![row.clone(); outputs.len()] };
+    let at = outputs.iter().enumerate().map(|(i, (metric, _))| i * tokens + metric.position).collect();
+    let plan = Plan { logits: Logits::At(at), start: None, stop_after: None };
+    let mut record = Record::with_gradients(sites.iter().copied());
+    let (_, run) = model.trace(&batch, &plan, &mut record)?;
+    let seeds: Vec<f32> = outputs.iter().flat_map(|(metric, _)| metric.gradient(vocabulary)).collect();
+    let seeds = tensor(Tensor::from_vec(seeds, (outputs.len(), vocabulary), &CPU))?;
+    model.backward(run, &seeds, Rules::RELP, &mut record)?;
+    for (&site, sums) in sites.iter().zip(sums.chunks_exact_mut(size)) {
+        let (value, gradient) = (record.value(site)?, record.gradient(site)?);
+        with_numbers(&value, |a| {
+            with_numbers(&gradient, |g| {
+                for ((a, g), (_, weight)) in a.chunks_exact(size).zip(g.chunks_exact(size)).zip(outputs) {
+                    let effects = a.iter().zip(g).map(|(a, g)| (a * g).abs() * *weight as f32);
+                    sums.iter_mut().zip(effects).for_each(|(sum, e)| *sum += e);
+                }
+            })
+        })??;
+    }
+    Ok(())
 }

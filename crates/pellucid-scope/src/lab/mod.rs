@@ -6,12 +6,17 @@
 mod behaviour;
 mod circuit;
 mod direction;
+mod graph;
 mod neurons;
 mod shape;
 
 pub use behaviour::{BehaviourReport, BuiltIn, Entry, Measured, OFF_TASK, Subject, built_in};
 pub use circuit::{CircuitEdge, CircuitNode, CircuitReport, Cutting, Weighed, circuit, scored};
 pub use direction::{Directed, DirectionReport, Leading, Reading, direction, directions, reading};
+pub use graph::{
+    GraphCheck, GraphKind, GraphLink, GraphLogit, GraphNode, GraphOutput, GraphReport, GraphZeroed, Graphing,
+    graph, graph_zeroed,
+};
 pub use neurons::{NeuronsReport, Ranking, RankingBy, doses, neurons};
 pub use shape::*;
 

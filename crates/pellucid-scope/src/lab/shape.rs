@@ -383,3 +383,18 @@ impl From<ScoringShape> for Scoring {
         }
     }
 }
+
+/// A unit zeroed at one token.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = GraphZeroedUnit)]
+pub struct ZeroedShape {
+    /// Which unit.
+    pub unit: String,
+    /// At which token.
+    pub position: usize,
+    /// What it was there.
+    pub value: f64,
+    /// The metric without it less the metric with it.
+    pub change: f64,
+}

@@ -45,7 +45,7 @@ const FILE_EDGES: usize = 20_000;
 /// Longest text that is read along a direction, bytes.
 const TEXT: usize = 4_000;
 /// How long a method may take: a circuit measures a hundred times what another request runs once.
-const LONGEST: Duration = Duration::from_secs(900);
+pub(super) const LONGEST: Duration = Duration::from_secs(900);
 
 /// Where items come from.
 #[derive(Clone, Deserialize, ToSchema)]
@@ -187,7 +187,7 @@ pub(crate) struct LabCircuitReply {
     file: Option<String>,
 }
 
-fn most(what: &str, asked: usize, most: usize) -> ApiResult<()> {
+pub(super) fn most(what: &str, asked: usize, most: usize) -> ApiResult<()> {
     match asked > most {
         true => Err(ApiError::large(format!("{asked} {what}; this server takes {most} at most"))),
         false => Ok(()),

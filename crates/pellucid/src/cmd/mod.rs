@@ -19,6 +19,7 @@ mod docs_points;
 mod fetch;
 mod find;
 mod function;
+mod graph;
 mod info;
 mod knockout;
 mod lens;
@@ -55,6 +56,8 @@ pub(crate) enum Command {
     Ablate(ablate::Arguments),
     /// The edges between heads and MLPs that carry a behaviour: scored, cut, and measured beside controls.
     Circuit(circuit::Arguments),
+    /// The neurons behind a word as a graph: what each adds to each, pruned, and the foremost truly zeroed.
+    Graph(Box<graph::Arguments>),
     /// The direction between two classes of a behaviour's items: found, chosen by the published rule, added and ablated.
     Direction(direction::Arguments),
     /// What a few examples tell a model, as one vector: found by its heads' causal effects, added to bare questions.
@@ -105,6 +108,7 @@ impl Command {
             Command::Behaviour(a) => a.run(out),
             Command::Ablate(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Circuit(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::Graph(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Direction(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::FunctionVector(a) => a.run(out),
             Command::Trace(a) => a.run(out).map(|()| ExitCode::SUCCESS),

@@ -3,30 +3,32 @@ import { useQuery } from "@tanstack/react-query";
 import { labBehaviours } from "../../api/lab";
 import type { CircuitReply, DirectionReply, NeuronsReply } from "../../api/labtypes";
 import { Empty, Failure, Loading } from "../../components/States";
-import { LAB_METHODS, labAddress, type LabMethod } from "../../logic/route";
+import { LAB_PAGES, labAddress, type LabMethod, type LabPage } from "../../logic/route";
 import { progress, start, stop, useRun } from "../../state/lab";
 import { CircuitResult } from "./CircuitResult";
 import { DirectionResult } from "./DirectionResult";
 import { Gate } from "./Gate";
+import { GraphView } from "./graph/GraphView";
 import { LabForm } from "./LabForm";
 import { NeuronsResult } from "./NeuronsResult";
 
-export const METHODS: Record<LabMethod, { title: string; about: string }> = {
+export const METHODS: Record<LabPage, { title: string; about: string }> = {
   behaviour: { title: "Behaviour", about: "Does the model do this at all, and how well? Nothing is explained that is not there." },
   neurons: { title: "Neurons", about: "What every neuron is predicted to do to the answer; then the foremost are truly replaced, beside random ones and another behaviour." },
   direction: { title: "Directions", about: "The direction between two classes of items: found at every layer on some items, chosen on others, added and ablated on others again, beside a random one." },
   circuit: { title: "Circuits", about: "The edges between heads and MLPs that carry the behaviour: scored, then all others cut, beside random edges, the complement and another behaviour." },
+  graph: { title: "Graph", about: "The neurons behind a prompt’s next word: what each adds to each, with attention held as it was; pruned, grouped, and the foremost truly zeroed." },
 };
 
-export function LabView({ method }: { method: LabMethod }) {
+export function LabView({ method }: { method: LabPage }) {
   const behaviours = useQuery({ queryKey: ["lab-behaviours"], queryFn: ({ signal }) => labBehaviours(signal) });
   return (
     <main className="page-view lab-view" data-testid="lab-view">
       <header className="view-head"><h1>Lab</h1><p className="faint lead">{METHODS[method].about}</p></header>
       <nav className="segmented lab-methods" aria-label="Methods">
-        {LAB_METHODS.map((one) => <a key={one} href={labAddress(one)} aria-current={one === method ? "page" : undefined} data-testid={`lab-method-${one}`}>{METHODS[one].title}</a>)}
+        {LAB_PAGES.map((one) => <a key={one} href={labAddress(one)} aria-current={one === method ? "page" : undefined} data-testid={`lab-method-${one}`}>{METHODS[one].title}</a>)}
       </nav>
-      {behaviours.isError ? <Failure error={behaviours.error} again={() => void behaviours.refetch()} />
+      {method === "graph" ? <GraphView /> : behaviours.isError ? <Failure error={behaviours.error} again={() => void behaviours.refetch()} />
         : !behaviours.data ? <Loading what="Reading the behaviours…" /> : (
           <>
             <LabForm method={method} behaviours={behaviours.data} />
