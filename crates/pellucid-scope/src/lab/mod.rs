@@ -11,7 +11,9 @@ mod neurons;
 mod shape;
 
 pub use behaviour::{BehaviourReport, BuiltIn, Entry, Measured, OFF_TASK, Subject, built_in};
-pub use circuit::{CircuitEdge, CircuitNode, CircuitReport, Cutting, Weighed, circuit, scored};
+pub use circuit::{
+    CircuitEdge, CircuitNode, CircuitPruned, CircuitReport, Cutting, Pruning, Weighed, circuit, scored,
+};
 pub use direction::{Directed, DirectionReport, Leading, Reading, direction, directions, reading};
 pub use graph::{
     GraphCheck, GraphKind, GraphLink, GraphLogit, GraphNode, GraphOutput, GraphReport, GraphZeroed, Graphing,

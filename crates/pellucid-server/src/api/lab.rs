@@ -350,7 +350,7 @@ pub(crate) async fn circuit(
     let subject = subject(&asked.what, asked.items, asked.seed, CIRCUIT_ITEMS)?;
     let scoring = Scoring::from(asked.scoring);
     match scoring {
-        Scoring::EapIg { steps } => most("steps", steps, STEPS)?,
+        Scoring::EapIg { steps } | Scoring::EapIgActivations { steps } => most("steps", steps, STEPS)?,
         Scoring::Exact => {
             return Err(ApiError::bad(
                 "exact scores take one run an edge; ask for them with `pellucid circuit --method exact`",
@@ -364,6 +364,7 @@ pub(crate) async fn circuit(
         by: asked.by.into(),
         edges: asked.edges,
         off_task: off_task(asked.off_task.as_deref(), asked.seed)?,
+        prune: None,
         anyway: false,
     };
     answer(app, asker, subject, move |app, of, watch| {

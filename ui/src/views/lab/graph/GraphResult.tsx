@@ -78,7 +78,7 @@ function Checks({ report }: { report: GraphReport }) {
           <tbody>{report.checks.map((check) => (
             <tr key={check.node}>
               <th scope="row"><button type="button" className="link" onClick={() => choose(check.node)}>{report.nodes[check.node]!.name}</button></th>
-              <td>{report.prompt[check.unit.position]?.text}</td><td className="num">{signed(check.predicted)}</td><td className="num">{signed(check.unit.change)}</td>
+              <td>“{report.prompt[check.unit.position]?.text}”</td><td className="num">{signed(check.predicted)}</td><td className="num">{signed(check.unit.change)}</td>
               <td>{check.control ? <code>{check.control.unit}</code> : "–"}</td><td className="num">{signed(check.control?.change)}</td>
             </tr>
           ))}</tbody>

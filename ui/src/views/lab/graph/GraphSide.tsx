@@ -106,7 +106,7 @@ function Without({ result, trial, report }: { result: Zeroed; trial: Trial; repo
       {measured && !report.outputs[0]?.foil && <p>“{first?.text}”: predicted <b className="num">{signed(trial.predicted)}</b>, measured <b className="num" data-testid="graph-measured">{signed(measured.without - measured.plain)}</b> <span className="faint">of its logit above the mean</span></p>}
       <table className="lab-table" data-testid="graph-logits">
         <thead><tr><th scope="col">token</th><th scope="col" className="num">plain</th><th scope="col" className="num">without</th><th scope="col" className="num">logit</th></tr></thead>
-        <tbody>{result.logits.slice(0, EDGES).map((one) => <tr key={one.token.id}><th scope="row">{one.token.text}</th><td className="num">{percent(p(result.plain, one.token.id))}</td><td className="num">{percent(p(result.without, one.token.id))}</td><td className={`num ${one.without >= one.plain ? "plus-text" : "minus-text"}`}>{signed(one.without - one.plain)}</td></tr>)}</tbody>
+        <tbody>{result.logits.slice(0, EDGES).map((one) => <tr key={one.token.id}><th scope="row">“{one.token.text}”</th><td className="num">{percent(p(result.plain, one.token.id))}</td><td className="num">{percent(p(result.without, one.token.id))}</td><td className={`num ${one.without >= one.plain ? "plus-text" : "minus-text"}`}>{signed(one.without - one.plain)}</td></tr>)}</tbody>
       </table>
     </>
   );
