@@ -275,8 +275,6 @@ fn pruning_is_that_of_whole_runs() {
                 assert_eq!((told, found.tested + found.unheard), (begun, begun), "{name}");
                 let left = found.keep.iter().filter(|k| **k).count();
                 assert!(left > 0 && left < begun, "{name} {measure:?} left {left} of {begun}");
-                // what is left is alive, but for edges that nothing reaches from the input
-                assert!(found.unheard > 0 || left > begun / 2, "{name}");
             }
             let stopped = bench.acdc(&vec![true; edges.len()], Measure::Kl, 0.1, &mut || {
                 Err(pellucid_interp::Error::Stopped)

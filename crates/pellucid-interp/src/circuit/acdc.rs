@@ -6,6 +6,7 @@
 //! reader has not been touched when its turn comes, so a test runs from the reader's layer on.
 
 use super::bench::{Bench, Part};
+use super::edges::Writer;
 use super::patch::Cut;
 use crate::behaviour::odds_of;
 use crate::{Error, Progress, Result};
@@ -76,7 +77,7 @@ impl Bench<'_> {
         for reader in (0..self.edges.readers()).rev() {
             let layer = self.edges.layer_of(reader).min(last);
             for edge in self.edges.reads(reader).rev().filter(|&e| start[e]) {
-                let speaks = self.edges.node_of(reader).is_none_or(|node| heard[node] > 0);
+                let speaks = self.edges.node_of(reader).is_none_or(|node| self.speaks(node, &heard));
                 amount[edge] = 1.0;
                 let without = match speaks {
                     true => Some(self.value(&begun, &amount, layer, measure)?),
@@ -99,6 +100,18 @@ impl Bench<'_> {
             }
         }
         Ok(found)
+    }
+
+    /// Whether anything hears a node. Where what a layer's heads add is normalised together, each head moves the scale of the others,
+    /// and so speaks as long as one of them is heard.
+    fn speaks(&self, node: usize, heard: &[usize]) -> bool {
+        match self.edges.writer(node) {
+            Writer::Head { layer, .. } if self.model.spec().placement.after() => {
+                let first = self.edges.before(layer);
+                heard[first..first + self.edges.heads()].iter().any(|h| *h > 0)
+            }
+            _ => heard[node] > 0,
+        }
     }
 
     fn begun(&self, part: &Part, amount: &[f32]) -> Result<Begun> {

@@ -5,6 +5,7 @@
 
 mod behaviour;
 mod circuit;
+mod circuit_neurons;
 mod direction;
 mod graph;
 mod neurons;
@@ -14,6 +15,7 @@ pub use behaviour::{BehaviourReport, BuiltIn, Entry, Measured, OFF_TASK, Subject
 pub use circuit::{
     CircuitEdge, CircuitNode, CircuitPruned, CircuitReport, Cutting, Pruning, Weighed, circuit, scored,
 };
+pub use circuit_neurons::{CircuitNeuron, CircuitNeuronsReport, circuit_neurons};
 pub use direction::{Directed, DirectionReport, Leading, Reading, direction, directions, reading};
 pub use graph::{
     GraphCheck, GraphKind, GraphLink, GraphLogit, GraphNode, GraphOutput, GraphReport, GraphZeroed, Graphing,

@@ -3,10 +3,14 @@
 use super::behaviour::{BehaviourArgs, verdict};
 use crate::models::{in_file, read};
 use crate::show::{Bars, DIM, Out, Table, signed};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
-use pellucid::interp::circuit::{self, Ablation, Choice, Edges, FRACTIONS, Measure, Scoring, Skeleton};
-use pellucid::scope::lab::{CircuitPruned, CircuitReport, Cutting, Pruning, scored};
+use pellucid::interp::circuit::{
+    self, Ablation, Choice, Edges, FRACTIONS, Measure, NeuronScoring, Scoring, Skeleton,
+};
+use pellucid::scope::lab::{
+    CircuitNeuronsReport, CircuitPruned, CircuitReport, Cutting, Pruning, circuit_neurons, scored,
+};
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -47,6 +51,10 @@ pub(crate) struct Arguments {
     /// Begin with this many edges, the best by score, and not with all.
     #[arg(long, value_name = "K", requires = "acdc")]
     acdc_from: Option<usize>,
+    /// Circuits of single neurons instead of edges: all other neurons carry what --ablation says, attention is free. --method eap
+    /// scores by one gradient, eap-ig while all neurons go from what replaces them to what they are.
+    #[arg(long, conflicts_with_all = ["acdc", "scores", "save", "edges"])]
+    neurons: bool,
     /// Go on though the model does not show the behaviour.
     #[arg(long)]
     anyway: bool,
@@ -112,6 +120,9 @@ impl Arguments {
             ensure!(self.acdc_from != Some(0), "--acdc-from 0: pruning begins with at least one edge");
         }
         let given = self.scores.as_ref().map(|f| Ok::<_, anyhow::Error>((f, read(f)?))).transpose()?;
+        if self.neurons {
+            return self.of_neurons(out);
+        }
         let (loaded, measured) = self.of.measured()?;
         let model = &loaded.model;
         let asked = Cutting {
@@ -146,6 +157,25 @@ impl Arguments {
         }
         if !out.json("circuit", Some(&loaded), &report)? {
             show(&report, out)?;
+        }
+        Ok(())
+    }
+
+    fn of_neurons(&self, out: &mut Out) -> Result<()> {
+        let scoring = match self.method {
+            Method::Eap => NeuronScoring::Gradient,
+            Method::EapIg => NeuronScoring::Integrated { steps: self.steps },
+            _ => bail!("--neurons are scored by --method eap or eap-ig"),
+        };
+        let (loaded, measured) = self.of.measured()?;
+        let off_task = self.of.off_task(self.off_task.as_deref())?;
+        let mut bars = Bars::default();
+        let how = (scoring, self.ablation());
+        let which = (off_task.as_ref(), self.anyway, 20);
+        let report = circuit_neurons(&loaded.model, &measured, how, which, &mut |step| bars.show(step))?;
+        bars.end();
+        if !out.json("circuit", Some(&loaded), &report)? {
+            show_neurons(&report, out)?;
         }
         Ok(())
     }
@@ -260,5 +290,38 @@ fn pruned(p: &CircuitPruned, out: &mut Out) -> Result<()> {
         p.seconds,
         signed(p.before),
         signed(p.after)
+    ))
+}
+
+fn show_neurons(report: &CircuitNeuronsReport, out: &mut Out) -> Result<()> {
+    verdict(&report.gate, out)?;
+    out.line(format!(
+        "{} neurons scored on {} items; circuits measured on {} others",
+        report.neurons, report.fitted_on, report.tested_on
+    ))?;
+    out.heading("circuits of neurons of growing size (1 is the model, 0 every neuron replaced)")?;
+    let header = [">neurons", ">faithfulness", ">accuracy", ">KL", ">all but these", ">random", ">off-task"];
+    let mut table = Table::new(&header);
+    for (p, off) in report.points.iter().zip(&report.off_task_points) {
+        table.row(vec![
+            p.circuit.neurons.to_string(),
+            signed(p.circuit.faithfulness),
+            format!("{:.2}", p.circuit.accuracy.value),
+            format!("{:.3}", p.circuit.kl),
+            signed(p.complement.faithfulness),
+            signed(p.random.faithfulness),
+            signed(off.faithfulness),
+        ]);
+    }
+    out.table(table)?;
+    out.heading("the foremost neurons")?;
+    let mut table = Table::new(&["neuron", ">score"]);
+    for n in &report.foremost {
+        table.row(vec![n.unit.to_string(), signed(n.score)]);
+    }
+    out.table(table)?;
+    out.line(format!(
+        "{DIM}off-task: the same neurons on {}; a score is what replacing the neuron is predicted to take from the log-odds{DIM:#}",
+        report.off_task.behaviour
     ))
 }
