@@ -6,8 +6,10 @@
 use pellucid_core::{Point, Seed, Site, UnitId};
 use pellucid_interp::graph::check::zeroed;
 use pellucid_interp::graph::file::{GraphFile, Metadata, View, nodes_and_links};
-use pellucid_interp::graph::{Kinds, Neurons, Outputs, Traced, What, foremost, trace};
-use pellucid_model::{Batch, Model, NormKind, Place, Plan, Record, Row, Storage, Tap, Tensor};
+use pellucid_interp::graph::{
+    Kinds, LayerUnits, Neurons, Outputs, Placed, Traced, Units, What, foremost, trace,
+};
+use pellucid_model::{Batch, Frozen, Model, NormKind, Place, Plan, Record, Row, Storage, Tap, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -377,4 +379,51 @@ fn nodes_are_zeroed_beside_controls_that_are_no_nodes() {
     assert!(zeroed(&run, &row, &t, (0, outputs[0].0), &[12], Seed(1)).is_err());
     assert!(Outputs::Contrast { target: 3, foil: Some(3) }.metrics(run.logits(), 0).is_err());
     assert!(model.frozen(&row, 99).is_err());
+}
+
+/// Latents that read some point of an MLP and add arbitrary vectors, as a dictionary's would: at every token of a layer, by made-up rows.
+struct Latents {
+    at: Point,
+    values: Values,
+}
+
+impl Units for Latents {
+    fn of_layer(&self, run: &Frozen<'_>, layer: usize) -> pellucid_interp::Result<LayerUnits> {
+        let (site, d) = (Site::new(self.at, layer), run.model().spec().d_model);
+        let (mut units, mut rows, mut adds, mut positions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (position, x) in self.values[&site].iter().enumerate() {
+            let row: Vec<f32> = (0..x.len()).map(|i| ((i * 7 + layer + position) as f32).sin()).collect();
+            let value = x.iter().zip(&row).map(|(x, r)| x * r).sum::<f32>();
+            let unit =
+                UnitId::Latent { dictionary: "made-up".to_owned(), index: position as u32, polarity: None };
+            units.push(Placed { unit, position, value });
+            adds.extend((0..d).map(|i| value * 0.05 * ((i * 3 + position) as f32).cos()));
+            rows.extend(row);
+            positions.push(position);
+        }
+        let tensor =
+            |v: Vec<f32>, n: usize| Tensor::from_vec(v, (positions.len(), n), &pellucid_model::CPU).unwrap();
+        let width = self.values[&site][0].len();
+        let reads = run.reads(site, &positions, &tensor(rows, width))?;
+        Ok(LayerUnits { units, reads, adds: run.adds(layer, &positions, &tensor(adds, d))? })
+    }
+}
+
+/// Whatever stands for the MLPs, what reaches a unit sums to its value, and what reaches the logits to theirs: errors hold the rest.
+#[test]
+fn other_units_than_neurons_add_up_too() {
+    for name in ["llama", "gemma3", "qwen3"] {
+        let model = tiny(name);
+        let row = Row::new(TEXT.to_vec());
+        let run = model.frozen(&row, TEXT.len() - 1).unwrap();
+        let outputs = Outputs::USUAL.metrics(run.logits(), TEXT.len() - 1).unwrap();
+        for at in [Point::MlpIn, Point::MlpAct, Point::MlpOut] {
+            let latents = Latents { at, values: Held::new(&model).plain };
+            let t = trace(&run, &latents, &outputs, &mut || Ok(())).unwrap();
+            assert_eq!(t.graph.kinds().features, model.spec().n_layers * TEXT.len());
+            assert!(t.gap() < 1e-4, "{name} {at:?}: {}", t.gap());
+        }
+        let wrong = Latents { at: Point::ResidPre, values: Held::new(&model).plain };
+        assert!(trace(&run, &wrong, &outputs, &mut || Ok(())).unwrap_err().to_string().contains("mlp_in"));
+    }
 }

@@ -113,40 +113,43 @@ impl Frozen<'_> {
         linear(&self.one_hot(neurons)?, &self.model.weights.blocks[layer].down.unbiased())
     }
 
-    /// What values of a layer's MLP read from the stream: from ∂m/∂(the value at `mlp_act` or `mlp_in`), `(n, width)` at a token
+    /// What values of a layer's MLP read from the stream: from ∂m/∂(the value at `mlp_in`, `mlp_act` or `mlp_out`), `(n, width)` at a token
     /// each, to ∂m/∂(the stream that the MLP reads), `(n, d_model)`.
     ///
     /// # Errors
     /// If the point is another, the layer or a token does not exist, or the shapes differ.
     pub fn reads(&self, site: Site, positions: &[usize], g: &Tensor) -> Result<Tensor> {
         let layer = site.layer as usize;
-        let (saved, w) = (self.block(layer)?, &self.model.weights.blocks[layer]);
+        let (saved, w, spec) = (self.block(layer)?, &self.model.weights.blocks[layer], &self.model.spec);
+        let width = if site.point == Point::MlpAct { spec.d_mlp } else { spec.d_model };
+        self.check(positions, g, width)?;
+        let g = g.contiguous()?;
         let g_in = match site.point {
-            Point::MlpIn => {
-                self.check(positions, g, self.model.spec.d_model)?;
-                g.contiguous()?
-            }
-            Point::MlpAct => {
-                self.check(positions, g, self.model.spec.d_mlp)?;
-                let pre = rows(&saved.pre, positions)?;
-                let second = saved.linear.as_ref().map(|l| rows(l, positions)).transpose()?;
-                let f = self.model.spec.activation;
-                let (g_pre, g_second) =
-                    mlp::activate_back(&pre, second.as_ref(), &g.contiguous()?, f, Rules::RELP)?;
-                let g_in = linear_back(&g_pre, &w.pre)?;
-                match (g_second, &w.linear) {
-                    (Some(g), Some(by)) => crate::ops::add(&g_in, &linear_back(&g, by)?)?,
-                    _ => g_in,
-                }
-            }
+            Point::MlpIn => g,
+            Point::MlpAct => self.act_back(layer, positions, &g)?,
+            Point::MlpOut => self.act_back(layer, positions, &linear_back(&g, &w.down)?)?,
             _ => {
-                let why = "what an MLP reads is asked at mlp_in or mlp_act".to_owned();
+                let why = "what an MLP reads is asked at mlp_in, mlp_act or mlp_out".to_owned();
                 return Err(Error::NoSuchSite { site, why });
             }
         };
         match &w.mlp_norm {
             Some(by) => norm_back(&rows(&saved.resid_mid, positions)?, by, &g_in, Rules::RELP),
             None => Ok(g_in),
+        }
+    }
+
+    /// From ∂m/∂(activations), `(n, d_mlp)` at a token each, to ∂m/∂(what the MLP's first layers read), `(n, d_model)`.
+    fn act_back(&self, layer: usize, positions: &[usize], g: &Tensor) -> Result<Tensor> {
+        let (saved, w) = (self.block(layer)?, &self.model.weights.blocks[layer]);
+        let pre = rows(&saved.pre, positions)?;
+        let second = saved.linear.as_ref().map(|l| rows(l, positions)).transpose()?;
+        let f = self.model.spec.activation;
+        let (g_pre, g_second) = mlp::activate_back(&pre, second.as_ref(), g, f, Rules::RELP)?;
+        let g_in = linear_back(&g_pre, &w.pre)?;
+        match (g_second, &w.linear) {
+            (Some(g), Some(by)) => crate::ops::add(&g_in, &linear_back(&g, by)?),
+            _ => Ok(g_in),
         }
     }
 

@@ -96,3 +96,82 @@ fn what_makes_no_graph_is_said() {
     let without = of(&["--neurons", "0", "--check", "3"]);
     ok(&without.iter().map(String::as_str).collect::<Vec<_>>());
 }
+
+/// Items that mean nothing: enough to calculate with, under `--anyway`.
+fn items(folder: &Path) -> String {
+    let letter = |j: usize| char::from(b'a' + (j % 20) as u8).to_string();
+    let line = |i: usize| {
+        serde_json::json!({
+            "prompt": format!("the {} cat x", letter(i)), "counterfactual": format!("the {} cat z", letter(i + 3)),
+            "right": [letter(i)], "wrong": [letter(i + 1)],
+        })
+        .to_string()
+    };
+    let path = folder.join("items.jsonl");
+    std::fs::write(&path, (0..4).map(line).collect::<Vec<_>>().join("\n")).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn circuits_are_pruned_by_cutting_and_made_of_neurons() {
+    let (folder, model) = (tempfile::tempdir().unwrap(), tiny("llama"));
+    let items = items(folder.path());
+    let file = folder.path().join("circuit.json").display().to_string();
+    let of = ["circuit", &items, "--model", &model, "--anyway", "--off-task", &items];
+    // the off-task behaviour must be another
+    fails(&of, "");
+    let other = folder.path().join("other.jsonl");
+    std::fs::write(&other, std::fs::read_to_string(&items).unwrap().replace(" x\"", " y\"")).unwrap();
+    let other = other.display().to_string();
+    let of = ["circuit", &items, "--model", &model, "--anyway", "--off-task", &other, "--method", "eap"];
+    let run = |more: &[&str]| -> Value {
+        serde_json::from_str(&ok(&[&of[..], more, &["--json"]].concat())).unwrap()
+    };
+    let all = run(&["--acdc", "0.0005", "--acdc-from", "60", "--save", &file]);
+    let pruned = &all["result"]["pruned"];
+    assert_eq!(pruned["begun_with"], 60);
+    let left = pruned["edges"].as_array().unwrap().len();
+    assert!(left < 60 && pruned["circuit"]["edges"] == left && pruned["random"]["edges"] == left, "{pruned}");
+    assert_eq!(pruned["tested"].as_u64().unwrap() + pruned["unheard"].as_u64().unwrap(), 60);
+    let saved: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    let inside = saved["edges"].as_object().unwrap().values().filter(|e| e["in_graph"] == true).count();
+    assert_eq!(inside, left);
+    // nothing falls where everything counts, and everything where nothing does
+    let strict = run(&["--acdc", "-1e9", "--acdc-from", "20", "--acdc-by", "log-odds"]);
+    assert_eq!(strict["result"]["pruned"]["edges"].as_array().unwrap().len(), 20);
+    let lax = run(&["--acdc", "1e9", "--acdc-from", "20"]);
+    assert_eq!(lax["result"]["pruned"]["edges"].as_array().unwrap().len(), 0);
+    let activations = ["circuit", &items, "--model", &model, "--anyway", "--off-task", &other];
+    ok(&[&activations[..], &["--method", "eap-ig-activations", "--steps", "2"]].concat());
+
+    for method in ["eap", "eap-ig"] {
+        let of = ["circuit", &items, "--model", &model, "--anyway", "--off-task", &other, "--method", method];
+        let all: Value = serde_json::from_str(&ok(&[&of[..], &["--neurons", "--json"]].concat())).unwrap();
+        let points = all["result"]["points"].as_array().unwrap();
+        let end = &points.last().unwrap()["circuit"];
+        assert_eq!(end["neurons"], all["result"]["neurons"]);
+        assert!((end["faithfulness"].as_f64().unwrap() - 1.0).abs() < 1e-3, "{end}");
+        assert_eq!(all["result"]["foremost"].as_array().unwrap().len(), 20);
+    }
+    ok(&[&of[..], &["--neurons"]].concat());
+    fails(&[&activations[..], &["--neurons", "--method", "exact"]].concat(), "eap or eap-ig");
+    fails(&[&of[..], &["--acdc", "nan"]].concat(), "--acdc");
+    fails(&[&of[..], &["--acdc", "0.1", "--acdc-from", "0"]].concat(), "at least one edge");
+}
+
+#[test]
+fn ways_are_followed_back() {
+    let model = tiny("gemma3");
+    let of = ["flow", "the cat sat", "--model", &model, "--threshold", "0.02"];
+    let all: Value = serde_json::from_str(&ok(&[&of[..], &["--json"]].concat())).unwrap();
+    let report = &all["result"];
+    assert_eq!(report["position"], 3);
+    let routes = report["routes"].as_array().unwrap();
+    assert!(
+        routes.iter().all(|r| r["share"].as_f64().unwrap() >= 0.02 && r["from"].as_u64() <= r["to"].as_u64())
+    );
+    assert!(routes.iter().any(|r| r["by"] == "mlp") && routes.iter().any(|r| r["by"]["head"].is_u64()));
+    assert!(ok(&of).contains("ways to"));
+    fails(&[&of[..4], &["--threshold", "0"]].concat(), "threshold");
+    fails(&[&of[..4], &["--position", "9"]].concat(), "9");
+}

@@ -5,7 +5,7 @@ export interface Spot { x: number; y: number }
 export interface Layout { spots: Spot[]; width: number; height: number; columns: { x: number; position: number }[]; rows: { y: number; label: string }[] }
 
 /** Between two nodes of one place, between rows, and around. */
-const STEP = 15, ROW = 30, LEFT = 44, TOP = 34, GAP = 26, MOST = 8;
+const STEP = 15, ROW = 23, LEFT = 48, TOP = 28, GAP = 26, MOST = 8;
 
 /** Rows that have a node: tokens lowest, logits highest, layers without nodes left out. */
 export function rowsOf(nodes: GraphNode[], shown: boolean[]): (number | "token" | "logit")[] {
@@ -15,7 +15,8 @@ export function rowsOf(nodes: GraphNode[], shown: boolean[]): (number | "token" 
 
 const rowOf = (node: GraphNode): number | "token" | "logit" => (node.kind === "token" ? "token" : node.kind === "logit" ? "logit" : node.layer!);
 
-export function layout(report: GraphReport, shown: boolean[]): Layout {
+/** In a frame of this width and at most this height; columns take the room that is there. */
+export function layout(report: GraphReport, shown: boolean[], frame = { width: 0, tallest: 1 }): Layout {
   const rows = rowsOf(report.nodes, shown);
   // what stands at one place, the most influence first
   const places = new Map<string, number[]>();
@@ -28,13 +29,16 @@ export function layout(report: GraphReport, shown: boolean[]): Layout {
   const deep = rows.map((row) => Math.max(1, ...report.prompt.map((_, position) => Math.ceil((places.get(`${position} ${row}`)?.length ?? 0) / (row === "logit" ? 5 : MOST)))));
   const spots: Spot[] = report.nodes.map(() => ({ x: 0, y: 0 }));
   const columns: Layout["columns"] = [], labels: Layout["rows"] = [];
+  const height = TOP + deep.reduce((sum, d) => sum + ROW + (d - 1) * STEP, 0) + 46;
+  const widths = report.prompt.map((_, position) => Math.max(54, wide[position]! * STEP + GAP));
+  const room = frame.width * Math.max(1, height / frame.tallest);
+  const spare = Math.max(0, room - LEFT - 10 - widths.reduce((sum, one) => sum + one, 0)) / Math.max(1, widths.length);
   let x = LEFT;
   report.prompt.forEach((token, position) => {
-    const width = Math.max(54, wide[position]! * (rows.length > 0 ? STEP : 0) + GAP);
+    const width = widths[position]! + spare;
     columns.push({ x: x + width / 2, position: token.position });
     x += width;
   });
-  const height = TOP + deep.reduce((sum, d) => sum + ROW + (d - 1) * STEP, 0) + 46;
   let y = height - 58;
   rows.forEach((row, r) => {
     const lines = deep[r]!, most = row === "logit" ? 5 : MOST;

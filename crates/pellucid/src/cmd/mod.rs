@@ -18,6 +18,7 @@ mod docs_parity;
 mod docs_points;
 mod fetch;
 mod find;
+mod flow;
 mod function;
 mod graph;
 mod info;
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     Circuit(circuit::Arguments),
     /// The neurons behind a word as a graph: what each adds to each, pruned, and the foremost truly zeroed.
     Graph(Box<graph::Arguments>),
+    /// Of which heads, tokens and MLPs a token's vector is made, layer by layer, and the ways back.
+    Flow(flow::Arguments),
     /// The direction between two classes of a behaviour's items: found, chosen by the published rule, added and ablated.
     Direction(direction::Arguments),
     /// What a few examples tell a model, as one vector: found by its heads' causal effects, added to bare questions.
@@ -109,6 +112,7 @@ impl Command {
             Command::Ablate(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Circuit(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Graph(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::Flow(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Direction(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::FunctionVector(a) => a.run(out),
             Command::Trace(a) => a.run(out).map(|()| ExitCode::SUCCESS),

@@ -9,17 +9,17 @@ import { useWidth } from "../useWidth";
 
 interface Sight { x: number; y: number; scale: number }
 const TONES = ["one", "two", "three", "four", "five", "six"];
-const OVER = 60;
+const OVER = 60, TALLEST = 760;
 
 export function GraphDrawing({ report, shown }: { report: GraphReport; shown: { nodes: boolean[]; links: number[] } }) {
   const [box, width] = useWidth<HTMLDivElement>(800);
-  const plan = useMemo(() => layout(report, shown.nodes), [report, shown.nodes]);
+  const plan = useMemo(() => layout(report, shown.nodes, { width, tallest: TALLEST }), [report, shown.nodes, width]);
   const [sight, setSight] = useState<Sight | null>(null);
   const [over, setOver] = useState<number | null>(null);
   const chosen = useGraph((s) => s.chosen), pinned = useGraph((s) => s.pinned), groups = useGraph((s) => s.groups);
   const svg = useRef<SVGSVGElement>(null);
   const drag = useRef<{ x: number; y: number; moved: boolean } | null>(null);
-  const height = Math.min(640, Math.max(320, plan.height));
+  const height = Math.min(TALLEST, Math.max(320, plan.height));
   const whole = Math.min(1.4, width / plan.width, height / plan.height);
   const at = sight ?? { x: (width - plan.width * whole) / 2, y: (height - plan.height * whole) / 2, scale: whole };
   const zoom = (by: number, x = width / 2, y = height / 2) => {
