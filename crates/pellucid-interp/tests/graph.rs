@@ -337,6 +337,18 @@ fn a_graph_is_written_and_read_again() {
     for node in value["nodes"].as_array().unwrap() {
         assert!(node["jsNodeId"].is_string() && node["layer"].is_string() && node["feature"].is_i64());
     }
+    // as other programs write it: nulls, and fields that are not known here
+    let theirs = r#"{"metadata":{"slug":"x","scan":"gemma-2-2b","transcoder_list":[],"prompt_tokens":["<bos>","a"],"prompt":"a",
+        "node_threshold":0.8,"info":{"creator_name":"someone","generator":{"name":"y"}}},
+        "qParams":{"linkType":"both","pinnedIds":["E_5_1"],"clickedId":null,"supernodes":[["g","E_5_1"]],"sg_pos":null},
+        "nodes":[{"node_id":"E_5_1","feature":1,"layer":"E","ctx_idx":1,"feature_type":"embedding","jsNodeId":"E_5-1","clerp":null,
+        "token_prob":null,"influence":0.4,"activation":null},
+        {"node_id":"27_9_1","feature":9,"layer":"27","ctx_idx":1,"feature_type":"logit","token_prob":0.7,"is_target_logit":true,
+        "run_idx":0,"reverse_ctx_idx":0,"jsNodeId":"L_9-1","clerp":"Output","influence":null,"activation":null}],
+        "links":[{"source":"E_5_1","target":"27_9_1","weight":-1.5}]}"#;
+    let theirs = GraphFile::read(theirs).unwrap();
+    assert_eq!((theirs.nodes.len(), theirs.links[0].weight), (2, -1.5));
+    assert_eq!(theirs.view.supernodes, [["g", "E_5_1"]]);
     for (wrong, why) in [
         ("{}", "metadata"),
         (

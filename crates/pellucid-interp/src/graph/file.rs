@@ -54,6 +54,11 @@ pub struct Metadata {
     pub info: Option<Info>,
 }
 
+/// What a file leaves out or says is null.
+fn lenient<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
+}
+
 fn one() -> Option<u32> {
     Some(1)
 }
@@ -79,19 +84,19 @@ pub struct Info {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct View {
     /// Nodes that are pinned.
-    #[serde(rename = "pinnedIds", default)]
+    #[serde(rename = "pinnedIds", default, deserialize_with = "lenient")]
     pub pinned: Vec<String>,
     /// Groups: a name, then its nodes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub supernodes: Vec<Vec<String>>,
     /// Which edges are shown.
-    #[serde(rename = "linkType", default)]
+    #[serde(rename = "linkType", default, deserialize_with = "lenient")]
     pub link_type: String,
     /// The node that was clicked.
-    #[serde(rename = "clickedId", default)]
+    #[serde(rename = "clickedId", default, deserialize_with = "lenient")]
     pub clicked: String,
     /// Where the pinned nodes lie.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub sg_pos: String,
 }
 
@@ -110,22 +115,22 @@ pub struct FileNode {
     /// `cross layer transcoder` (any unit), `mlp reconstruction error`, `embedding` or `logit`.
     pub feature_type: String,
     /// A logit's probability.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub token_prob: f64,
     /// Whether it is the foremost logit.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub is_target_logit: bool,
     /// Not used.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub run_idx: i64,
     /// Not used.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub reverse_ctx_idx: i64,
     /// Its name without its token.
-    #[serde(rename = "jsNodeId", default)]
+    #[serde(rename = "jsNodeId", default, deserialize_with = "lenient")]
     pub js_node_id: String,
     /// What it stands for, in words.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub clerp: String,
     /// The share of influence held by it and all before it.
     #[serde(default)]

@@ -242,7 +242,11 @@ fn label(node: &GraphNode, report: &GraphReport) -> String {
 
 fn checks(report: &GraphReport, out: &mut Out) -> Result<()> {
     let Some(first) = report.outputs.first().filter(|_| !report.checks.is_empty()) else { return Ok(()) };
-    out.heading(format!("zeroed one by one: the change of {}'s logit", quoted(&first.token.text)))?;
+    let foil = first.foil.as_ref().map_or_else(|| "the mean".to_owned(), |f| quoted(&f.text));
+    out.heading(format!(
+        "zeroed one by one: the change of {}'s logit above {foil}",
+        quoted(&first.token.text)
+    ))?;
     let mut table =
         Table::new(&["neuron", ">at", ">predicted", ">measured", "control", ">its activation", ">measured"]);
     for c in &report.checks {
