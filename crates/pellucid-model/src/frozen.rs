@@ -83,8 +83,9 @@ impl Frozen<'_> {
 
     /// What a layer's MLP adds to the stream, `(tokens, d_model)`, shifts included.
     pub fn mlp_adds(&self, layer: usize) -> Result<Tensor> {
+        let activations = self.activations(layer)?;
         let w = &self.model.weights.blocks[layer];
-        let out = linear(&self.activations(layer)?, &w.down)?;
+        let out = linear(&activations, &w.down)?;
         w.mlp_post_norm.as_ref().map_or_else(|| Ok(out.clone()), |by| norm(&out, by))
     }
 

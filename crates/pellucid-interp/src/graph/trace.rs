@@ -172,7 +172,8 @@ pub fn trace(
     progress: Progress<'_>,
 ) -> Result<Traced> {
     let (layers, tokens) = (run.model().spec().n_layers, run.tokens());
-    let of: Vec<LayerUnits> = (0..layers).map(|l| units.of_layer(run, l)).collect::<Result<_>>()?;
+    let of: Vec<LayerUnits> =
+        (0..layers).map(|l| fitting(run, l, units.of_layer(run, l)?)).collect::<Result<_>>()?;
     let kinds = Kinds {
         features: of.iter().map(|l| l.units.len()).sum(),
         errors: layers * tokens,
@@ -206,6 +207,23 @@ pub fn trace(
         shifts[*node] = nodes[*node].value - graph.row(*node).iter().sum::<f64>();
     }
     Ok(Traced { nodes, graph, shifts })
+}
+
+/// A layer's units, refused where they do not fit the run.
+fn fitting(run: &Frozen<'_>, layer: usize, units: LayerUnits) -> Result<LayerUnits> {
+    let (n, tokens) = (units.units.len(), run.tokens());
+    let expected = (n, run.model().spec().d_model);
+    let shaped = |x: &Tensor| n == 0 || x.dims2().ok() == Some(expected);
+    let beyond = units.units.iter().find(|u| u.position >= tokens);
+    if beyond.is_some() || !shaped(&units.reads) || !shaped(&units.adds) {
+        return Err(Error::Request(format!(
+            "layer {layer}'s {n} units do not fit the run: expected positions before {tokens} and vectors of shape \
+             {expected:?}, found {:?} and {:?}",
+            units.reads.dims(),
+            units.adds.dims()
+        )));
+    }
+    Ok(units)
 }
 
 /// The outputs' probabilities, made to sum to 1: of one output alone, however unlikely, everything is explained.

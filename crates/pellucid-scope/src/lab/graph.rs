@@ -8,7 +8,7 @@ use crate::wire::{Placed, Scored, Token};
 use crate::words::{self, Words};
 use crate::{Loaded, Opened, Text};
 use pellucid_core::{Edit, Index, Op, Point, Polarity, Positions, Seed, Site, Target, UnitId};
-use pellucid_interp::graph::check::{Zeroed, zeroed};
+use pellucid_interp::graph::check::{Tried, Zeroed, zeroed};
 use pellucid_interp::graph::file::{GraphFile, Info, Metadata, View, cumulative, nodes_and_links};
 use pellucid_interp::graph::{Outputs, Pruned, Traced, What, foremost, steps, trace};
 use pellucid_interp::{Correlation, Metric, rank_correlation};
@@ -201,7 +201,7 @@ pub fn graph(
         return bad(format!(
             "position {} is outside the text; its {n} tokens are 0 to {}",
             asked.position,
-            n - 1
+            n.saturating_sub(1)
         ));
     }
     text.cut(asked.position + 1);
@@ -215,53 +215,28 @@ pub fn graph(
     Steps::begin(watch, "the graph pruned", 1)?;
     let kept = traced.graph.prune(asked.nodes, asked.edges)?;
     let influence = traced.graph.node_influence();
-    let mut best: Vec<usize> = (0..neurons.len()).filter(|&n| kept.nodes[n]).collect();
-    best.sort_by(|&a, &b| influence[b].total_cmp(&influence[a]).then(a.cmp(&b)));
-    best.truncate(asked.check);
     Steps::begin(watch, "the foremost neurons zeroed", 1)?;
-    let first = outputs.first().map(|o| (0, o.0)).filter(|_| !best.is_empty());
-    let tried = match first {
-        Some(first) => zeroed(&run, &text.row, &traced, first, &best, Seed(asked.seed))?,
+    let best = best_units(&traced, &kept, &influence, asked.check);
+    let tried = match outputs.first().filter(|_| !best.is_empty()) {
+        Some((metric, _)) => zeroed(&run, &text.row, &traced, (0, *metric), &best, Seed(asked.seed))?,
         None => Vec::new(),
     };
     let words = described(opened, &traced, &kept)?;
     let drawing = Drawing { loaded, traced: &traced, kept: &kept, influence: &influence, words: &words };
-    let (nodes, links, places) = drawing.draw();
     let file = drawing.file(&text, asked);
-    let (replacement, completeness) = traced.graph.scores();
-    let checks: Vec<GraphCheck> = (tried.into_iter())
-        .map(|t| GraphCheck {
-            node: places[t.node],
-            predicted: t.predicted,
-            unit: t.unit,
-            control: t.control,
-        })
-        .collect();
-    let (predicted, changes): (Vec<f64>, Vec<f64>) =
-        checks.iter().map(|c| (c.predicted, c.unit.change)).unzip();
-    let control: Vec<f64> = checks.iter().filter_map(|c| c.control.as_ref()).map(|c| c.change).collect();
-    let report = GraphReport {
-        outputs: outputs.iter().map(|o| output(loaded, o, run.logits())).collect(),
-        prompt: text.tokens,
-        layers: model.spec().n_layers,
-        neurons: neurons.len(),
-        all_nodes: traced.nodes.len(),
-        all_edges: (0..traced.nodes.len()).flat_map(|t| traced.graph.row(t)).filter(|e| **e != 0.0).count(),
-        node_share: asked.nodes,
-        edge_share: asked.edges,
-        replacement,
-        completeness,
-        shifts: traced.gap(),
-        seconds: begun.elapsed().as_secs_f64(),
-        seed: asked.seed,
-        nodes,
-        links,
-        agreement: rank_correlation(&predicted, &changes),
-        mean_change: mean_size(&changes),
-        mean_control: mean_size(&control),
-        checks,
-    };
+    let outputs = outputs.iter().map(|o| output(loaded, o, run.logits())).collect();
+    let mut report = drawing.report(text.tokens, outputs, tried, asked);
+    report.seconds = begun.elapsed().as_secs_f64();
     Ok((report, file))
+}
+
+/// The kept units with the most influence.
+fn best_units(traced: &Traced, kept: &Pruned, influence: &[f64], most: usize) -> Vec<usize> {
+    let units = 0..traced.graph.kinds().features;
+    let mut best: Vec<usize> = units.filter(|&n| kept.nodes[n]).collect();
+    best.sort_by(|&a, &b| influence[b].total_cmp(&influence[a]).then(a.cmp(&b)));
+    best.truncate(most);
+    best
 }
 
 fn mean_size(list: &[f64]) -> f64 {
@@ -311,6 +286,49 @@ struct Drawing<'a> {
 }
 
 impl Drawing<'_> {
+    fn report(
+        &self,
+        prompt: Vec<Placed>,
+        outputs: Vec<GraphOutput>,
+        tried: Vec<Tried>,
+        asked: &Graphing,
+    ) -> GraphReport {
+        let (nodes, links, places) = self.draw();
+        let (replacement, completeness) = self.traced.graph.scores();
+        let check = |t: Tried| GraphCheck {
+            node: places[t.node],
+            predicted: t.predicted,
+            unit: t.unit,
+            control: t.control,
+        };
+        let checks: Vec<GraphCheck> = tried.into_iter().map(check).collect();
+        let (predicted, changes): (Vec<f64>, Vec<f64>) =
+            checks.iter().map(|c| (c.predicted, c.unit.change)).unzip();
+        let control: Vec<f64> = checks.iter().filter_map(|c| c.control.as_ref()).map(|c| c.change).collect();
+        let n = self.traced.nodes.len();
+        GraphReport {
+            prompt,
+            outputs,
+            layers: self.loaded.model.spec().n_layers,
+            neurons: self.traced.graph.kinds().features,
+            all_nodes: n,
+            all_edges: (0..n).flat_map(|t| self.traced.graph.row(t)).filter(|e| **e != 0.0).count(),
+            node_share: asked.nodes,
+            edge_share: asked.edges,
+            replacement,
+            completeness,
+            shifts: self.traced.gap(),
+            seconds: 0.0,
+            seed: asked.seed,
+            nodes,
+            links,
+            agreement: rank_correlation(&predicted, &changes),
+            mean_change: mean_size(&changes),
+            mean_control: mean_size(&control),
+            checks,
+        }
+    }
+
     /// Kept nodes and edges, and the place of each node of the graph among the kept ones.
     fn draw(&self) -> (Vec<GraphNode>, Vec<GraphLink>, Vec<usize>) {
         let (n, held) = (self.traced.nodes.len(), cumulative(self.influence));
