@@ -14,6 +14,7 @@ pub mod circuit;
 pub mod dictionary;
 pub mod direction;
 mod error;
+pub mod flow;
 pub mod function;
 pub mod graph;
 mod interval;

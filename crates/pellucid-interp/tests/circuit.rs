@@ -5,8 +5,8 @@
 use pellucid_core::{Edit, Op, Point, Positions, Seed, Site, Target};
 use pellucid_interp::behaviour::{Behaviour, Ready};
 use pellucid_interp::circuit::{
-    Ablation, Bench, Choice, Edges, Scoring, alive, node_scores, of_nodes, order, random_order, read, score,
-    write,
+    Ablation, Bench, Choice, Edges, Measure, NeuronBench, NeuronScoring, Scoring, alive, node_scores,
+    of_nodes, order, random_order, read, score, write,
 };
 use pellucid_model::{Apply, Batch, Model, Plan, Record, Storage, Tensor};
 use std::path::Path;
@@ -211,4 +211,221 @@ fn a_circuit_is_measured_written_and_read_again() {
     let mut random = random_order(edges, Seed(1));
     random.sort_unstable();
     assert!(random.into_iter().eq(0..edges.len()));
+}
+
+/// ACDC as its paper says it, with a whole run for every edge: from the logits to the input, from the latest writer to the earliest.
+/// Holds every decision to it but those that rounding decides, and gives the last measure and how many were so close.
+fn decisions_by_hand(
+    bench: &Bench<'_>,
+    start: &[bool],
+    measure: Measure,
+    threshold: f64,
+    found: &[bool],
+) -> (f64, usize) {
+    let worse = |keep: &[bool]| match measure {
+        Measure::Kl => bench.measure(keep).unwrap().kl,
+        Measure::LogOdds => -bench.measure(keep).unwrap().log_odds.value,
+    };
+    let mut keep = start.to_vec();
+    let (mut now, mut close) = (worse(&keep), 0);
+    for edge in (0..keep.len()).rev().filter(|&e| start[e]) {
+        keep[edge] = false;
+        let without = worse(&keep);
+        let (loss, named) = (without - now, bench.edges().name(edge));
+        // KL near nothing is nothing squared
+        if (loss - threshold).abs() < if measure == Measure::Kl { 3e-6 } else { 3e-5 } {
+            close += 1;
+        } else {
+            assert_eq!(
+                loss >= threshold,
+                found[edge],
+                "{named} loses {loss}, {measure:?}, threshold {threshold}"
+            );
+        }
+        if found[edge] { keep[edge] = true } else { now = without }
+    }
+    (now, close)
+}
+
+#[test]
+fn pruning_is_that_of_whole_runs() {
+    for name in ["llama", "gemma3", "gpt-neox"] {
+        let model = tiny(name);
+        let ready = letters(&model, 3);
+        for ablation in [Ablation::Counterfactual, Ablation::Zero] {
+            let bench = Bench::new(&model, &ready, ablation).unwrap();
+            let edges = bench.edges();
+            let scores = score(&bench, Scoring::Eap, &mut || Ok(())).unwrap();
+            let some = pellucid_interp::circuit::first(&order(edges, &scores, Choice::Size), edges.len() / 3);
+            for (start, measure, threshold) in [
+                (vec![true; edges.len()], Measure::Kl, 1e-4),
+                (vec![true; edges.len()], Measure::LogOdds, 2e-3),
+                (some, Measure::Kl, 1e-3),
+            ] {
+                let mut told = 0;
+                let count = &mut || {
+                    told += 1;
+                    Ok(())
+                };
+                let found = bench.acdc(&start, measure, threshold, count).unwrap();
+                let (after, close) = decisions_by_hand(&bench, &start, measure, threshold, &found.keep);
+                assert!(close < 12, "{name} {measure:?}: {close} decisions are left to rounding");
+                assert!((found.after - after).abs() < 5e-5, "{name}: {} {after}", found.after);
+                let begun = start.iter().filter(|k| **k).count();
+                assert_eq!((told, found.tested + found.unheard), (begun, begun), "{name}");
+                let left = found.keep.iter().filter(|k| **k).count();
+                assert!(left > 0 && left < begun, "{name} {measure:?} left {left} of {begun}");
+            }
+            let stopped = bench.acdc(&vec![true; edges.len()], Measure::Kl, 0.1, &mut || {
+                Err(pellucid_interp::Error::Stopped)
+            });
+            assert!(matches!(stopped, Err(pellucid_interp::Error::Stopped)));
+            assert!(bench.acdc(&[true], Measure::Kl, 0.1, &mut || Ok(())).is_err());
+            assert!(bench.acdc(&vec![true; edges.len()], Measure::Kl, f64::NAN, &mut || Ok(())).is_err());
+        }
+    }
+}
+
+/// EAP-IG of activations: at the end of every way stands the gradient at the items; half-way, a place's edges into the logits are
+/// checked by patching that place and pushing the final stream by hand.
+#[test]
+fn activations_on_their_way_are_patched_places() {
+    let model = tiny("gemma3");
+    let ready = letters(&model, 1);
+    let bench = Bench::new(&model, &ready, Ablation::Counterfactual).unwrap();
+    let edges = bench.edges();
+    let scored = |by| score(&bench, by, &mut || Ok(())).unwrap();
+    let eap = scored(Scoring::Eap);
+    let one = scored(Scoring::EapIgActivations { steps: 1 });
+    assert!(eap.iter().zip(&one).all(|(a, b)| (a - b).abs() < 1e-6 + 1e-4 * a.abs()));
+    assert!(score(&bench, Scoring::EapIgActivations { steps: 0 }, &mut || Ok(())).is_err());
+    let two = scored(Scoring::EapIgActivations { steps: 2 });
+    let item = &ready.items[0];
+    let layers = edges.layers();
+    let mut places = vec![Site::new(Point::ResidPre, 0)];
+    places.extend((0..layers).flat_map(|l| [Point::AttnOutPost, Point::MlpOutPost].map(|p| Site::new(p, l))));
+    let values = |row: &pellucid_model::Row| {
+        let mut record = Record::new(places.iter().copied());
+        model.run(&Batch::one(row.clone()), &Plan::LAST, None, &mut record).unwrap();
+        places.iter().map(|&s| record.value(s).unwrap()).collect::<Vec<_>>()
+    };
+    let (now, other) = (values(&item.row), values(item.counterfactual.as_ref().unwrap()));
+    let last = item.row.tokens.len() - 1;
+    let odds = |resid: &Tensor| {
+        let logits = model.unembed(resid).unwrap().to_vec2::<f32>().unwrap()[0].clone();
+        let at = |ids: &[u32]| ids.iter().map(|&i| f64::from(logits[i as usize]).exp()).sum::<f64>().ln();
+        at(&item.right) - at(&item.wrong)
+    };
+    for (place, site) in places.iter().enumerate().filter(|(_, s)| s.point == Point::MlpOutPost) {
+        let push = (&other[place] - &now[place]).unwrap().narrow(0, last, 1).unwrap();
+        let mut slopes = 0.0;
+        for (p, &patched) in places.iter().enumerate() {
+            let rows = ((&other[p] + &now[p]).unwrap() * 0.5).unwrap().to_vec2().unwrap();
+            let edit = Edit {
+                site: patched,
+                target: Target::Whole,
+                positions: Positions::All,
+                op: Op::Patch { rows },
+            };
+            let mut tap = Apply::new(&model, &[edit]).unwrap();
+            let resid = model.run(&Batch::one(item.row.clone()), &Plan::LAST, None, &mut tap).unwrap().resid;
+            let resid = resid.narrow(0, last, 1).unwrap();
+            let at = |by: f64| odds(&(&resid + (&push * by).unwrap()).unwrap());
+            slopes += (at(0.02) - at(-0.02)) / 0.04;
+        }
+        let named = format!("m{}->logits", site.layer);
+        let edge = edges.parse(&named).unwrap();
+        let want = (eap[edge] - slopes / places.len() as f64) / 2.0;
+        assert!((two[edge] - want).abs() < 2e-3 * want.abs() + 2e-5, "{named}: {} {want}", two[edge]);
+    }
+}
+
+/// Neurons kept by edits that patch the others, item by item, against the bench; scores against small steps and against what all
+/// neurons together take away.
+#[test]
+fn neurons_are_replaced_and_scored_as_by_hand() {
+    for name in ["llama", "gemma3", "gpt2", "gpt-neox"] {
+        let model = tiny(name);
+        let ready = letters(&model, 2);
+        let (layers, width) = (model.spec().n_layers, model.spec().d_mlp);
+        let bench = NeuronBench::new(&model, &ready, Ablation::Counterfactual).unwrap();
+        let values = |row: &pellucid_model::Row, layer: usize| -> Vec<Vec<f32>> {
+            let site = Site::new(Point::MlpAct, layer);
+            let mut record = Record::new([site]);
+            model.run(&Batch::one(row.clone()), &Plan::LAST, None, &mut record).unwrap();
+            record.value(site).unwrap().to_vec2().unwrap()
+        };
+        // each neuron that is not kept stands at `share` of the way to its counterfactual
+        let by_hand = |keep: &dyn Fn(usize, usize) -> bool, share: f32| -> f64 {
+            let odds = ready.items.iter().map(|item| {
+                let edits: Vec<Edit> = (0..layers)
+                    .map(|l| {
+                        let units: Vec<u32> = (0..width).filter(|&i| !keep(l, i)).map(|i| i as u32).collect();
+                        let (now, other) =
+                            (values(&item.row, l), values(item.counterfactual.as_ref().unwrap(), l));
+                        let row = |(n, o): (&Vec<f32>, &Vec<f32>)| {
+                            units
+                                .iter()
+                                .map(|&u| n[u as usize] + share * (o[u as usize] - n[u as usize]))
+                                .collect()
+                        };
+                        let rows = now.iter().zip(&other).map(row).collect();
+                        let site = Site::new(Point::MlpAct, l);
+                        Edit {
+                            site,
+                            target: Target::Units(units),
+                            positions: Positions::All,
+                            op: Op::Patch { rows },
+                        }
+                    })
+                    .filter(|e| !matches!(&e.target, Target::Units(u) if u.is_empty()))
+                    .collect();
+                let mut tap = Apply::new(&model, &edits).unwrap();
+                let logits =
+                    model.run(&Batch::one(item.row.clone()), &Plan::LAST, None, &mut tap).unwrap().logits;
+                let logits = logits.unwrap().to_vec2::<f32>().unwrap()[0].clone();
+                let at =
+                    |ids: &[u32]| ids.iter().map(|&i| f64::from(logits[i as usize]).exp()).sum::<f64>().ln();
+                at(&item.right) - at(&item.wrong)
+            });
+            odds.sum::<f64>() / ready.items.len() as f64
+        };
+        let some = |l: usize, i: usize| (l + 3 * i).is_multiple_of(4);
+        let keep: Vec<bool> = (0..bench.len()).map(|n| bench.place(n)).map(|(l, i)| some(l, i)).collect();
+        let (found, want) = (mean(&bench.odds(&keep).unwrap()), by_hand(&some, 1.0));
+        assert!((found - want).abs() < 1e-4, "{name}: {found} {want}");
+        let none = by_hand(&|_, _| false, 1.0);
+        assert!((mean(bench.none()) - none).abs() < 1e-4, "{name}: {} {none}", mean(bench.none()));
+        let whole = bench.measure(&vec![true; bench.len()]).unwrap();
+        assert!((whole.faithfulness - 1.0).abs() < 1e-4 && whole.kl.abs() < 1e-6, "{name}");
+        assert!(bench.measure(&vec![false; bench.len()]).unwrap().faithfulness.abs() < 1e-6, "{name}");
+
+        let scores = bench.scores(NeuronScoring::Gradient, &mut || Ok(())).unwrap();
+        for neuron in pellucid_interp::circuit::ranked(&scores).into_iter().take(4) {
+            let (layer, index) = bench.place(neuron);
+            let at = |by: f32| by_hand(&|l, i| (l, i) != (layer, index), by);
+            let step = |by: f32| (at(by) - at(-by)) / f64::from(2.0 * by);
+            let close = |by: f32| (-(4.0 * step(by) - step(2.0 * by)) / 3.0 - scores[neuron]).abs();
+            let tried = [0.1f32, 0.02].map(close);
+            assert!(
+                tried.iter().any(|e| *e < 2e-3 * scores[neuron].abs() + 5e-5),
+                "{name} {layer}/{index}: {} {tried:?}",
+                scores[neuron]
+            );
+        }
+        let sum = |steps| -> f64 {
+            bench.scores(NeuronScoring::Integrated { steps }, &mut || Ok(())).unwrap().iter().sum()
+        };
+        let taken = mean(bench.whole()) - mean(bench.none());
+        assert!((sum(64) - taken).abs() < 1e-3 * taken.abs() + 2e-4, "{name}: {} {taken}", sum(64));
+        assert!(bench.scores(NeuronScoring::Integrated { steps: 0 }, &mut || Ok(())).is_err());
+        let points = bench.curve(&scores, Seed(3), &mut || Ok(())).unwrap();
+        let end = points.last().unwrap();
+        assert_eq!(end.circuit.neurons, bench.len(), "{name}");
+        assert!((end.circuit.faithfulness - 1.0).abs() < 1e-4, "{name}");
+        for ablation in [Ablation::Mean, Ablation::Zero] {
+            let other = NeuronBench::new(&model, &ready, ablation).unwrap();
+            assert!(other.none().iter().zip(bench.none()).any(|(a, b)| (a - b).abs() > 1e-6), "{name}");
+        }
+    }
 }

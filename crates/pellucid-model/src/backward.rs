@@ -103,7 +103,13 @@ fn mlp_back(w: &BlockWeights, saved: &Saved, g: Tensor, pass: &mut BackPass<'_>)
     Ok(g)
 }
 
-fn attention_back(w: &BlockWeights, saved: &Saved, g: Tensor, pass: &mut BackPass<'_>) -> Result<Tensor> {
+/// From ∂m/∂(what attention adds) to ∂m/∂(the stream that it reads).
+pub(crate) fn attention_back(
+    w: &BlockWeights,
+    saved: &Saved,
+    g: Tensor,
+    pass: &mut BackPass<'_>,
+) -> Result<Tensor> {
     let spec = pass.spec;
     let rules = pass.rules;
     let tokens = g.dim(0)?;

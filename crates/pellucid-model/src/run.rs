@@ -77,14 +77,14 @@ pub struct Output {
 /// What a backward pass reads; one forward's worth.
 #[derive(Debug)]
 pub struct Trace {
-    rows: Vec<Row>,
-    angles: Vec<Angles>,
-    first: usize,
-    blocks: Vec<Saved>,
-    resid: Tensor,
-    asked: Vec<usize>,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) angles: Vec<Angles>,
+    pub(crate) first: usize,
+    pub(crate) blocks: Vec<Saved>,
+    pub(crate) resid: Tensor,
+    pub(crate) asked: Vec<usize>,
     /// Logits before and after the final soft cap, where there is one.
-    capped: Option<(Tensor, Tensor)>,
+    pub(crate) capped: Option<(Tensor, Tensor)>,
 }
 
 impl Model {
@@ -371,7 +371,7 @@ fn pick(x: &Tensor, tokens: &[usize]) -> Result<Tensor> {
 }
 
 /// The asked tokens as rows of one token each, so that edits find their positions at the last points too.
-fn asked_rows(rows: &[Row], asked: &[usize]) -> Vec<Row> {
+pub(crate) fn asked_rows(rows: &[Row], asked: &[usize]) -> Vec<Row> {
     let ranges = ranges(rows);
     asked
         .iter()

@@ -152,6 +152,7 @@ fn a_circuit_is_scored_measured_and_written_with_what_it_keeps_alone() {
         by: Choice::Size,
         edges: Some(5),
         off_task: off_task(),
+        prune: None,
         anyway: true,
     };
     let report = circuit(&model, &of, &asked, &mut |_| true).unwrap();

@@ -376,6 +376,66 @@ fn the_laboratory_looks_at_layers_and_places() {
 }
 
 #[test]
+fn a_prompts_graph_is_streamed_and_its_nodes_are_zeroed() {
+    let server = start(Limits::default(), None);
+    let asked = json!({ "text": { "prompt": TEXT }, "neurons": 40, "check": 3 });
+    let came = events(&server.post("/api/lab/graph", asked).body);
+    assert!(came.iter().any(|e| e.0 == "step" && e.1["what"] == "what reaches each node"), "{came:?}");
+    let (name, reply) = came.last().unwrap();
+    assert_eq!(name, "done", "{came:?}");
+    let report = &reply["report"];
+    assert_eq!(report["neurons"], 40);
+    assert_eq!(report["links"].as_array().unwrap().len() as u64, reply["links"].as_u64().unwrap());
+    let file: Value = serde_json::from_str(reply["file"].as_str().unwrap()).unwrap();
+    assert_eq!(file["nodes"].as_array().unwrap().len(), report["nodes"].as_array().unwrap().len());
+    // what the check measured is what zeroing that node says
+    let check = &report["checks"][0];
+    let (unit, position) = (&check["unit"]["unit"], &check["unit"]["position"]);
+    let nodes = json!([{ "unit": unit, "position": position }]);
+    let zeroed = server.good("/api/lab/graph/zero", json!({ "text": { "prompt": TEXT }, "nodes": nodes }));
+    let first = &report["outputs"][0]["token"]["id"];
+    let logit = zeroed["logits"].as_array().unwrap().iter().find(|l| l["token"]["id"] == *first).unwrap();
+    let change = logit["without"].as_f64().unwrap() - logit["plain"].as_f64().unwrap();
+    assert!((change - check["unit"]["change"].as_f64().unwrap()).abs() < 1e-3, "{logit} {check}");
+
+    let text = json!({ "prompt": TEXT });
+    let cases: Vec<(&str, Value, u16, &str)> = vec![
+        ("graph", json!({ "text": text, "neurons": 1001 }), 413, "at most"),
+        ("graph", json!({ "text": text, "check": 41 }), 413, "at most"),
+        ("graph", json!({ "text": text, "foil": "a" }), 400, "target"),
+        ("graph", json!({ "text": text, "target": "no single token" }), 400, "token"),
+        ("graph", json!({ "text": { "prompt": "" }, "neurons": "many" }), 400, "neurons"),
+        ("graph/zero", json!({ "text": text, "nodes": [] }), 400, "at least one unit"),
+        (
+            "graph/zero",
+            json!({ "text": text, "nodes": [{ "unit": "z.0/h1", "position": 0 }] }),
+            400,
+            "neuron",
+        ),
+        (
+            "graph/zero",
+            json!({ "text": text, "nodes": [{ "unit": "mlp_act.0/3", "position": 999 }] }),
+            400,
+            "999",
+        ),
+        (
+            "graph/zero",
+            json!({ "text": text, "nodes": [{ "unit": "mlp_act.99/3", "position": 0 }] }),
+            400,
+            "99",
+        ),
+    ];
+    for (path, body, status, word) in cases {
+        let reply = server.post(&format!("/api/lab/{path}"), body.clone());
+        assert_eq!(reply.status, status, "{path} {body}: {}", reply.body);
+        assert!(reply.body.contains(word), "{path} {body} should say {word:?}: {}", reply.body);
+    }
+    // what only the run can tell comes in the stream
+    let came = events(&server.post("/api/lab/graph", json!({ "text": text, "position": 999 })).body);
+    assert_eq!(came.last().unwrap().0, "failed", "{came:?}");
+}
+
+#[test]
 fn the_laboratory_refuses_before_it_streams() {
     let server = start(Limits::default(), None);
     let known = json!({ "behaviour": "agreement" });

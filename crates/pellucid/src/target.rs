@@ -22,6 +22,11 @@ pub(crate) struct TargetArgs {
 }
 
 impl TargetArgs {
+    /// Whether a token was named.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.target.is_some() || self.foil.is_some()
+    }
+
     /// The number to explain. What stands after the explained position cannot act on it and is cut off the text.
     pub(crate) fn metric(&self, loaded: &Loaded, text: &mut Text) -> Result<Metric> {
         let tokenizer = loaded.model.tokenizer();

@@ -1,10 +1,13 @@
 // Addresses after the hash, so that a server of plain files suffices.
 export const LAB_METHODS = ["behaviour", "lens", "trace", "knockout", "patchscope", "neurons", "direction", "circuit", "function"] as const;
 export type LabMethod = (typeof LAB_METHODS)[number];
+/** Methods that explain a behaviour, and the graph, which explains a prompt. */
+export const LAB_PAGES = [...LAB_METHODS, "graph"] as const;
+export type LabPage = (typeof LAB_PAGES)[number];
 
 export type Route =
   | { view: "workbench" } | { view: "lens" } | { view: "stories" }
-  | { view: "lab"; method: LabMethod }
+  | { view: "lab"; method: LabPage }
   | { view: "unit"; unit: string } | { view: "run"; id: string };
 
 export function readRoute(hash: string): Route {
@@ -20,7 +23,7 @@ export function readRoute(hash: string): Route {
   if (head === "unit" && rest) return { view: "unit", unit: rest };
   if (head === "run" && rest) return { view: "run", id: rest };
   if (head === "lens") return { view: "lens" };
-  if (head === "lab") return { view: "lab", method: LAB_METHODS.find((method) => method === rest) ?? "behaviour" };
+  if (head === "lab") return { view: "lab", method: LAB_PAGES.find((method) => method === rest) ?? "behaviour" };
   if (head === "stories") return { view: "stories" };
   return { view: "workbench" };
 }
@@ -29,7 +32,7 @@ export function unitAddress(unit: string): string {
   return `#/unit/${unit}`;
 }
 
-export function labAddress(method: LabMethod): string {
+export function labAddress(method: LabPage): string {
   return method === "behaviour" ? "#/lab" : `#/lab/${method}`;
 }
 

@@ -73,13 +73,13 @@ impl Bench<'_> {
     }
 
     /// Log-probabilities of the next token at final streams, `(n, d_model)`.
-    fn said(&self, last: &Tensor) -> Result<Vec<Vec<f32>>> {
+    pub(super) fn said(&self, last: &Tensor) -> Result<Vec<Vec<f32>>> {
         let logits = tensor(self.model.unembed(last)?.to_vec2::<f32>())?;
         Ok(logits.iter().map(|l| log_softmax(l)).collect())
     }
 
     /// What the whole model says to each item, made once.
-    fn plain(&self) -> Result<&[Vec<f32>]> {
+    pub(super) fn plain(&self) -> Result<&[Vec<f32>]> {
         if self.plain.get().is_none() {
             let mut said = Vec::with_capacity(self.items().len());
             for part in &self.parts {

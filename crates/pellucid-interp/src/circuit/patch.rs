@@ -36,6 +36,11 @@ impl<'a> Cut<'a> {
         Ok(self)
     }
 
+    /// `other − now` of each writer as the run left it: `(writers, tokens · d_model)`.
+    pub(super) fn into_differences(self) -> Tensor {
+        self.differences
+    }
+
     /// Notes what neighbouring writers add in this run: `(n, tokens, d_model)`.
     fn note(&mut self, first: usize, now: &Tensor) -> pellucid_model::Result<()> {
         let rows = self.part.differences(first, now)?;
@@ -147,10 +152,22 @@ impl Bench<'_> {
         start: (usize, &Tensor),
         known: &Tensor,
     ) -> Result<Vec<f64>> {
+        let last = self.last_from(part, amount, start, known)?;
+        odds_of(self.model, &self.items()[part.range.clone()], &last)
+    }
+
+    /// The final stream at each item's last token, from a layer on whose stream and lower writers' differences are known.
+    pub(super) fn last_from(
+        &self,
+        part: &Part,
+        amount: &[f32],
+        start: (usize, &Tensor),
+        known: &Tensor,
+    ) -> Result<Tensor> {
         let mut cut = Cut::new(self, part, amount)?.with(known)?;
         let start = Some((start.0, start.1.clone()));
         let plan = Plan { logits: Logits::None, start, stop_after: None };
         let resid = self.model.run(&part.batch, &plan, None, &mut cut)?.resid;
-        odds_of(self.model, &self.items()[part.range.clone()], &cut.last(&resid)?)
+        cut.last(&resid)
     }
 }

@@ -6,6 +6,8 @@
 //! - EAP (Syed et al. 2023, arXiv 2310.10348): at the items as they are;
 //! - EAP-IG (Hanna et al. 2024, arXiv 2403.17806): its mean over embeddings on the way from what replaces them, at 0, 1/m, …
 //!   (m − 1)/m of the way, as the authors' code has it;
+//! - EAP-IG (activations): its mean over runs in which one place alone goes that way: the input, or what one layer's heads together,
+//!   or its MLP, add; at 1/m, … 1 of the way to what they are, as the authors' code has it;
 //! - clean-corrupted: its mean over the two ends (ibid.);
 //! - exact: no derivative; each edge is cut and the model run (activation patching of edges).
 
@@ -29,6 +31,11 @@ pub enum Scoring {
         /// Points on the way.
         steps: usize,
     },
+    /// Gradients on the way of each place from its counterfactual: the input, each layer's heads, each MLP.
+    EapIgActivations {
+        /// Points on each way.
+        steps: usize,
+    },
     /// Gradients at both ends.
     CleanCorrupted,
     /// Each edge truly cut.
@@ -41,6 +48,7 @@ impl Bench<'_> {
         let each = match by {
             Scoring::Eap | Scoring::CleanCorrupted => 0,
             Scoring::EapIg { steps } => steps,
+            Scoring::EapIgActivations { steps } => steps * self.places().len(),
             Scoring::Exact => self.edges.len(),
         };
         self.parts.len() * (each + 1)
@@ -104,7 +112,7 @@ pub fn score(bench: &Bench<'_>, by: Scoring, progress: Progress<'_>) -> Result<V
                 gradient(bench, part, &differences, None, 0.5, &mut scores)?;
                 gradient(bench, part, &differences, Some(0.0), 0.5, &mut scores)?;
             }
-            Scoring::EapIg { steps: 0 } => {
+            Scoring::EapIg { steps: 0 } | Scoring::EapIgActivations { steps: 0 } => {
                 return Err(Error::Request("integrated gradients need at least one step".to_owned()));
             }
             Scoring::EapIg { steps } => {
@@ -113,6 +121,9 @@ pub fn score(bench: &Bench<'_>, by: Scoring, progress: Progress<'_>) -> Result<V
                     gradient(bench, part, &differences, Some(along), 1.0 / steps as f64, &mut scores)?;
                     progress()?;
                 }
+            }
+            Scoring::EapIgActivations { steps } => {
+                activations(bench, part, &differences, steps, &mut scores, progress)?;
             }
         }
         progress()?;
@@ -131,7 +142,6 @@ fn gradient(
     weight: f64,
     scores: &mut [f64],
 ) -> Result<()> {
-    let items = &bench.items()[part.range.clone()];
     let start = match along {
         None => None,
         Some(along) => {
@@ -140,14 +150,82 @@ fn gradient(
             Some((0, held(part, &tensor(x)?)?))
         }
     };
-    let plan = Plan { logits: Logits::None, start, stop_after: None };
     let mut sum = Sum { edges: &bench.edges, differences, scores, weight };
-    let (output, trace) = bench.model.trace(&part.batch, &plan, &mut sum)?;
+    gradient_of(bench, part, start, &mut sum, &mut ())
+}
+
+/// Adds the products of the gradient of a run from some start, under a tap that adds a constant or does nothing.
+fn gradient_of(
+    bench: &Bench<'_>,
+    part: &Part,
+    start: Option<(usize, Tensor)>,
+    sum: &mut Sum<'_>,
+    tap: &mut dyn Tap,
+) -> Result<()> {
+    let items = &bench.items()[part.range.clone()];
+    let plan = Plan { logits: Logits::None, start, stop_after: None };
+    let (output, trace) = bench.model.trace(&part.batch, &plan, &mut (&mut *tap, &mut *sum))?;
     let last = last_rows(&part.batch, &output.resid)?;
     let g = odds_gradient(bench.model, &part.batch, items, &last, Rules::EXACT)?;
     let logits = bench.edges.logits();
     sum.add(logits..logits + 1, &g)?;
-    bench.model.backward_from(trace, g, Rules::EXACT, &mut sum)?;
+    bench.model.backward_from(trace, g, Rules::EXACT, &mut (&mut *tap, &mut *sum))?;
+    Ok(())
+}
+
+/// Adds a constant at one site.
+struct Shifted {
+    site: Site,
+    by: Tensor,
+}
+
+impl Tap for Shifted {
+    fn wants(&self, site: Site) -> bool {
+        site == self.site
+    }
+    fn visit(&mut self, _: Place<'_>, x: Tensor) -> pellucid_model::Result<Tensor> {
+        Ok((x + &self.by)?)
+    }
+    fn expects(&self) -> Vec<Site> {
+        vec![self.site]
+    }
+}
+
+impl Bench<'_> {
+    /// Where writers stand that go on their way together, and which they are.
+    fn places(&self) -> Vec<(Site, std::ops::Range<usize>)> {
+        let mut places = vec![(Site::new(Point::ResidPre, 0), 0..1)];
+        for layer in 0..self.edges.layers() {
+            let (first, heads) = (self.edges.before(layer), self.edges.heads());
+            places.push((Site::new(Point::AttnOutPost, layer), first..first + heads));
+            places.push((Site::new(Point::MlpOutPost, layer), first + heads..first + heads + 1));
+        }
+        places
+    }
+}
+
+/// The mean over places and points on their way; what the writers of a place add moves together by the sum of their differences.
+fn activations(
+    bench: &Bench<'_>,
+    part: &Part,
+    differences: &Tensor,
+    steps: usize,
+    scores: &mut [f64],
+    progress: Progress<'_>,
+) -> Result<()> {
+    let (tokens, d) = (part.batch.tokens(), bench.model.spec().d_model);
+    let places = bench.places();
+    let weight = 1.0 / (places.len() * steps) as f64;
+    for (site, writers) in places {
+        let whole = tensor(differences.narrow(0, writers.start, writers.len()).and_then(|x| x.sum(0)))?;
+        let whole = tensor(whole.reshape((tokens, d)))?;
+        for step in 1..=steps {
+            let by = tensor(&whole * (1.0 - step as f64 / steps as f64))?;
+            let mut sum = Sum { edges: &bench.edges, differences, scores: &mut *scores, weight };
+            gradient_of(bench, part, None, &mut sum, &mut Shifted { site, by })?;
+            progress()?;
+        }
+    }
     Ok(())
 }
 

@@ -1,14 +1,14 @@
 //! Which edges between heads and MLPs carry a behaviour, and what is left when only they are.
 
 use super::shape::{
-    AblationShape, ChoiceShape, CircuitMeasuredShape, GateShape, ScoringShape, SkeletonShape,
+    AblationShape, ChoiceShape, CircuitMeasuredShape, GateShape, MeasureShape, ScoringShape, SkeletonShape,
 };
 use super::{Measured, Steps, Watch};
 use crate::error::{Result, bad};
 use pellucid_interp::behaviour::{Behaviour, Gate, Ready};
 use pellucid_interp::circuit::{
-    Ablation, Bench, Choice, Edges, SKELETON_STEPS, Scoring, Skeleton, first, node_scores, of_nodes, order,
-    score, skeleton,
+    Ablation, Bench, Choice, Edges, Measure, SKELETON_STEPS, Scoring, Skeleton, first, node_scores, of_nodes,
+    order, random_order, score, skeleton,
 };
 use pellucid_interp::circuit::{Measured as Kept, write};
 use pellucid_model::Model;
@@ -29,8 +29,54 @@ pub struct Cutting {
     pub edges: Option<usize>,
     /// A behaviour that the circuit should not carry; capitals, or agreement where capitals are asked about, if none.
     pub off_task: Option<Behaviour>,
+    /// Prune edges by truly cutting them (ACDC); not if none.
+    pub prune: Option<Pruning>,
     /// Go on though the model does not show the behaviour.
     pub anyway: bool,
+}
+
+/// How edges are pruned by truly cutting them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pruning {
+    /// An edge goes if the circuit without it is worse by less than this.
+    pub threshold: f64,
+    /// What it is worse by.
+    pub measure: Measure,
+    /// How many edges are begun with, the best by score; all of the model's if none.
+    pub from: Option<usize>,
+}
+
+/// What pruning by truly cutting left.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct CircuitPruned {
+    /// An edge went if the circuit without it was worse by less than this.
+    pub threshold: f64,
+    /// What it was worse by.
+    #[schema(value_type = MeasureShape)]
+    pub measure: Measure,
+    /// Edges that were begun with.
+    pub begun_with: usize,
+    /// Edges that were cut and looked at.
+    pub tested: usize,
+    /// Edges that fell without a test, since nothing hears what they lead to.
+    pub unheard: usize,
+    /// The measure before, on the items that were pruned on.
+    pub before: f64,
+    /// The measure after.
+    pub after: f64,
+    /// How long it took.
+    pub seconds: f64,
+    /// What the pruned circuit keeps, on the other items.
+    #[schema(value_type = CircuitMeasuredShape)]
+    pub circuit: Kept,
+    /// What as many edges keep that are chosen by score.
+    #[schema(value_type = CircuitMeasuredShape)]
+    pub by_score: Kept,
+    /// What as many random edges keep.
+    #[schema(value_type = CircuitMeasuredShape)]
+    pub random: Kept,
+    /// The edges that are left, the best by score first.
+    pub edges: Vec<CircuitEdge>,
 }
 
 /// Edges scored, and circuits of them measured.
@@ -68,6 +114,8 @@ pub struct CircuitReport {
     pub nodes: Vec<CircuitNode>,
     /// The edges of the listed circuit, best first.
     pub circuit: Vec<CircuitEdge>,
+    /// What pruning by truly cutting left; none where it was not asked for.
+    pub pruned: Option<CircuitPruned>,
 }
 
 /// A node, and the circuit of the foremost nodes up to it.
@@ -97,7 +145,7 @@ pub struct Weighed {
     edges: Edges,
     scores: Vec<f64>,
     scoring: Option<(Scoring, f64)>,
-    fitted_on: usize,
+    fit: Ready,
     test: Ready,
 }
 
@@ -133,7 +181,7 @@ pub fn scored(
     if scores.len() != edges.len() {
         return bad(format!("{} scores were given for {} edges", scores.len(), edges.len()));
     }
-    Ok(Weighed { edges, scores, scoring, fitted_on: fit.items.len(), test })
+    Ok(Weighed { edges, scores, scoring, fit, test })
 }
 
 /// Scores edges and measures circuits of them.
@@ -162,6 +210,8 @@ impl Weighed {
         let skeleton = Steps::begin(watch, "circuits measured", SKELETON_STEPS)?
             .each(|p| skeleton(&bench, Some(&off), &self.scores, asked.by, of.seed, p))?;
         let ranked = order(&self.edges, &self.scores, asked.by);
+        let pruned =
+            asked.prune.map(|p| self.pruned(model, of, asked, p, (&bench, &ranked), watch)).transpose()?;
         let size = asked.edges.unwrap_or_else(|| enough(&skeleton)).min(self.edges.len());
         let edge = |&e: &usize| CircuitEdge { edge: self.edges.name(e), score: self.scores[e] };
         Ok(CircuitReport {
@@ -173,12 +223,61 @@ impl Weighed {
             ablation: asked.ablation,
             by: asked.by,
             edges: self.edges.len(),
-            fitted_on: self.fitted_on,
+            fitted_on: self.fit.items.len(),
             tested_on: self.test.items.len(),
             skeleton,
             nodes: nodes(&bench, &self.scores, watch)?,
             circuit: ranked[..size].iter().map(edge).collect(),
+            pruned,
         })
+    }
+
+    /// Prunes on the items that edges were scored on, and measures what is left on the others.
+    fn pruned(
+        &self,
+        model: &Model,
+        of: &Measured,
+        asked: &Cutting,
+        by: Pruning,
+        (test, ranked): (&Bench<'_>, &[usize]),
+        watch: Watch<'_>,
+    ) -> Result<CircuitPruned> {
+        let begun = Instant::now();
+        let fit = Bench::new(model, &self.fit, asked.ablation)?;
+        let start = first(ranked, by.from.unwrap_or(usize::MAX));
+        let begun_with = start.iter().filter(|k| **k).count();
+        let found = Steps::begin(watch, "edges cut", begun_with)?
+            .each(|told| fit.acdc(&start, by.measure, by.threshold, told))?;
+        let seconds = begun.elapsed().as_secs_f64();
+        let n = found.keep.iter().filter(|k| **k).count();
+        let kept = ranked.iter().filter(|e| found.keep[**e]);
+        let edge = |&e: &usize| CircuitEdge { edge: self.edges.name(e), score: self.scores[e] };
+        Ok(CircuitPruned {
+            threshold: by.threshold,
+            measure: by.measure,
+            begun_with,
+            tested: found.tested,
+            unheard: found.unheard,
+            before: found.before,
+            after: found.after,
+            seconds,
+            circuit: test.measure(&found.keep)?,
+            by_score: test.measure(&first(ranked, n))?,
+            random: test.measure(&first(&random_order(&self.edges, of.seed), n))?,
+            edges: kept.map(edge).collect(),
+        })
+    }
+
+    /// A circuit's file of the edges with these names.
+    ///
+    /// # Errors
+    /// If a name is none of this model's edges, or a score is no number JSON can hold.
+    pub fn file_of(&self, model: &Model, edges: &[CircuitEdge]) -> Result<String> {
+        let mut keep = vec![false; self.edges.len()];
+        for edge in edges {
+            keep[self.edges.parse(&edge.edge)?] = true;
+        }
+        Ok(write(&self.edges, model.spec().d_model, &self.scores, &keep, false)?)
     }
 
     /// The circuit of the first `size` edges as a file, as EAP-IG and MIB read it: with every edge's score, or with those that

@@ -7,8 +7,10 @@
 
 mod behaviour;
 mod circuit;
+mod circuit_neurons;
 mod direction;
 mod function;
+mod graph;
 mod knockout;
 mod lens;
 mod neurons;
@@ -18,9 +20,16 @@ mod shape;
 mod trace;
 
 pub use behaviour::{BehaviourReport, BuiltIn, Entry, Measured, OFF_TASK, Subject, built_in};
-pub use circuit::{CircuitEdge, CircuitNode, CircuitReport, Cutting, Weighed, circuit, scored};
+pub use circuit::{
+    CircuitEdge, CircuitNode, CircuitPruned, CircuitReport, Cutting, Pruning, Weighed, circuit, scored,
+};
+pub use circuit_neurons::{CircuitNeuron, CircuitNeuronsReport, circuit_neurons};
 pub use direction::{Directed, DirectionReport, Leading, Reading, direction, directions, reading};
 pub use function::{BuiltInTask, FunctionReport, TaskGate, Taught, Teaching, tasks};
+pub use graph::{
+    GraphCheck, GraphKind, GraphLink, GraphLogit, GraphNode, GraphOutput, GraphReport, GraphZeroed, Graphing,
+    graph, graph_zeroed,
+};
 pub use knockout::{Blinding, KnockoutReport, knockout};
 pub use lens::{LensReport, lens};
 pub use neurons::{NeuronsReport, Ranking, RankingBy, doses, neurons};

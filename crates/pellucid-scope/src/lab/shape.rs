@@ -367,6 +367,11 @@ pub enum ScoringShape {
         /// Points on the way.
         steps: usize,
     },
+    /// Gradients on the way of each place alone: the input, each layer's heads, each MLP.
+    EapIgActivations {
+        /// Points on each way.
+        steps: usize,
+    },
     /// Gradients at both ends.
     CleanCorrupted,
     /// Each edge truly cut.
@@ -378,8 +383,35 @@ impl From<ScoringShape> for Scoring {
         match shape {
             ScoringShape::Eap => Scoring::Eap,
             ScoringShape::EapIg { steps } => Scoring::EapIg { steps },
+            ScoringShape::EapIgActivations { steps } => Scoring::EapIgActivations { steps },
             ScoringShape::CleanCorrupted => Scoring::CleanCorrupted,
             ScoringShape::Exact => Scoring::Exact,
         }
     }
+}
+
+/// What a circuit without an edge is worse by.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = PruningMeasure)]
+pub enum MeasureShape {
+    /// KL divergence from the whole model's next-token distribution, nats.
+    Kl,
+    /// Mean log-odds of right against wrong, lost.
+    LogOdds,
+}
+
+/// A unit zeroed at one token.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = GraphZeroedUnit)]
+pub struct ZeroedShape {
+    /// Which unit.
+    pub unit: String,
+    /// At which token.
+    pub position: usize,
+    /// What it was there.
+    pub value: f64,
+    /// The metric without it less the metric with it.
+    pub change: f64,
 }

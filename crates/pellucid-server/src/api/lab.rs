@@ -48,7 +48,7 @@ const FILE_EDGES: usize = 20_000;
 /// Longest text that is read along a direction, bytes.
 const TEXT: usize = 4_000;
 /// How long a method may take: a circuit measures a hundred times what another request runs once.
-const LONGEST: Duration = Duration::from_secs(900);
+pub(super) const LONGEST: Duration = Duration::from_secs(900);
 
 /// Where items come from.
 #[derive(Clone, Deserialize, ToSchema)]
@@ -190,7 +190,7 @@ pub(crate) struct LabCircuitReply {
     file: Option<String>,
 }
 
-fn most(what: &str, asked: usize, most: usize) -> ApiResult<()> {
+pub(super) fn most(what: &str, asked: usize, most: usize) -> ApiResult<()> {
     match asked > most {
         true => Err(ApiError::large(format!("{asked} {what}; this server takes {most} at most"))),
         false => Ok(()),
@@ -381,7 +381,7 @@ pub(crate) async fn circuit(
     let subject = subject(&asked.what, asked.items, asked.seed, CIRCUIT_ITEMS)?;
     let scoring = Scoring::from(asked.scoring);
     match scoring {
-        Scoring::EapIg { steps } => most("steps", steps, STEPS)?,
+        Scoring::EapIg { steps } | Scoring::EapIgActivations { steps } => most("steps", steps, STEPS)?,
         Scoring::Exact => {
             return Err(ApiError::bad(
                 "exact scores take one run an edge; ask for them with `pellucid circuit --method exact`",
@@ -395,6 +395,7 @@ pub(crate) async fn circuit(
         by: asked.by.into(),
         edges: asked.edges,
         off_task: off_task(asked.off_task.as_deref(), asked.seed)?,
+        prune: None,
         anyway: false,
     };
     answer(app, asker, (subject, TOKENS), move |app, of, watch| {

@@ -19,7 +19,9 @@ mod docs_parity;
 mod docs_points;
 mod fetch;
 mod find;
+mod flow;
 mod function;
+mod graph;
 mod info;
 mod knockout;
 mod lens;
@@ -56,6 +58,10 @@ pub(crate) enum Command {
     Ablate(ablate::Arguments),
     /// The edges between heads and MLPs that carry a behaviour: scored, cut, and measured beside controls.
     Circuit(circuit::Arguments),
+    /// The neurons behind a word as a graph: what each adds to each, pruned, and the foremost truly zeroed.
+    Graph(Box<graph::Arguments>),
+    /// Of which heads, tokens and MLPs a token's vector is made, layer by layer, and the ways back.
+    Flow(flow::Arguments),
     /// The direction between two classes of a behaviour's items: found, chosen by the published rule, added and ablated.
     Direction(direction::Arguments),
     /// What a few examples tell a model, as one vector: found by its heads' causal effects, added to bare questions.
@@ -106,6 +112,8 @@ impl Command {
             Command::Behaviour(a) => a.run(out),
             Command::Ablate(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Circuit(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::Graph(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::Flow(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Direction(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::FunctionVector(a) => a.run(out),
             Command::Trace(a) => a.run(out).map(|()| ExitCode::SUCCESS),

@@ -3,13 +3,14 @@ import { useQuery } from "@tanstack/react-query";
 import { labBehaviours } from "../../api/lab";
 import type { Asked, CircuitReply, DirectionReply, FunctionReply, KnockoutReply, LadderReply, LensReply, NeuronsReply, PatchscopeReply, TraceReply } from "../../api/labtypes";
 import { Empty, Failure, Loading } from "../../components/States";
-import { LAB_METHODS, labAddress, type LabMethod } from "../../logic/route";
+import { LAB_PAGES, labAddress, type LabMethod, type LabPage } from "../../logic/route";
 import { type LabRun, progress, type Replies, start, stop, useRun } from "../../state/lab";
 import { CircuitResult } from "./CircuitResult";
 import { DirectionResult } from "./DirectionResult";
 import { FunctionResult, TaskGateCard } from "./FunctionResult";
 import { Gate } from "./Gate";
 import { KnockoutResult } from "./KnockoutResult";
+import { GraphView } from "./graph/GraphView";
 import { LabForm } from "./LabForm";
 import { LensResult } from "./LensResult";
 import { NeuronsResult } from "./NeuronsResult";
@@ -17,7 +18,7 @@ import { StoryStrip } from "./StoryStrip";
 import { LadderResult, PatchscopeResult } from "./PatchscopeResult";
 import { TraceResult } from "./TraceResult";
 
-export const METHODS: Record<LabMethod, { title: string; about: string }> = {
+export const METHODS: Record<LabPage, { title: string; about: string }> = {
   behaviour: { title: "Behaviour", about: "Does the model do this at all, and how well? Nothing is explained that is not there." },
   lens: { title: "Lens", about: "At which layers the answer wins: every depth read as if the model stopped there, beside another item's answer." },
   trace: { title: "Tracing", about: "Where the answer is decided: values of a clean run put into a corrupted one, layer by layer and token by token, beside a stranger's values." },
@@ -27,18 +28,19 @@ export const METHODS: Record<LabMethod, { title: string; about: string }> = {
   direction: { title: "Directions", about: "The direction between two classes of items: found at every layer on some items, chosen on others, added and ablated on others again, beside a random one." },
   function: { title: "Function vectors", about: "What a few examples tell the model, as one vector: found by its heads' causal effects, added to bare questions, beside random heads and a random vector." },
   circuit: { title: "Circuits", about: "The edges between heads and MLPs that carry the behaviour: scored, then all others cut, beside random edges, the complement and another behaviour." },
+  graph: { title: "Graph", about: "The neurons behind a prompt’s next word: what each adds to each, with attention held as it was; pruned, grouped, and the foremost truly zeroed." },
 };
 
-export function LabView({ method }: { method: LabMethod }) {
+export function LabView({ method }: { method: LabPage }) {
   const behaviours = useQuery({ queryKey: ["lab-behaviours"], queryFn: ({ signal }) => labBehaviours(signal) });
   return (
     <main className="page-view lab-view" data-testid="lab-view">
       <header className="view-head"><h1>Lab</h1><p className="faint lead">{METHODS[method].about}</p></header>
       <StoryStrip />
       <nav className="segmented lab-methods" aria-label="Methods">
-        {LAB_METHODS.map((one) => <a key={one} href={labAddress(one)} aria-current={one === method ? "page" : undefined} data-testid={`lab-method-${one}`}>{METHODS[one].title}</a>)}
+        {LAB_PAGES.map((one) => <a key={one} href={labAddress(one)} aria-current={one === method ? "page" : undefined} data-testid={`lab-method-${one}`}>{METHODS[one].title}</a>)}
       </nav>
-      {behaviours.isError ? <Failure error={behaviours.error} again={() => void behaviours.refetch()} />
+      {method === "graph" ? <GraphView /> : behaviours.isError ? <Failure error={behaviours.error} again={() => void behaviours.refetch()} />
         : !behaviours.data ? <Loading what="Reading the behaviours…" /> : (
           <>
             <LabForm method={method} behaviours={behaviours.data} />

@@ -1,5 +1,4 @@
-//! Attribution graphs: how much each node and edge has to do with the logits, and which may go (Ameisen et al. 2025,
-//! "Circuit Tracing").
+//! How much each node and edge of a graph has to do with the logits, and which may go (Ameisen et al. 2025, "Circuit Tracing").
 //!
 //! A graph's matrix holds in row t what every source s adds to target t. With rows of |A| made to sum to 1, a node's influence is what
 //! arrives from the logits' weights over paths of every length, `w (A + A² + …)`; an edge's is its share of its target's. Nodes, then
@@ -76,6 +75,27 @@ impl Graph {
             return bad("its nodes lead in a circle".to_owned());
         }
         Ok(graph)
+    }
+
+    /// How many nodes of each kind.
+    pub fn kinds(&self) -> Kinds {
+        self.kinds
+    }
+
+    /// What a source adds to a target; nothing where one of them does not exist.
+    pub fn effect(&self, target: usize, source: usize) -> f64 {
+        self.row(target).get(source).copied().unwrap_or(0.0)
+    }
+
+    /// What every source adds to a target, `(nodes)`.
+    pub fn row(&self, target: usize) -> &[f64] {
+        let n = self.kinds.len();
+        self.effects.get(target * n..(target + 1) * n).unwrap_or_default()
+    }
+
+    /// The logits' weights.
+    pub fn weights(&self) -> &[f64] {
+        &self.weights
     }
 
     fn start(&self) -> Vec<f64> {
