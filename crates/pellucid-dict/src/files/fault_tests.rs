@@ -231,14 +231,16 @@ fn nothing_is_written_that_would_mean_something_else() {
     several.shift = vec![0.0; 4];
     several.activation = Activation::JumpReLU { thresholds: (0..7).map(|i| i as f32 - 1.0).collect() };
     // an input shift that is neither zero nor the decoder's bias
-    for write in [
-        write_saelens,
+    let saelens = |d: &Dictionary, at: &Path| write_saelens(d, None, at);
+    let writers: [fn(&Dictionary, &Path) -> crate::Result<()>; 6] = [
+        saelens,
         write_sparsify,
         write_gemma_scope,
         write_llama_scope,
         write_dictionary_learning,
         write_circuit_tracer,
-    ] {
+    ];
+    for write in writers {
         assert!(write(&relu, &at).is_err());
         assert!(write(&scaled, &at).is_err());
     }

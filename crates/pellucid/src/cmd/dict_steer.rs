@@ -10,7 +10,7 @@ use pellucid::core::{Polarity, Seed};
 use pellucid::interp::Interval;
 use pellucid::interp::steered::{Arm, Trial, Tried, steer_latent};
 use pellucid::model::{Attached, Row};
-use pellucid::scope::Opened;
+use pellucid::scope::{Opened, Text};
 use pellucid::store::atlas::{Hit, Query, ScoreKind, Sort};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -123,7 +123,7 @@ impl SteerArgs {
         opened: &Opened,
         prompts: Vec<String>,
     ) -> Result<Report> {
-        let rows = prompts.iter().map(|text| Ok(Row::new(loaded.model.tokenizer().encode(text, true)?)));
+        let rows = prompts.iter().map(|text| Ok(Text::plain(loaded, text)?.row));
         let rows = rows.collect::<Result<Vec<Row>>>()?;
         let scales: Vec<f32> = (0..dictionary.latents.count() as u32)
             .map(|latent| opened.scale(dictionary.site, latent, Polarity::Positive))
