@@ -3940,7 +3940,7 @@ export interface components {
             asked: number;
             /** @description Bare. */
             bare: components["schemas"]["Interval"];
-            /** @description Whether examples help: the interval with them lies above the bare share. */
+            /** @description Whether examples help: the interval with them lies above the bare one. */
             learns: boolean;
             /** @description Pairs whose answer is more than one token. */
             left_out: number;
