@@ -772,7 +772,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/lab/graph": {
+    "/api/lab/function": {
         parameters: {
             query?: never;
             header?: never;
@@ -781,7 +781,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** The attribution graph of a prompt's next word; `done` is LabGraphReply. */
+        /** A task's function vector: events `step`, `gate` (TaskGate), `done` (LabFunctionReply). */
         post: {
             parameters: {
                 query?: never;
@@ -791,7 +791,7 @@ export interface paths {
             };
             requestBody: {
                 content: {
-                    "application/json": components["schemas"]["LabGraphRequest"];
+                    "application/json": components["schemas"]["LabFunctionRequest"];
                 };
             };
             responses: {
@@ -821,7 +821,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/lab/graph/zero": {
+    "/api/lab/knockout": {
         parameters: {
             query?: never;
             header?: never;
@@ -830,7 +830,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** The next token with some nodes zeroed. */
+        /** Which token must be seen; `done` is LabKnockoutReply. */
         post: {
             parameters: {
                 query?: never;
@@ -840,17 +840,115 @@ export interface paths {
             };
             requestBody: {
                 content: {
-                    "application/json": components["schemas"]["LabZeroRequest"];
+                    "application/json": components["schemas"]["LabKnockoutRequest"];
                 };
             };
             responses: {
-                /** @description The answer. */
+                /** @description Server-sent events. */
                 200: {
                     headers: {
                         [name: string]: unknown;
                     };
                     content: {
-                        "application/json": components["schemas"]["GraphZeroed"];
+                        "text/event-stream": string;
+                    };
+                };
+                /** @description What was wrong with the request, or why it could not be met. */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Failure"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/lab/ladder": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** One token of a text read at every layer: events `step`, `done` (LabLadderReply). */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["LabLadderRequest"];
+                };
+            };
+            responses: {
+                /** @description Server-sent events. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/event-stream": string;
+                    };
+                };
+                /** @description What was wrong with the request, or why it could not be met. */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Failure"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/lab/lens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** At which layers its answer wins; `done` is LabLensReply. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["LabLensRequest"];
+                };
+            };
+            responses: {
+                /** @description Server-sent events. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/event-stream": string;
                     };
                 };
                 /** @description What was wrong with the request, or why it could not be met. */
@@ -919,6 +1017,55 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/lab/patchscope": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Its values put into a target at every pair of layers; `done` is LabPatchscopeReply. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["LabPatchscopeRequest"];
+                };
+            };
+            responses: {
+                /** @description Server-sent events. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/event-stream": string;
+                    };
+                };
+                /** @description What was wrong with the request, or why it could not be met. */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Failure"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/lab/read": {
         parameters: {
             query?: never;
@@ -949,6 +1096,107 @@ export interface paths {
                     };
                     content: {
                         "application/json": components["schemas"]["Reading"];
+                    };
+                };
+                /** @description What was wrong with the request, or why it could not be met. */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Failure"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/lab/tasks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Built-in tasks. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The answer. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @description What it asks, in words. */
+                            about: string;
+                            /** @description Its name. */
+                            name: string;
+                            /** @description How many pairs it has. */
+                            pairs: number;
+                        }[];
+                    };
+                };
+                /** @description What was wrong with the request, or why it could not be met. */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Failure"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/lab/trace": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Where its answer is decided; `done` is LabTraceReply. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["LabTraceRequest"];
+                };
+            };
+            responses: {
+                /** @description Server-sent events. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/event-stream": string;
                     };
                 };
                 /** @description What was wrong with the request, or why it could not be met. */
@@ -1726,6 +1974,51 @@ export interface components {
             /** Format: int64 */
             units: number;
         };
+        /** @description One pair of depths of a text's own. */
+        BackCell: {
+            /**
+             * Format: double
+             * @description Of the items that were wrong before, the share that another item's value makes right.
+             */
+            control: number;
+            /** @description Of the items that were wrong before, the share that is right. */
+            corrected: components["schemas"]["Interval"];
+            /** @description Of those that were right, the share that stays so. */
+            kept: components["schemas"]["Interval"];
+            /** @description Share of items whose right answer is then the likeliest token. */
+            right: components["schemas"]["Interval"];
+            /** @description Where the value comes from. */
+            source: string;
+            /** @description Where it is put. */
+            target: string;
+        };
+        /** @description Back-patching at every pair of depths. */
+        BackGrid: {
+            /** @description All pairs. */
+            cells: components["schemas"]["BackCell"][];
+            /** @description Items that were asked. */
+            items: number;
+            /** @description Share that the model answers as it is. */
+            plain: components["schemas"]["Interval"];
+            /** @description Share of the items that were wrong before that some pair of depths makes right. */
+            some_pair: components["schemas"]["Interval"];
+            /** @description The same with another item's value, which has as many pairs to try. */
+            some_pair_control: components["schemas"]["Interval"];
+        };
+        /** @description A behaviour with values put back in their own text. */
+        BackGridReport: components["schemas"]["BackGrid"] & {
+            /** @description Which token of an item was put back. */
+            from: components["schemas"]["PatchFrom"];
+            /** @description How well the model shows the behaviour. */
+            gate: components["schemas"]["BehaviourGate"];
+            /**
+             * Format: int64
+             * @description Chose the items.
+             */
+            seed: number;
+            /** @description None: the target is the item itself. */
+            target: string | null;
+        };
         /** @description How well a model shows a behaviour. */
         BehaviourGate: {
             /** @description Share of items whose right answer stands above the wrong one. */
@@ -2341,6 +2634,51 @@ export interface components {
             /** @description The unit with its side of zero. */
             unit: string;
         };
+        /** @description A function vector, found and tried. */
+        FunctionReport: components["schemas"]["TaskGate"] & {
+            /** @description Every head, the largest effect first. */
+            heads: components["schemas"]["HeadEffect"][];
+            /** @description Chosen on pairs that were shown. */
+            layer: number;
+            /** @description How it was found. */
+            settings: components["schemas"]["FunctionSettings"];
+            /**
+             * Format: float
+             * @description The same.
+             */
+            strength: number;
+            /** @description What was chosen from. */
+            tried: components["schemas"]["FunctionTried"][];
+            /** @description A random vector of its length. */
+            with_random: components["schemas"]["Interval"];
+            /** @description As many random heads' sum at the same length, layer and strength. */
+            with_random_heads: components["schemas"]["Interval"];
+            /** @description On the held-out questions, bare but for the vector. */
+            with_vector: components["schemas"]["Interval"];
+        };
+        /** @description How a function vector was found. */
+        FunctionSettings: {
+            /** @description Heads whose means are summed. */
+            heads: number;
+            /** @description Prompts that each head's mean is taken over. */
+            means: number;
+            /** @description Examples before a question. */
+            shots: number;
+            /** @description Prompts with shuffled answers that each head's effect is taken over. */
+            trials: number;
+        };
+        /** @description Questions with a vector added. */
+        FunctionTried: {
+            /** @description Share of questions whose likeliest next token is the answer. */
+            accuracy: components["schemas"]["Interval"];
+            /** @description The layer whose `resid_post` it was added to, at the last token. */
+            layer: number;
+            /**
+             * Format: float
+             * @description How many times.
+             */
+            strength: number;
+        };
         GateReply: {
             evidence: components["schemas"]["Evidence"][];
             id: string;
@@ -2358,201 +2696,6 @@ export interface components {
             sampling: components["schemas"]["Sampling"];
             text: components["schemas"]["TextSpec"];
         };
-        /** @description A neuron zeroed at its token, beside its control. */
-        GraphCheck: {
-            control: null | components["schemas"]["GraphZeroedUnit"];
-            /** @description Its place among the nodes. */
-            node: number;
-            /**
-             * Format: double
-             * @description The change of the first output that the graph predicts.
-             */
-            predicted: number;
-            /** @description What zeroing it did. */
-            unit: components["schemas"]["GraphZeroedUnit"];
-        };
-        /**
-         * @description What kind of node.
-         * @enum {string}
-         */
-        GraphKind: "unit" | "error" | "token" | "logit";
-        /** @description An edge. */
-        GraphLink: {
-            /**
-             * Format: double
-             * @description The share of all kept edges' influence that it and those with more hold.
-             */
-            held: number;
-            /** @description The source's place among the nodes. */
-            source: number;
-            /** @description The target's. */
-            target: number;
-            /**
-             * Format: double
-             * @description What the source adds to the target's value.
-             */
-            weight: number;
-        };
-        /** @description A token's logit above the mean, plain and changed. */
-        GraphLogit: {
-            /**
-             * Format: double
-             * @description As the model has it.
-             */
-            plain: number;
-            /** @description The token. */
-            token: components["schemas"]["Token"];
-            /**
-             * Format: double
-             * @description Without the nodes.
-             */
-            without: number;
-        };
-        /** @description A node. */
-        GraphNode: {
-            /**
-             * Format: double
-             * @description The share of all influence that it and those with more hold.
-             */
-            held: number;
-            /** @description Its name in the file. */
-            id: string;
-            /**
-             * Format: double
-             * @description What arrives at it of the outputs' weight.
-             */
-            influence: number;
-            /** @description What it is. */
-            kind: components["schemas"]["GraphKind"];
-            /** @description Its layer; none for tokens and logits. */
-            layer: number | null;
-            /** @description What it is called: a unit, a layer's error, a token's text. */
-            name: string;
-            /** @description Its token. */
-            position: number;
-            /**
-             * Format: double
-             * @description The predicted change of the first output without it.
-             */
-            predicted: number;
-            /** @description The unit, with the side of zero that it is on. */
-            unit: string | null;
-            /**
-             * Format: double
-             * @description Its activation, or its logit above what it is compared with; none for what is only a source.
-             */
-            value: number | null;
-            words: null | components["schemas"]["Words"];
-        };
-        /** @description An explained token. */
-        GraphOutput: {
-            foil: null | components["schemas"]["Token"];
-            /**
-             * Format: double
-             * @description Its probability.
-             */
-            probability: number;
-            /** @description The token. */
-            token: components["schemas"]["Token"];
-            /**
-             * Format: double
-             * @description Its logit above what it is compared with.
-             */
-            value: number;
-        };
-        /** @description A prompt's graph: what is left of it after pruning. */
-        GraphReport: {
-            agreement: null | components["schemas"]["Correlation"];
-            /** @description Edges that are not nothing before pruning. */
-            all_edges: number;
-            /** @description All nodes before pruning. */
-            all_nodes: number;
-            /** @description The foremost neurons zeroed one by one. */
-            checks: components["schemas"]["GraphCheck"][];
-            /**
-             * Format: double
-             * @description Share of what reaches targets, weighed by their influence, that does not come from errors.
-             */
-            completeness: number;
-            /**
-             * Format: double
-             * @description Share of what is left that kept edges hold, at least.
-             */
-            edge_share: number;
-            /** @description Layers of the model. */
-            layers: number;
-            /** @description The kept edges, by their nodes' places in the list. */
-            links: components["schemas"]["GraphLink"][];
-            /**
-             * Format: double
-             * @description Mean size of what zeroing these neurons did.
-             */
-            mean_change: number;
-            /**
-             * Format: double
-             * @description Mean size of what zeroing their controls did.
-             */
-            mean_control: number;
-            /** @description Neurons that were nodes before pruning. */
-            neurons: number;
-            /**
-             * Format: double
-             * @description Share of influence that kept nodes hold, at least.
-             */
-            node_share: number;
-            /** @description The kept nodes, in order of layers: neurons, errors, tokens, logits. */
-            nodes: components["schemas"]["GraphNode"][];
-            /** @description What is explained, the likeliest first. */
-            outputs: components["schemas"]["GraphOutput"][];
-            /** @description The text up to the explained position. */
-            prompt: components["schemas"]["Placed"][];
-            /**
-             * Format: double
-             * @description Of all influence that ends somewhere, the share that ends in tokens and not in errors.
-             */
-            replacement: number;
-            /**
-             * Format: double
-             * @description How long it took.
-             */
-            seconds: number;
-            /**
-             * Format: int64
-             * @description Draws the controls.
-             */
-            seed: number;
-            /**
-             * Format: double
-             * @description The largest share of a node's value that its sources miss: shifts (biases), or where the model has none, rounding.
-             */
-            shifts: number;
-        };
-        /** @description What zeroing some nodes together does to the next token. */
-        GraphZeroed: {
-            /** @description The tokens of both lists: what they are, their logit above the mean, plain and without. */
-            logits: components["schemas"]["GraphLogit"][];
-            /** @description The likeliest tokens as the model has them. */
-            plain: components["schemas"]["Scored"][];
-            /** @description The likeliest tokens without the nodes. */
-            without: components["schemas"]["Scored"][];
-        };
-        /** @description A unit zeroed at one token. */
-        GraphZeroedUnit: {
-            /**
-             * Format: double
-             * @description The metric without it less the metric with it.
-             */
-            change: number;
-            /** @description At which token. */
-            position: number;
-            /** @description Which unit. */
-            unit: string;
-            /**
-             * Format: double
-             * @description What it was there.
-             */
-            value: number;
-        };
         GuideReply: {
             answer: string;
             by: string;
@@ -2562,6 +2705,18 @@ export interface components {
             question: string;
             /** @description What the page shows, in words. */
             state: string;
+        };
+        /** @description What a head's mean does behind shuffled examples. */
+        HeadEffect: {
+            /**
+             * Format: double
+             * @description Mean change of the right answer's probability.
+             */
+            effect: number;
+            /** @description Head. */
+            head: number;
+            /** @description Layer. */
+            layer: number;
         };
         /** @description A number with its 95% interval. */
         Interval: {
@@ -2659,6 +2814,43 @@ export interface components {
              */
             value: number;
         };
+        /** @description What cutting one edge of attention did. */
+        KnockedOut: {
+            /** @description Share of right answers with the edge cut. */
+            accuracy: components["schemas"]["Interval"];
+            /** @description Change of the log-odds of right against wrong. */
+            change: components["schemas"]["Interval"];
+            control: null | components["schemas"]["Interval"];
+            /** @description The key's position. */
+            key: number;
+            /** @description The first layer of the window. */
+            layer: number;
+        };
+        /** @description What cutting each edge did. */
+        KnockoutReport: {
+            /** @description Layer by layer, and within one key by key. */
+            cut: components["schemas"]["KnockedOut"][];
+            /** @description How well the model shows the behaviour. */
+            gate: components["schemas"]["BehaviourGate"];
+            /** @description Items of one length that were cut. */
+            items: number;
+            /** @description Items that were not. */
+            left_out: number;
+            /**
+             * Format: int64
+             * @description As asked.
+             */
+            query: number;
+            /**
+             * Format: int64
+             * @description Chose items and controls.
+             */
+            seed: number;
+            /** @description The first item's. */
+            tokens: components["schemas"]["Token"][];
+            /** @description As asked. */
+            window: number;
+        };
         /** @description A built-in behaviour. */
         LabBehaviour: {
             /** @description What it asks, in words. */
@@ -2742,41 +2934,33 @@ export interface components {
              */
             winsorise?: number | null;
         };
-        /** @description Event `done` of `/api/lab/graph`. */
-        LabGraphReply: {
-            /** @description The graph as a file that circuit-tracer and Neuronpedia read; none where it is too large to send. */
-            file: string | null;
-            /** @description Edges that were kept, sent or not. */
-            links: number;
-            /** @description The graph; of its edges those with most influence, at most 40,000. */
-            report: components["schemas"]["GraphReport"];
+        /** @description Event `done` of `/api/lab/function`. */
+        LabFunctionReply: {
+            report: null | components["schemas"]["FunctionReport"];
+            /** @description Whether examples help this model. */
+            shown: boolean;
         };
-        /** @description What made the model say its next word, as a graph? */
-        LabGraphRequest: {
-            /** @description How many of the foremost neurons are zeroed, each beside a control (10 if none). */
-            check?: number | null;
-            /**
-             * Format: double
-             * @description Keep the edges that hold this share of what is left (0.98 if none).
-             */
-            edge_share?: number | null;
-            /** @description Explain why the target and not this word. */
-            foil?: string | null;
-            /** @description How many neurons at tokens are nodes (400 if none). */
-            neurons?: number | null;
-            /**
-             * Format: double
-             * @description Keep the nodes that hold this share of all influence (0.8 if none).
-             */
-            node_share?: number | null;
-            /** @description The token after which the explained one is said (the last if none). */
-            position?: number | null;
+        /** @description What do a few examples tell the model, as one vector? */
+        LabFunctionRequest: {
+            /** @description Heads whose means are summed (10 if none). */
+            heads?: number | null;
+            /** @description Prompts that each head's mean is taken over (48 if none). */
+            means?: number | null;
             /** Format: int64 */
             seed?: number;
-            /** @description The word to explain, one token with its leading space if it has one; the likeliest ones together if none. */
-            target?: string | null;
-            text: components["schemas"]["TextSpec"];
+            /** @description Examples before a question (10 if none). */
+            shots?: number | null;
+            /** @description How many times it is added; all are tried (1, 2, 4 and 8 if none). */
+            strengths?: number[] | null;
+            /** @description Prompts with shuffled answers that each head's effect is taken over (24 if none). */
+            trials?: number | null;
+            what: components["schemas"]["LabPairs"];
         };
+        /**
+         * @description Where an item's values are put.
+         * @enum {string}
+         */
+        LabInto: "target" | "back";
         /** @description An item and how the model answers it. */
         LabItem: components["schemas"]["BehaviourItem"] & {
             /**
@@ -2784,6 +2968,63 @@ export interface components {
              * @description Log-odds of right against wrong.
              */
             log_odds: number;
+        };
+        /** @description Event `done` of `/api/lab/knockout`. */
+        LabKnockoutReply: {
+            report: null | components["schemas"]["KnockoutReport"];
+            /** @description Whether the model shows the behaviour. */
+            shown: boolean;
+        };
+        /** @description Which token must be seen? */
+        LabKnockoutRequest: {
+            items: number;
+            /**
+             * Format: int64
+             * @description The position that may no longer look; negative counts from the end (−1 if none).
+             */
+            query?: number | null;
+            /** Format: int64 */
+            seed?: number;
+            what: components["schemas"]["LabSource"];
+            /** @description Layers that are cut together, from each layer on (4, or all, if none). */
+            window?: number | null;
+        };
+        /** @description Event `done` of `/api/lab/ladder`. */
+        LabLadderReply: {
+            /** @description Four readings of every layer. */
+            ladder: components["schemas"]["LadderReport"];
+            /** @description What the target goes on with. */
+            readings: components["schemas"]["ScopeReadings"];
+        };
+        /** @description One token of a text at every layer. */
+        LabLadderRequest: {
+            /** @description Back-patching puts a value this many layers earlier (4, or all, if none). */
+            back_by?: number | null;
+            /** @description The token that is followed; the one that the model says if none. */
+            follow?: string | null;
+            /** @description How many tokens it writes (8 if none). */
+            generate?: number | null;
+            /**
+             * Format: int64
+             * @description Which token; negative counts from the end (the last if none).
+             */
+            position?: number | null;
+            /** @description What goes on from each value: `identity`, `description` or a text in which `{}` is the place (`description` if none). */
+            target?: string | null;
+            text: string;
+        };
+        /** @description Event `done` of `/api/lab/lens`. */
+        LabLensReply: {
+            report: null | components["schemas"]["LensReport"];
+            /** @description Whether the model shows the behaviour. */
+            shown: boolean;
+        };
+        /** @description At which layers does its answer win? */
+        LabLensRequest: {
+            items: number;
+            /** Format: int64 */
+            seed?: number;
+            what: components["schemas"]["LabSource"];
         };
         /** @description Event `done` of `/api/lab/neurons`. */
         LabNeuronsReply: {
@@ -2806,6 +3047,45 @@ export interface components {
             unit?: string | null;
             what: components["schemas"]["LabSource"];
         };
+        /** @description Noise on the tokens in which an item differs from its counterfactual. */
+        LabNoise: {
+            /** @description Draws of each item. */
+            samples: number;
+            /**
+             * Format: double
+             * @description Its standard deviation, in standard deviations of the embeddings that it is added to.
+             */
+            sigma: number;
+        };
+        /** @description Where pairs come from. */
+        LabPairs: {
+            /** @description A built-in task. */
+            task: string;
+        } | {
+            /** @description Pairs of one's own, a JSON object of `x` and `y` a line. */
+            jsonl: string;
+        };
+        /** @description Event `done` of `/api/lab/patchscope`. */
+        LabPatchscopeReply: {
+            back: null | components["schemas"]["BackGridReport"];
+            report: null | components["schemas"]["PatchGridReport"];
+            /** @description Whether the model shows the behaviour. */
+            shown: boolean;
+        };
+        /** @description Does the target say the right answer when an item's value stands in it? */
+        LabPatchscopeRequest: {
+            /** @description Every how manieth layer, on both sides (3, or all, if none). */
+            every?: number | null;
+            /** @description Which token of an item gives the value. */
+            from?: components["schemas"]["PatchFrom"];
+            into: components["schemas"]["LabInto"];
+            items: number;
+            /** Format: int64 */
+            seed?: number;
+            /** @description `identity`, or a text in which `{}` is the place (`identity` if none). */
+            target?: string | null;
+            what: components["schemas"]["LabSource"];
+        };
         /** @description A text along a direction. */
         LabReadRequest: {
             /** @description As many numbers as the stream is wide. */
@@ -2824,25 +3104,108 @@ export interface components {
         LabStep: {
             /** @description How much of it. */
             done: number;
-            /** @description Of how much. */
+            /** @description Of how much; 0 where that is not known yet. */
             total: number;
             /** @description What is done, in words. */
             what: string;
         };
-        /** @description A neuron at a token. */
-        LabZeroNode: {
-            /** @description The token. */
-            position: number;
-            /** @description The neuron, such as `mlp_act.3/1054`. */
-            unit: string;
+        /** @description A built-in task. */
+        LabTask: {
+            /** @description What it asks, in words. */
+            about: string;
+            /** @description Its name. */
+            name: string;
+            /** @description How many pairs it has. */
+            pairs: number;
         };
-        /** @description What does the model say without these nodes? */
-        LabZeroRequest: {
-            /** @description The neurons, each at its token; they are zeroed together. */
-            nodes: components["schemas"]["LabZeroNode"][];
-            /** @description The token after which the model speaks (the last if none). */
+        /** @description Event `done` of `/api/lab/trace`. */
+        LabTraceReply: {
+            report: null | components["schemas"]["TraceReport"];
+            /** @description Whether the model shows the behaviour. */
+            shown: boolean;
+        };
+        /** @description Where is its answer decided? */
+        LabTraceRequest: {
+            /**
+             * @description What is patched in every layer, at most three of `resid_pre`, `resid_mid`, `attn_out_post`, `mlp_out_post` and `z`
+             *     (heads); `resid_pre` if none.
+             */
+            at?: string[];
+            direction?: components["schemas"]["TraceDirection"];
+            /** @description Where the paths begin; every head before the ends if none. */
+            from?: string | null;
+            items: number;
+            noise?: null | components["schemas"]["LabNoise"];
+            /**
+             * Format: int64
+             * @description Only this position; negative counts from the end.
+             */
             position?: number | null;
-            text: components["schemas"]["TextSpec"];
+            /** Format: int64 */
+            seed?: number;
+            /** @description Whether the MLPs between compute; they are held otherwise. */
+            through_mlps?: boolean;
+            /** @description Along paths to these ends instead of place by place: `logits`, or a head's input as `z.9/h6:q`. */
+            to?: string[];
+            what: components["schemas"]["LabSource"];
+            /** @description Layers that are patched together (1 if none). */
+            window?: number | null;
+        };
+        /** @description One token at every depth, and the control. */
+        Ladder: {
+            /** @description How many layers back. */
+            back_by: number;
+            /** @description First depth first. */
+            rungs: components["schemas"]["LadderRung"][];
+            /** @description What the identity prompt says with nothing put into it. */
+            unpatched: components["schemas"]["LadderSaid"];
+            /**
+             * Format: int32
+             * @description The followed token.
+             */
+            watched: number;
+        };
+        /** @description One token at every layer, read four ways. */
+        LadderReport: components["schemas"]["Ladder"] & {
+            /** @description Which token was read. */
+            position: number;
+            /** @description The text. */
+            prompt: components["schemas"]["Placed"][];
+            /** @description Texts of the tokens that are named. */
+            texts: {
+                [key: string]: string;
+            };
+        };
+        /** @description One depth. */
+        LadderRung: {
+            back: null | components["schemas"]["LadderSaid"];
+            fitted: null | components["schemas"]["LadderSaid"];
+            /** @description By the logit lens. */
+            logit: components["schemas"]["LadderSaid"];
+            /** @description By the identity prompt, at the same depth. */
+            patchscope: components["schemas"]["LadderSaid"];
+            /** @description Where the value stands. */
+            site: string;
+        };
+        /** @description What one reading says. */
+        LadderSaid: {
+            /**
+             * Format: double
+             * @description Probability of the followed token.
+             */
+            probability: number;
+            /** @description Its rank, 1 for the likeliest. */
+            rank: number;
+            /**
+             * Format: int32
+             * @description The likeliest token.
+             */
+            top: number;
+            /**
+             * Format: double
+             * @description Its probability.
+             */
+            top_probability: number;
         };
         /** @description The answer. */
         LensGrid: {
@@ -2860,6 +3223,24 @@ export interface components {
             /** @description The site. */
             site: string;
         };
+        /** @description A behaviour through a lens, depth by depth. */
+        LensReport: {
+            /** @description All items at each depth, the embedding first. */
+            depths: components["schemas"]["LensWins"][];
+            /** @description How well the model shows the behaviour. */
+            gate: components["schemas"]["BehaviourGate"];
+            /** @description `logit`, or `fitted` where values were mapped first. */
+            lens: string;
+            /** @description Median over the items that are answered right at the end. */
+            median_wins_at: string | null;
+            /**
+             * Format: int64
+             * @description Chose the items.
+             */
+            seed: number;
+            /** @description By item. */
+            wins_at: components["schemas"]["LensWinsAt"][];
+        };
         /** @description What the model would say if it stopped at each layer. */
         LensRequest: {
             edits?: components["schemas"]["Edit"][];
@@ -2875,6 +3256,29 @@ export interface components {
             top: number;
             /** @description Tokens whose rank is followed. */
             watch?: number[];
+        };
+        /** @description What a lens makes of all items at one depth. */
+        LensWins: {
+            /** @description Share of items whose right answer stands above the wrong one. */
+            above_wrong: components["schemas"]["Interval"];
+            /** @description Mean entropy of what the lens says, in nats. */
+            entropy: components["schemas"]["Interval"];
+            /** @description Mean log-odds of right against wrong. */
+            log_odds: components["schemas"]["Interval"];
+            /** @description Median rank of the best right answer. */
+            median_rank: number;
+            /** @description Where. */
+            site: string;
+            stranger_top: null | components["schemas"]["Interval"];
+            /** @description Share of items whose right answer is the likeliest of all tokens. */
+            top: components["schemas"]["Interval"];
+        };
+        /** @description Where an item's answer wins. */
+        LensWinsAt: {
+            /** @description The item's number. */
+            item: number;
+            /** @description From here on to the end its right answer is the likeliest token; none if it is not at the end. */
+            site: string | null;
         };
         LimitsStatus: {
             edits: number;
@@ -3087,6 +3491,61 @@ export interface components {
              */
             value: number;
         };
+        /** @description One pair of depths. */
+        PatchCell: {
+            /**
+             * Format: double
+             * @description The same with another item's value.
+             */
+            control: number;
+            /** @description Share of items whose right answer is then the likeliest of all tokens. */
+            right: components["schemas"]["Interval"];
+            /** @description Where values come from. */
+            source: string;
+            /** @description Where they go. */
+            target: string;
+        };
+        /**
+         * @description Which token of an item gives the value.
+         * @enum {string}
+         */
+        PatchFrom: "last" | "subject";
+        /** @description A behaviour at every pair of depths. */
+        PatchGrid: {
+            /** @description All pairs. */
+            cells: components["schemas"]["PatchCell"][];
+            direct: null | components["schemas"]["Interval"];
+            /** @description Items that were asked. */
+            items: number;
+            /** @description Share that the model answers at the end of its own prompt. */
+            plain: components["schemas"]["Interval"];
+            /** @description Share that the target answers as it is. */
+            unpatched: components["schemas"]["Interval"];
+        };
+        /** @description A behaviour through a patchscope. */
+        PatchGridReport: components["schemas"]["PatchGrid"] & {
+            /** @description Which token of an item gave the value. */
+            from: components["schemas"]["PatchFrom"];
+            /** @description How well the model shows the behaviour. */
+            gate: components["schemas"]["BehaviourGate"];
+            /**
+             * Format: int64
+             * @description Chose the items.
+             */
+            seed: number;
+            /** @description The target's text. */
+            target: string | null;
+        };
+        /** @description What one sender does to the receivers. */
+        PathEffect: {
+            control: null | components["schemas"]["Interval"];
+            /** @description Its head; none is the whole vector. */
+            head: number | null;
+            /** @description 0 is the corrupted run's log-odds, 1 the clean run's. */
+            recovered: components["schemas"]["Interval"];
+            /** @description The sender. */
+            site: string;
+        };
         /** @enum {string} */
         Phase: "running" | "done" | "failed" | "cancelled";
         /** @description A token of a text. */
@@ -3252,6 +3711,37 @@ export interface components {
             /** Format: float */
             "-": number;
         };
+        /** @description What the target goes on with, given one value. */
+        ScopeReading: {
+            /** @description The likeliest first token. */
+            next: components["schemas"]["Token"];
+            /**
+             * Format: double
+             * @description Its probability.
+             */
+            probability: number;
+            /** @description Where the value came from. */
+            source: string;
+            /** @description Where it was put. */
+            target: string;
+            /** @description What the model wrote. */
+            text: string;
+        };
+        /** @description What the target goes on with, for each value. */
+        ScopeReadings: {
+            /** @description Which token's. */
+            position: number;
+            /** @description The text whose value was read. */
+            prompt: components["schemas"]["Placed"][];
+            /** @description One for each value. */
+            readings: components["schemas"]["ScopeReading"][];
+            /** @description The target. */
+            target: components["schemas"]["Token"][];
+            /** @description Its place. */
+            target_position: number;
+            /** @description What the target says with nothing put into it: the control. */
+            unpatched: string;
+        };
         ScoreReply: {
             prompt: components["schemas"]["Placed"][];
             tokens: components["schemas"]["ReadToken"][];
@@ -3401,12 +3891,31 @@ export interface components {
         } | {
             /** @enum {string} */
             do: "lens";
+        } | {
+            /** @description What tracing patches, as `POST /api/lab/trace` has it; the stream if none. */
+            at?: string;
+            /** @description A built-in behaviour. */
+            behaviour?: string;
+            /** @enum {string} */
+            do: "lab";
+            /** @description How many of its items. */
+            items?: number;
+            method: components["schemas"]["StoryMethod"];
+            /** @description A built-in task, for a function vector. */
+            task?: string;
+            /** @description A text whose last token is read by a patchscope. */
+            text?: string;
         };
         /**
          * @description Whose story it is.
          * @enum {string}
          */
         StoryFrom: "monitor" | "pellucid";
+        /**
+         * @description A method of the laboratory.
+         * @enum {string}
+         */
+        StoryMethod: "behaviour" | "lens" | "trace" | "knockout" | "patchscope" | "neurons" | "direction" | "circuit" | "function";
         StoryStep: {
             action?: components["schemas"]["StoryAction"];
             text: string;
@@ -3424,6 +3933,34 @@ export interface components {
         } | {
             /** @description These heads. */
             heads: number[];
+        };
+        /** @description Whether examples help. */
+        TaskGate: {
+            /** @description Pairs that are asked. */
+            asked: number;
+            /** @description Bare. */
+            bare: components["schemas"]["Interval"];
+            /** @description Whether examples help: the interval with them lies above the bare one. */
+            learns: boolean;
+            /** @description Pairs whose answer is more than one token. */
+            left_out: number;
+            /**
+             * Format: int64
+             * @description Chose pairs, examples and controls.
+             */
+            seed: number;
+            /** @description The verdict. */
+            sentence: string;
+            /** @description Examples before a question. */
+            shots: number;
+            /** @description Pairs that examples come from, and that the vector is found with. */
+            shown: number;
+            /** @description The task. */
+            task: string;
+            /** @description Share of questions that are answered behind examples. */
+            with_examples: components["schemas"]["Interval"];
+            /** @description Behind examples with each other's answers. */
+            with_shuffled: components["schemas"]["Interval"];
         };
         TestReply: {
             prompt: components["schemas"]["Placed"][];
@@ -3472,6 +4009,71 @@ export interface components {
             token: components["schemas"]["Scored"];
             /** @description What it was chosen from, likeliest first. */
             top: components["schemas"]["Scored"][];
+        };
+        /** @description One patch, and what it recovered. */
+        TraceCell: {
+            control: null | components["schemas"]["Interval"];
+            /** @description Which head; none is the whole vector. */
+            head: number | null;
+            /** @description Which position; none is all of them. */
+            position: number | null;
+            /** @description 0 is the corrupted run's log-odds, 1 the clean run's. */
+            recovered: components["schemas"]["Interval"];
+            /** @description Where; the middle of a window of layers. */
+            site: string;
+        };
+        /**
+         * @description Which run is changed.
+         * @enum {string}
+         */
+        TraceDirection: "denoise" | "noise";
+        /** @description Every place of one point. */
+        TraceGrid: {
+            /** @description Layer by layer; within one by head, or by position. */
+            cells: components["schemas"]["TraceCell"][];
+            /** @description The point. */
+            point: string;
+        };
+        /** @description What stands at a position: the first item's token, and the one of its counterfactual where some item differs. */
+        TracePosition: {
+            /** @description Its counterfactual's; none where no item differs. */
+            counterfactual: string | null;
+            /** @description From 0. */
+            position: number;
+            /** @description The first item's token. */
+            text: string;
+        };
+        /** @description What places or paths restore, or leave, of an answer. */
+        TraceReport: {
+            /** @description Log-odds of right against wrong in the clean run. */
+            clean: components["schemas"]["Interval"];
+            /** @description The same in the corrupted run. */
+            corrupted: components["schemas"]["Interval"];
+            /** @description `counterfactual` or `noise`. */
+            corruption: string;
+            /** @description Which run was changed. */
+            direction: components["schemas"]["TraceDirection"];
+            /** @description How well the model shows the behaviour. */
+            gate: components["schemas"]["BehaviourGate"];
+            /** @description One for each point; empty where paths were asked for. */
+            grids: components["schemas"]["TraceGrid"][];
+            /** @description Items of one length that were compared. */
+            items: number;
+            /** @description Items that were not. */
+            left_out: number;
+            /** @description One for each sender. */
+            paths: components["schemas"]["PathEffect"][];
+            /** @description What stands where. */
+            positions: components["schemas"]["TracePosition"][];
+            /** @description Where paths end. */
+            receivers: string[];
+            /**
+             * Format: int64
+             * @description Chose items and noise.
+             */
+            seed: number;
+            /** @description Layers that were patched together. */
+            window: number;
         };
         /** @description One unit's effect. */
         UnitEffect: {

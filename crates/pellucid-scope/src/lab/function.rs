@@ -65,7 +65,7 @@ pub struct TaskGate {
     /// Bare.
     #[schema(value_type = IntervalShape)]
     pub bare: Interval,
-    /// Whether examples help: the interval with them lies above the bare share.
+    /// Whether examples help: the interval with them lies above the bare one.
     pub learns: bool,
     /// The verdict.
     pub sentence: String,
@@ -145,7 +145,7 @@ impl Taught {
         let with_examples = measure(model, &ask(shots, false)?, None)?;
         let with_shuffled = measure(model, &ask(shots, true)?, None)?;
         let plain = measure(model, &bare, None)?;
-        let learns = with_examples.low > plain.value;
+        let learns = helps(with_examples, plain);
         let (with, without, n) = (with_examples.value, plain.value, plain.n);
         let verdict = if learns { "examples help this model" } else { "examples do not help this model" };
         let sentence = format!(
@@ -209,6 +209,11 @@ impl Taught {
     }
 }
 
+/// Both shares have an interval: where few questions are asked, one that is answered by luck must not pass.
+fn helps(with: Interval, bare: Interval) -> bool {
+    with.low > bare.high
+}
+
 fn norm(v: &[f32]) -> f64 {
     v.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt()
 }
@@ -239,4 +244,18 @@ fn scan(
         places.map(one).collect::<pellucid_interp::Result<_>>()
     })?;
     Ok(tried)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::helps;
+    use pellucid_interp::Interval;
+
+    #[test]
+    fn one_answer_of_five_is_no_lesson() {
+        assert!(!helps(Interval::share(1, 5), Interval::share(0, 5)));
+        assert!(!helps(Interval::share(3, 12), Interval::share(3, 12)));
+        assert!(helps(Interval::share(6, 7), Interval::share(0, 7)));
+        assert!(helps(Interval::share(11, 12), Interval::share(2, 12)));
+    }
 }
