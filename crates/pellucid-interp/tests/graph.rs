@@ -1,7 +1,7 @@
 //! Attribution graphs on tiny random models: edges sum to what they reach, and are what happens when a source is taken away from
 //! a run that is held still by other means than the graph's own: taps that put back probabilities, activations and norm scales.
 
-#![allow(clippy::unwrap_used)] // a test fails by panicking
+#![allow(clippy::unwrap_used, clippy::panic)] // a test fails by panicking
 
 use pellucid_core::{Point, Seed, Site, UnitId};
 use pellucid_interp::graph::check::zeroed;
@@ -31,6 +31,7 @@ fn traced(model: &Model, most: usize) -> (Traced, Neurons) {
     (trace(&run, &neurons, &outputs, &mut || Ok(())).unwrap(), neurons)
 }
 
+type Pairs = Vec<[f64; 2]>;
 type Values = BTreeMap<Site, Vec<Vec<f32>>>;
 
 fn rows(x: &Tensor) -> Vec<Vec<f32>> {
@@ -65,7 +66,7 @@ struct Held<'a> {
     plain: Values,
     probs: BTreeMap<Site, Tensor>,
     /// By the value after a norm: the value before it, each token's mean and scale, each coordinate's weight and shift.
-    norms: BTreeMap<Site, (Site, Vec<[f64; 2]>, Vec<[f64; 2]>)>,
+    norms: BTreeMap<Site, (Site, Pairs, Pairs)>,
 }
 
 impl<'a> Held<'a> {

@@ -192,6 +192,7 @@ impl Frozen<'_> {
     ///
     /// # Errors
     /// If a reader does not exist, and whatever `each` returns.
+    #[expect(clippy::type_complexity)]
     pub fn back<E: From<Error>>(
         &self,
         readers: &[Reader],

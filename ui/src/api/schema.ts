@@ -2209,6 +2209,45 @@ export interface components {
             /** @description As many random edges. */
             random: components["schemas"]["CircuitMeasured"];
         };
+        /** @description What pruning by truly cutting left. */
+        CircuitPruned: {
+            /**
+             * Format: double
+             * @description The measure after.
+             */
+            after: number;
+            /**
+             * Format: double
+             * @description The measure before, on the items that were pruned on.
+             */
+            before: number;
+            /** @description Edges that were begun with. */
+            begun_with: number;
+            /** @description What as many edges keep that are chosen by score. */
+            by_score: components["schemas"]["CircuitMeasured"];
+            /** @description What the pruned circuit keeps, on the other items. */
+            circuit: components["schemas"]["CircuitMeasured"];
+            /** @description The edges that are left, the best by score first. */
+            edges: components["schemas"]["CircuitEdge"][];
+            /** @description What it was worse by. */
+            measure: components["schemas"]["PruningMeasure"];
+            /** @description What as many random edges keep. */
+            random: components["schemas"]["CircuitMeasured"];
+            /**
+             * Format: double
+             * @description How long it took.
+             */
+            seconds: number;
+            /** @description Edges that were cut and looked at. */
+            tested: number;
+            /**
+             * Format: double
+             * @description An edge went if the circuit without it was worse by less than this.
+             */
+            threshold: number;
+            /** @description Edges that fell without a test, since nothing hears what they lead to. */
+            unheard: number;
+        };
         /** @description Edges scored, and circuits of them measured. */
         CircuitReport: {
             /** @description What cut edges carried. */
@@ -2227,6 +2266,7 @@ export interface components {
             nodes: components["schemas"]["CircuitNode"][];
             /** @description How well it shows the other behaviour. */
             off_task: components["schemas"]["BehaviourGate"];
+            pruned: null | components["schemas"]["CircuitPruned"];
             scoring: null | components["schemas"]["CircuitScoring"];
             /**
              * Format: double
@@ -2248,6 +2288,12 @@ export interface components {
             /** @description Gradients on the way from what replaces the items' embeddings. */
             eap_ig: {
                 /** @description Points on the way. */
+                steps: number;
+            };
+        } | {
+            /** @description Gradients on the way of each place alone: the input, each layer's heads, each MLP. */
+            eap_ig_activations: {
+                /** @description Points on each way. */
                 steps: number;
             };
         } | "clean_corrupted" | "exact";
@@ -3585,6 +3631,11 @@ export interface components {
         PromptEvent: {
             prompt: components["schemas"]["Placed"][];
         };
+        /**
+         * @description What a circuit without an edge is worse by.
+         * @enum {string}
+         */
+        PruningMeasure: "kl" | "log_odds";
         /** @description A token in a cell's distribution. */
         Ranked: {
             /**

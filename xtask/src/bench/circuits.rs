@@ -116,7 +116,7 @@ fn page(machine: &Machine, options: &Options, us: &Side, them: &Side, apart: f64
     format!(
         "# How fast a circuit's edges are scored\n\nWritten by `cargo xtask bench --circuits DIR`, with DIR a checkout of hannamw/EAP-IG; do not edit.\n\n\
          Machine: {cpu}, {cores} cores, {system}, {features}. Threads: {threads} on both sides. {runs} timed runs in each of {rounds} processes a side, by turns.\n\n\
-         A randomly initialised model of GPT-2 small's shape (12 layers, 12 heads, width 768), 64 prompts in one batch, {STEPS} points on \
+         A randomly initialised model of GPT-2 small's shape (12 layers, 12 heads, width 768), 12 prompts in one batch, {STEPS} points on \
          the way, all {edges} edges. The authors' code runs with its device read as the CPU, and is given the same tokens.\n\n\
          | | seconds, median | range | ratio |\n| --- | --: | --: | --: |\n\
          | pellucid | {ours:.2} | {our_range} | **1.00** |\n| EAP-IG's own code | {theirs:.2} | {their_range} | **{ratio:.2}** |\n\n\
