@@ -4,7 +4,7 @@
 
 use pellucid_core::{Edit, Latents, Op, Point, Positions, Seed, Site, Target};
 use pellucid_dict::{Activation, Dictionary, Normalisation, Shape};
-use pellucid_interp::{LatentEffects, Method, Metric, attribute, latent_effects};
+use pellucid_interp::{LatentEffects, Method, Metric, Replacement, ablate_each, attribute, latent_effects};
 use pellucid_model::{Apply, Attached, Batch, Logits, Model, Plan, Record, Row, Rules, Storage, Tensor};
 use std::path::Path;
 use std::sync::Arc;
@@ -214,6 +214,14 @@ fn effects_of_latents_error_and_constant_are_the_rows_and_what_scaling_a_latent_
                 );
             }
             let best = &all.ranked(3)[0];
+            if edits.is_empty() {
+                let unit = best.unit.clone().unwrap();
+                let removed =
+                    ablate_each(&model, &row(), metric(), &[unit.clone()], Replacement::Zero, &mut |_, _| ())
+                        .unwrap();
+                let expected = value(&model, &[edit(&format!("{unit}=0"))]) - plain;
+                assert!((removed[0].change - expected).abs() < 1e-4, "{removed:?} {expected}");
+            }
             let Some(pellucid_core::UnitId::Latent { index, .. }) = best.unit else { panic!("{best:?}") };
             let by_position = all.by_position(index);
             assert!((by_position.iter().sum::<f64>() - best.effect).abs() < 1e-9);

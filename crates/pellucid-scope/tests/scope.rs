@@ -2,8 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests are tests too
 
-use pellucid_core::{Edit, Point, Positions, Seed, Site};
-use pellucid_dict::{Activation, Dictionary, Normalisation, Shape};
+use pellucid_core::{Edit, Latents, Point, Positions, Site};
 use pellucid_model::{Apply, Attached, Batch, Model, Plan, Record, Storage};
 use pellucid_scope::{
     Ablating, Aim, Change, Comparing, Explaining, Loaded, Looking, Meaning, Steering, Sum, Text, TextSpec,
@@ -25,25 +24,50 @@ fn edits(list: &[&str]) -> Vec<Edit> {
     list.iter().map(|e| e.parse().unwrap()).collect()
 }
 
-/// The model with a random dictionary `d` of the stream after its first layer.
+/// A dictionary whose latents are the coordinates where they are above zero; what lies below is its error.
+#[derive(Debug)]
+struct Positive {
+    identity: Vec<f32>,
+    width: usize,
+}
+
+impl Latents for Positive {
+    fn count(&self) -> usize {
+        self.width
+    }
+    fn width(&self) -> usize {
+        self.width
+    }
+    fn active(&self, rows: &[f32]) -> Vec<Vec<(u32, f32)>> {
+        let above = |row: &[f32]| (0u32..).zip(row.iter().copied()).filter(|(_, x)| *x > 0.0).collect();
+        rows.chunks(self.width).map(above).collect()
+    }
+    fn direction(&self, latent: u32) -> &[f32] {
+        &self.identity[latent as usize * self.width..][..self.width]
+    }
+    fn write(&self, latent: u32, by: f32, _: &[f32], to: &mut [f32]) {
+        to[latent as usize] += by;
+    }
+    fn worth(&self, latent: u32, g: &[f32], _: &[f32]) -> f32 {
+        g[latent as usize]
+    }
+    fn pull(&self, latent: u32, by: f32, _: &[f32], to: &mut [f32]) {
+        to[latent as usize] += by;
+    }
+    fn explained(&self, active: &[(u32, f32)], _: &[f32]) -> Vec<f32> {
+        let mut row = vec![0.0; self.width];
+        active.iter().for_each(|(i, x)| row[*i as usize] = *x);
+        row
+    }
+}
+
 fn with_dictionary() -> Loaded {
     let mut loaded = loaded();
-    let (d, latents) = (loaded.model.spec().width_at(Point::ResidPost).unwrap(), 50);
-    let mut seed = Seed(5);
-    let mut draw = |n: usize, s: f64| (0..n).map(|_| (s * seed.normal()) as f32).collect::<Vec<_>>();
-    let dictionary = Dictionary {
-        shape: Shape { d_in: d, latents, d_out: d },
-        encoder: draw(latents * d, 0.3),
-        encoder_bias: draw(latents, 0.2),
-        decoder: draw(latents * d, 0.3),
-        decoder_bias: draw(d, 0.1),
-        shift: vec![0.0; d],
-        skip: None,
-        normalisation: Normalisation::None,
-        activation: Activation::TopK { k: 6 },
-    };
-    let (name, site, hash) = ("d".to_owned(), Site::new(Point::ResidPost, 0), dictionary.fingerprint());
-    loaded.model.attach(Attached { name, site, hash, latents: Arc::new(dictionary) }).unwrap();
+    let width = loaded.model.spec().width_at(Point::ResidPost).unwrap();
+    let identity = (0..width * width).map(|i| f32::from(u8::from(i % (width + 1) == 0))).collect();
+    let (name, site, hash) = ("d".to_owned(), Site::new(Point::ResidPost, 0), String::new());
+    let latents = Arc::new(Positive { identity, width });
+    loaded.model.attach(Attached { name, site, hash, latents }).unwrap();
     loaded
 }
 
@@ -92,7 +116,8 @@ fn a_tokens_latents_add_up_and_removing_them_is_the_edit_that_zeroes_them() {
     assert!(refused.contains("not both"), "{refused}");
     let tested = test(&loaded, None, &"sae:d/7".parse().unwrap(), text, &[]).unwrap();
     assert_eq!((tested.values.len(), tested.values[0]), (reply.prompt.len(), 0.0));
-    assert!(place(&loaded, &"sae:d/50".parse().unwrap()).unwrap_err().to_string().contains("50 latents"));
+    let beyond = format!("sae:d/{}", loaded.model.spec().d_model).parse().unwrap();
+    assert!(place(&loaded, &beyond).unwrap_err().to_string().contains("latents, counted from 0"));
 }
 
 /// A unit that is edited, so that both runs differ from layer 0 on.

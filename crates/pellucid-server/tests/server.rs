@@ -404,7 +404,7 @@ fn a_prompts_graph_is_streamed_and_its_nodes_are_zeroed() {
         ("graph", json!({ "text": text, "check": 41 }), 413, "at most"),
         ("graph", json!({ "text": text, "foil": "a" }), 400, "target"),
         ("graph", json!({ "text": text, "target": "no single token" }), 400, "token"),
-        ("graph", json!({ "text": { "prompt": "" }, "neurons": "many" }), 400, "neurons"),
+        ("graph", json!({ "text": { "prompt": "" }, "neurons": "many" }), 400, "many"),
         ("graph/zero", json!({ "text": text, "nodes": [] }), 400, "at least one unit"),
         (
             "graph/zero",

@@ -47,7 +47,7 @@ fn a_corpus_becomes_an_atlas_that_says_what_it_holds() {
     assert_eq!(json(&place.build(&exact, &["--precision", "fast", "--no-describe"]))["built"]["found"], true);
     let other = tiny("gpt2");
     fails(&["atlas", "stats", "--model", &other, "--atlas", &atlas], "another model");
-    fails(&[&["atlas", "show", "mlp_act.0/999999"], &of[..]].concat(), "is not in");
+    fails(&[&["atlas", "show", "mlp_act.0/999999"], &of[..]].concat(), "does not exist");
 }
 
 #[test]

