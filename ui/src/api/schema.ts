@@ -821,6 +821,104 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/lab/graph": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The attribution graph of a prompt's next word; `done` is LabGraphReply. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["LabGraphRequest"];
+                };
+            };
+            responses: {
+                /** @description Server-sent events. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/event-stream": string;
+                    };
+                };
+                /** @description What was wrong with the request, or why it could not be met. */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Failure"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/lab/graph/zero": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The next token with some nodes zeroed. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["LabZeroRequest"];
+                };
+            };
+            responses: {
+                /** @description The answer. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["GraphZeroed"];
+                    };
+                };
+                /** @description What was wrong with the request, or why it could not be met. */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Failure"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/lab/knockout": {
         parameters: {
             query?: never;
@@ -1668,7 +1766,7 @@ export interface paths {
         get: {
             parameters: {
                 query: {
-                    /** @description Such as `mlp_act.3/1054`, or with a side, `mlp_act.3/1054+`. */
+                    /** @description Such as `mlp_act.3/1054`, or with a side, `mlp_act.3/1054+`, or a latent, `sae:NAME/7`. */
                     unit: string;
                     /** @description Exemplars of each kind and side (8 if none). */
                     examples?: number | null;
@@ -2392,8 +2490,18 @@ export interface components {
         DescribeRequest: {
             author: string;
             text: string;
-            /** @description With its side: `mlp_act.3/1054+`. */
+            /** @description With its side: `mlp_act.3/1054+`; a latent, `sae:NAME/7`, has one. */
             unit: string;
+        };
+        DictionaryStatus: {
+            /**
+             * Format: int64
+             * @description How many of them have words; none where they have no atlas yet.
+             */
+            described: number | null;
+            latents: number;
+            name: string;
+            site: string;
         };
         /** @description A direction's three scores. */
         DirectionCandidate: {
@@ -2568,6 +2676,8 @@ export interface components {
             metric: components["schemas"]["Explained"];
             /** @description The text up to the explained position. */
             prompt: components["schemas"]["Placed"][];
+            /** @description Of latents: what their site does in all, in parts. */
+            row: components["schemas"]["RowEffect"];
             /** @description The effect of each input token. */
             tokens: number[];
             /** @description The units, largest effects first. */
@@ -2576,6 +2686,8 @@ export interface components {
         /** @description Why a token? */
         ExplainRequest: {
             by?: components["schemas"]["Sum"];
+            /** @description The dictionary whose latents are meant; where there is one only, that. */
+            dictionary?: string | null;
             edits?: components["schemas"]["Edit"][];
             metric: components["schemas"]["Explaining"];
             /** @description Only effects at these positions, from the first to before the second. */
@@ -2633,6 +2745,8 @@ export interface components {
         };
         /** @description Which units. */
         Finding: {
+            /** @description Latents of this dictionary instead of the model's own units: whoever opens the atlas looks at it. */
+            dictionary?: string | null;
             /** @description How many at most. */
             k?: number;
             /** @description Only these layers, from the first to the last. */
@@ -2741,6 +2855,201 @@ export interface components {
             edits?: components["schemas"]["Edit"][];
             sampling: components["schemas"]["Sampling"];
             text: components["schemas"]["TextSpec"];
+        };
+        /** @description A neuron zeroed at its token, beside its control. */
+        GraphCheck: {
+            control: null | components["schemas"]["GraphZeroedUnit"];
+            /** @description Its place among the nodes. */
+            node: number;
+            /**
+             * Format: double
+             * @description The change of the first output that the graph predicts.
+             */
+            predicted: number;
+            /** @description What zeroing it did. */
+            unit: components["schemas"]["GraphZeroedUnit"];
+        };
+        /**
+         * @description What kind of node.
+         * @enum {string}
+         */
+        GraphKind: "unit" | "error" | "token" | "logit";
+        /** @description An edge. */
+        GraphLink: {
+            /**
+             * Format: double
+             * @description The share of all kept edges' influence that it and those with more hold.
+             */
+            held: number;
+            /** @description The source's place among the nodes. */
+            source: number;
+            /** @description The target's. */
+            target: number;
+            /**
+             * Format: double
+             * @description What the source adds to the target's value.
+             */
+            weight: number;
+        };
+        /** @description A token's logit above the mean, plain and changed. */
+        GraphLogit: {
+            /**
+             * Format: double
+             * @description As the model has it.
+             */
+            plain: number;
+            /** @description The token. */
+            token: components["schemas"]["Token"];
+            /**
+             * Format: double
+             * @description Without the nodes.
+             */
+            without: number;
+        };
+        /** @description A node. */
+        GraphNode: {
+            /**
+             * Format: double
+             * @description The share of all influence that it and those with more hold.
+             */
+            held: number;
+            /** @description Its name in the file. */
+            id: string;
+            /**
+             * Format: double
+             * @description What arrives at it of the outputs' weight.
+             */
+            influence: number;
+            /** @description What it is. */
+            kind: components["schemas"]["GraphKind"];
+            /** @description Its layer; none for tokens and logits. */
+            layer: number | null;
+            /** @description What it is called: a unit, a layer's error, a token's text. */
+            name: string;
+            /** @description Its token. */
+            position: number;
+            /**
+             * Format: double
+             * @description The predicted change of the first output without it.
+             */
+            predicted: number;
+            /** @description The unit, with the side of zero that it is on. */
+            unit: string | null;
+            /**
+             * Format: double
+             * @description Its activation, or its logit above what it is compared with; none for what is only a source.
+             */
+            value: number | null;
+            words: null | components["schemas"]["Words"];
+        };
+        /** @description An explained token. */
+        GraphOutput: {
+            foil: null | components["schemas"]["Token"];
+            /**
+             * Format: double
+             * @description Its probability.
+             */
+            probability: number;
+            /** @description The token. */
+            token: components["schemas"]["Token"];
+            /**
+             * Format: double
+             * @description Its logit above what it is compared with.
+             */
+            value: number;
+        };
+        /** @description A prompt's graph: what is left of it after pruning. */
+        GraphReport: {
+            agreement: null | components["schemas"]["Correlation"];
+            /** @description Edges that are not nothing before pruning. */
+            all_edges: number;
+            /** @description All nodes before pruning. */
+            all_nodes: number;
+            /** @description The foremost neurons zeroed one by one. */
+            checks: components["schemas"]["GraphCheck"][];
+            /**
+             * Format: double
+             * @description Share of what reaches targets, weighed by their influence, that does not come from errors.
+             */
+            completeness: number;
+            /**
+             * Format: double
+             * @description Share of what is left that kept edges hold, at least.
+             */
+            edge_share: number;
+            /** @description Layers of the model. */
+            layers: number;
+            /** @description The kept edges, by their nodes' places in the list. */
+            links: components["schemas"]["GraphLink"][];
+            /**
+             * Format: double
+             * @description Mean size of what zeroing these neurons did.
+             */
+            mean_change: number;
+            /**
+             * Format: double
+             * @description Mean size of what zeroing their controls did.
+             */
+            mean_control: number;
+            /** @description Neurons that were nodes before pruning. */
+            neurons: number;
+            /**
+             * Format: double
+             * @description Share of influence that kept nodes hold, at least.
+             */
+            node_share: number;
+            /** @description The kept nodes, in order of layers: neurons, errors, tokens, logits. */
+            nodes: components["schemas"]["GraphNode"][];
+            /** @description What is explained, the likeliest first. */
+            outputs: components["schemas"]["GraphOutput"][];
+            /** @description The text up to the explained position. */
+            prompt: components["schemas"]["Placed"][];
+            /**
+             * Format: double
+             * @description Of all influence that ends somewhere, the share that ends in tokens and not in errors.
+             */
+            replacement: number;
+            /**
+             * Format: double
+             * @description How long it took.
+             */
+            seconds: number;
+            /**
+             * Format: int64
+             * @description Draws the controls.
+             */
+            seed: number;
+            /**
+             * Format: double
+             * @description The largest share of a node's value that its sources miss: shifts (biases), or where the model has none, rounding.
+             */
+            shifts: number;
+        };
+        /** @description What zeroing some nodes together does to the next token. */
+        GraphZeroed: {
+            /** @description The tokens of both lists: what they are, their logit above the mean, plain and without. */
+            logits: components["schemas"]["GraphLogit"][];
+            /** @description The likeliest tokens as the model has them. */
+            plain: components["schemas"]["Scored"][];
+            /** @description The likeliest tokens without the nodes. */
+            without: components["schemas"]["Scored"][];
+        };
+        /** @description A unit zeroed at one token. */
+        GraphZeroedUnit: {
+            /**
+             * Format: double
+             * @description The metric without it less the metric with it.
+             */
+            change: number;
+            /** @description At which token. */
+            position: number;
+            /** @description Which unit. */
+            unit: string;
+            /**
+             * Format: double
+             * @description What it was there.
+             */
+            value: number;
         };
         GuideReply: {
             answer: string;
@@ -3002,6 +3311,41 @@ export interface components {
             trials?: number | null;
             what: components["schemas"]["LabPairs"];
         };
+        /** @description Event `done` of `/api/lab/graph`. */
+        LabGraphReply: {
+            /** @description The graph as a file that circuit-tracer and Neuronpedia read; none where it is too large to send. */
+            file: string | null;
+            /** @description Edges that were kept, sent or not. */
+            links: number;
+            /** @description The graph; of its edges those with most influence, at most 40,000. */
+            report: components["schemas"]["GraphReport"];
+        };
+        /** @description What made the model say its next word, as a graph? */
+        LabGraphRequest: {
+            /** @description How many of the foremost neurons are zeroed, each beside a control (10 if none). */
+            check?: number | null;
+            /**
+             * Format: double
+             * @description Keep the edges that hold this share of what is left (0.98 if none).
+             */
+            edge_share?: number | null;
+            /** @description Explain why the target and not this word. */
+            foil?: string | null;
+            /** @description How many neurons at tokens are nodes (400 if none). */
+            neurons?: number | null;
+            /**
+             * Format: double
+             * @description Keep the nodes that hold this share of all influence (0.8 if none).
+             */
+            node_share?: number | null;
+            /** @description The token after which the explained one is said (the last if none). */
+            position?: number | null;
+            /** Format: int64 */
+            seed?: number;
+            /** @description The word to explain, one token with its leading space if it has one; the likeliest ones together if none. */
+            target?: string | null;
+            text: components["schemas"]["TextSpec"];
+        };
         /**
          * @description Where an item's values are put.
          * @enum {string}
@@ -3196,6 +3540,21 @@ export interface components {
             what: components["schemas"]["LabSource"];
             /** @description Layers that are patched together (1 if none). */
             window?: number | null;
+        };
+        /** @description A neuron at a token. */
+        LabZeroNode: {
+            /** @description The token. */
+            position: number;
+            /** @description The neuron, such as `mlp_act.3/1054`. */
+            unit: string;
+        };
+        /** @description What does the model say without these nodes? */
+        LabZeroRequest: {
+            /** @description The neurons, each at its token; they are zeroed together. */
+            nodes: components["schemas"]["LabZeroNode"][];
+            /** @description The token after which the model speaks (the last if none). */
+            position?: number | null;
+            text: components["schemas"]["TextSpec"];
         };
         /** @description One token at every depth, and the control. */
         Ladder: {
@@ -3700,6 +4059,33 @@ export interface components {
          * @enum {string}
          */
         Role: "system" | "user" | "assistant" | "generated";
+        /** @description The effect of a dictionary's site: latents, error and constant sum to the whole. */
+        RowEffect: {
+            /**
+             * Format: double
+             * @description Of the dictionary's constant.
+             */
+            constant: number;
+            /** @description The dictionary. */
+            dictionary: string;
+            /**
+             * Format: double
+             * @description Of what the dictionary does not explain.
+             */
+            error: number;
+            /**
+             * Format: double
+             * @description Of all active latents.
+             */
+            latents: number;
+            /** @description Its site. */
+            site: string;
+            /**
+             * Format: double
+             * @description Of the site's rows.
+             */
+            whole: number;
+        };
         /** @description What was answered. */
         RunAnswer: {
             text: string;
@@ -3872,6 +4258,8 @@ export interface components {
             atlas: null | components["schemas"]["AtlasStatus"];
             /** @description Whether an atlas can be built from here. */
             builds: boolean;
+            /** @description Dictionaries whose latents are units too. */
+            dictionaries: components["schemas"]["DictionaryStatus"][];
             limits: components["schemas"]["LimitsStatus"];
             /** @description Whether a language model stands behind the guide. */
             llm: boolean;
@@ -3976,7 +4364,7 @@ export interface components {
          * @description What effects are summed to.
          * @enum {string}
          */
-        Sum: "unit" | "head" | "layer";
+        Sum: "unit" | "head" | "layer" | "latent";
         /** @description Which part of a site. */
         Target: "whole" | {
             /** @description These coordinates. */
@@ -3984,6 +4372,20 @@ export interface components {
         } | {
             /** @description These heads. */
             heads: number[];
+        } | {
+            /** @description These latents of a dictionary of the site. */
+            latents: {
+                /** @description Its name. */
+                dictionary: string;
+                /** @description Which latents. */
+                indices: number[];
+            };
+        } | {
+            /** @description What a dictionary of the site does not explain. */
+            error: {
+                /** @description Its name. */
+                dictionary: string;
+            };
         };
         /** @description Whether examples help. */
         TaskGate: {
@@ -4206,6 +4608,8 @@ export interface components {
         };
         /** @description A vote on a description; a second one of the same voter takes the place of the first. */
         VoteRequest: {
+            /** @description The dictionary whose latent it describes, if it is one's. */
+            dictionary?: string | null;
             /** Format: int64 */
             id: number;
             up: boolean;
@@ -4215,6 +4619,8 @@ export interface components {
         What: {
             /** @description The units whose descriptions are nearest to some words. */
             concept: {
+                /** @description Latents of this dictionary instead of the model's own units. */
+                dictionary?: string;
                 /** @description How many. */
                 k: number;
                 /**
@@ -4226,7 +4632,7 @@ export interface components {
                 text: string;
             };
         } | {
-            /** @description These units: `mlp_act.3/1054+`, `z.3/h5`. */
+            /** @description These units: `mlp_act.3/1054+`, `z.3/h5`, `sae:NAME/7`. */
             units: string[];
         } | {
             /** @description These edits, as they are; the change and the positions are not looked at. */
