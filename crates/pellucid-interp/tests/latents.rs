@@ -216,9 +216,15 @@ fn effects_of_latents_error_and_constant_are_the_rows_and_what_scaling_a_latent_
             let best = &all.ranked(3)[0];
             if edits.is_empty() {
                 let unit = best.unit.clone().unwrap();
-                let removed =
-                    ablate_each(&model, &row(), metric(), &[unit.clone()], Replacement::Zero, &mut |_, _| ())
-                        .unwrap();
+                let removed = ablate_each(
+                    &model,
+                    &row(),
+                    metric(),
+                    std::slice::from_ref(&unit),
+                    Replacement::Zero,
+                    &mut |_, _| (),
+                )
+                .unwrap();
                 let expected = value(&model, &[edit(&format!("{unit}=0"))]) - plain;
                 assert!((removed[0].change - expected).abs() < 1e-4, "{removed:?} {expected}");
             }

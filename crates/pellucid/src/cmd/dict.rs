@@ -17,6 +17,8 @@ use pellucid::interp::sweep_sites;
 use pellucid::model::Precision;
 use pellucid::store::Window;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -75,8 +77,17 @@ struct TrainArgs {
     #[arg(long, default_value_t = 2048, value_name = "N")]
     batch: usize,
     /// The folder to write: cfg.json, sae_weights.safetensors, card.json, and the state of the training.
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        required_unless_present = "rows",
+        default_value_if("rows", clap::builder::ArgPredicate::IsPresent, "")
+    )]
     out: PathBuf,
+    /// Do not train: write the rows that a training would learn from, in its order, to this file (f32, little endian), with a
+    /// .json beside it.
+    #[arg(long, value_name = "FILE", conflicts_with = "out")]
+    rows: Option<PathBuf>,
     /// Seconds between two savings of the training's state.
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     checkpoint: u64,
@@ -282,6 +293,9 @@ const CHUNK: usize = 512;
 
 impl TrainArgs {
     fn run(&self, out: &mut Out) -> Result<()> {
+        if let Some(file) = &self.rows {
+            return self.write_rows(file, out);
+        }
         ensure!(self.batch > 0, "--batch needs at least 1");
         let mut loaded = {
             let of = &self.of.model;
@@ -412,14 +426,8 @@ impl TrainArgs {
                 Some(first) if i == 0 => first,
                 _ => rows(&loaded.model, self.of.site, chunk)?,
             };
-            let count = x.len() / width;
-            let order = Seed(self.of.seed).for_purpose(&format!("dictionary chunk {i}")).choose(count, count);
-            let mut batch = vec![0f32; self.batch * width];
-            for picked in order.chunks_exact(self.batch) {
-                for (to, &from) in batch.chunks_exact_mut(width).zip(picked) {
-                    to.iter_mut().zip(&x[from * width..]).for_each(|(to, v)| *to = scale * v);
-                }
-                let step = trainer.step(&batch, None)?;
+            for batch in self.mixed(i, &x, width, scale).chunks_exact(self.batch * width) {
+                let step = trainer.step(batch, None)?;
                 shown.set_position(step.step + 1);
                 shown.set_message(format!("FVU {:.3}, {} dead; steps", step.unexplained, step.dead));
                 last = Some(step);
@@ -432,6 +440,75 @@ impl TrainArgs {
         shown.finish_and_clear();
         Ok(last)
     }
+
+    /// A chunk's rows in the order in which they are learned from, scaled; as many as make whole batches.
+    fn mixed(&self, chunk: usize, x: &[f32], width: usize, scale: f32) -> Vec<f32> {
+        let count = x.len() / width;
+        let order = Seed(self.of.seed).for_purpose(&format!("dictionary chunk {chunk}")).choose(count, count);
+        let whole = count / self.batch * self.batch;
+        order[..whole].iter().flat_map(|from| &x[from * width..][..width]).map(|v| scale * v).collect()
+    }
+
+    /// Writes what a training would learn from, batch after batch, for other programs to learn from.
+    fn write_rows(&self, file: &Path, out: &mut Out) -> Result<()> {
+        ensure!(self.batch > 0, "--batch needs at least 1");
+        ensure!(!file.exists(), "{} is there already; name another file with --rows", file.display());
+        let of = &self.of;
+        let loaded = of.model.load_as(of.model.storage.for_sweep())?;
+        let text = of.text(&loaded)?;
+        let count = self.steps(&text.train) * self.batch as u64;
+        let bytes = count * text.width as u64 * 4;
+        eprintln!("{count} rows of {} numbers, {}", text.width, indicatif::HumanBytes(bytes));
+        let first = rows(&loaded.model, of.site, &text.train[..CHUNK.min(text.train.len())])?;
+        let scale = scale(&first, text.width)?;
+        let part = file.with_extension("part");
+        let written = (|| -> Result<()> {
+            let mut to = BufWriter::new(File::create(&part)?);
+            let shown = bar("rows: chunks", text.train.len().div_ceil(CHUNK));
+            for (i, chunk) in text.train.chunks(CHUNK).enumerate() {
+                let x = rows(&loaded.model, of.site, chunk)?;
+                let bytes: Vec<u8> =
+                    self.mixed(i, &x, text.width, scale).iter().flat_map(|v| v.to_le_bytes()).collect();
+                to.write_all(&bytes)?;
+                shown.inc(1);
+            }
+            to.into_inner()?.sync_all()?;
+            shown.finish_and_clear();
+            Ok(std::fs::rename(&part, file)?)
+        })();
+        if let Err(error) = written {
+            // half of it is of no use, and its room may be what is missing
+            let _ = std::fs::remove_file(&part);
+            return Err(error).with_context(|| format!("cannot write {}", file.display()));
+        }
+        let card = RowsCard {
+            model_hash: loaded.model.sha256().to_owned(),
+            site: of.site.to_string(),
+            corpus: text.corpus.clone(),
+            rows: count,
+            width: text.width,
+            batch: self.batch,
+            scale,
+        };
+        write(&file.with_extension("json"), &serde_json::to_string_pretty(&card)?)?;
+        if !out.json("dict", Some(&loaded), &card)? {
+            out.line(format!("{} ({} rows, f32, scaled by {scale})", file.display(), count))?;
+        }
+        Ok(())
+    }
+}
+
+/// What a file of rows holds.
+#[derive(Serialize)]
+struct RowsCard {
+    model_hash: String,
+    site: String,
+    corpus: String,
+    rows: u64,
+    width: usize,
+    batch: usize,
+    /// What the model's values were multiplied by, so that their mean norm is √width.
+    scale: f32,
 }
 
 /// What makes the mean norm of rows √width.
