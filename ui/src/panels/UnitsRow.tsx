@@ -14,7 +14,7 @@ export const UnitsRow = memo(function UnitsRow({ row, kind, most, relative }: { 
   return (
     <>
       <span role="cell" className="c-unit unit-name" title={row.unit ?? row.site}>
-        {row.unit ? shortUnit(row.unit) : row.site}
+        {unit?.dictionary != null ? `/${unit.index}` : row.unit ? shortUnit(row.unit) : row.site}
         {row.direct && <span className="direct" title="An edit sets this unit itself">edited</span>}
       </span>
       <span role="cell" className="c-value">
