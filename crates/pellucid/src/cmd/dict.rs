@@ -77,13 +77,8 @@ struct TrainArgs {
     #[arg(long, default_value_t = 2048, value_name = "N")]
     batch: usize,
     /// The folder to write: cfg.json, sae_weights.safetensors, card.json, and the state of the training.
-    #[arg(
-        long,
-        value_name = "FOLDER",
-        required_unless_present = "rows",
-        default_value_if("rows", clap::builder::ArgPredicate::IsPresent, "")
-    )]
-    out: PathBuf,
+    #[arg(long, value_name = "FOLDER", required_unless_present = "rows")]
+    out: Option<PathBuf>,
     /// Do not train: write the rows that a training would learn from, in its order, to this file (f32, little endian), with a
     /// .json beside it.
     #[arg(long, value_name = "FILE", conflicts_with = "out")]
@@ -302,7 +297,8 @@ impl TrainArgs {
             crate::models::load(&of.model, of.storage.for_sweep())?
         };
         let text = self.of.text(&loaded)?;
-        std::fs::create_dir_all(&self.out).with_context(|| format!("cannot make {}", self.out.display()))?;
+        std::fs::create_dir_all(self.folder())
+            .with_context(|| format!("cannot make {}", self.folder().display()))?;
         let begun = Instant::now();
         let (run, mut trainer, first) = self.begin(&loaded, &text)?;
         let before = trainer.steps();
@@ -315,7 +311,7 @@ impl TrainArgs {
         let dictionary = dictionary.folded();
         let site = self.of.site;
         let hook = transformer_lens_name(site).unwrap_or_else(|| site.to_string());
-        write_saelens(&dictionary, Some(&hook), &self.out)?;
+        write_saelens(&dictionary, Some(&hook), self.folder())?;
         let trained = trainer.steps() - before;
         let card = Card {
             model: loaded.name.clone(),
@@ -326,16 +322,21 @@ impl TrainArgs {
             dead: last.map_or_else(|| trainer.dead().len(), |s| s.dead),
             judged: self.of.judge(&loaded, &text, &dictionary)?,
         };
-        write(&self.out.join("card.json"), &serde_json::to_string_pretty(&card)?)?;
+        write(&self.folder().join("card.json"), &serde_json::to_string_pretty(&card)?)?;
         if !out.json("dict", Some(&loaded), &card)? {
             show(&card.judged, out)?;
             let Card { trained_rows, seconds, dead, .. } = &card;
             out.line(format!(
                 "{DIM}{trained_rows} vectors, {seconds:.0} s here with the model's share, {dead} latents dead; {}{DIM:#}",
-                self.out.display()
+                self.folder().display()
             ))?;
         }
         Ok(())
+    }
+
+    /// Where the result goes; there is one unless rows alone are asked for.
+    fn folder(&self) -> &Path {
+        self.out.as_deref().unwrap_or(Path::new("."))
     }
 
     fn steps(&self, windows: &[Window]) -> u64 {
@@ -384,14 +385,14 @@ impl TrainArgs {
             config: self.config(text.width, steps, loaded.model.precision()),
             code: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let (state, settings) = (self.out.join("training.safetensors"), self.out.join("run.json"));
+        let (state, settings) = (self.folder().join("training.safetensors"), self.folder().join("run.json"));
         if state.exists() {
             let found: Run = serde_json::from_str(&crate::models::read(&settings)?)
                 .with_context(|| format!("in {}", settings.display()))?;
             ensure!(
                 found == run,
                 "{} holds another training ({} latents of {}); finish that one with its own settings, or write to another folder",
-                self.out.display(),
+                self.folder().display(),
                 found.config.shape.latents,
                 found.site
             );
@@ -413,7 +414,7 @@ impl TrainArgs {
     ) -> Result<Option<Step>> {
         let shown = bar("training: steps", trainer.config().steps as usize);
         let (mut done, mut last, mut saved) = (0, None, Instant::now());
-        let state = self.out.join("training.safetensors");
+        let state = self.folder().join("training.safetensors");
         let (width, mut first) = (text.width, Some(first));
         for (i, chunk) in text.train.chunks(CHUNK).enumerate() {
             let steps = (row_count(chunk) / self.batch) as u64;
