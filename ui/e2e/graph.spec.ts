@@ -1,5 +1,6 @@
 // The graph of a prompt: run, looked at, pruned, pinned, grouped, zeroed, saved.
-import { accessible, expect, keep, type Page, test } from "./page";
+import { whole } from "./labpage";
+import { accessible, expect, type Page, test } from "./page";
 
 async function run(page: Page): Promise<void> {
   await page.goto("./#/lab/graph");
@@ -11,14 +12,6 @@ async function run(page: Page): Promise<void> {
 }
 
 const shown = async (page: Page, what: string) => Number((await page.getByTestId(`${what}-value`).innerText()).split(": ")[1]!.replace(/,/g, ""));
-
-async function whole(page: Page, name: string): Promise<void> {
-  const size = page.viewportSize()!;
-  const height = await page.getByTestId("lab-view").evaluate((view) => view.scrollHeight);
-  await page.setViewportSize({ width: size.width, height: height + 60 });
-  await keep(page, name);
-  await page.setViewportSize(size);
-}
 
 test("a graph is run, pruned, walked, grouped, zeroed and saved", async ({ page }) => {
   test.setTimeout(400_000);

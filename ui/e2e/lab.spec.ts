@@ -1,41 +1,11 @@
-import { accessible, expect, keep, type Page, test } from "./page";
-
-/** Few items, so that each takes seconds. */
-async function open(page: Page, method: string, behaviour: string, items: number): Promise<void> {
-  await page.goto(`./#/lab/${method}`);
-  await page.getByTestId("lab-source").selectOption(behaviour);
-  await page.getByTestId("lab-items").fill(String(items));
-}
-
-async function run(page: Page): Promise<void> {
-  await page.getByTestId("lab-start").click();
-  await expect(page.getByTestId("lab-run")).toHaveAttribute("data-state", "done", { timeout: 240_000 });
-}
-
-/** Everything in it, not only what the window shows. */
-async function whole(page: Page, name: string): Promise<void> {
-  const size = page.viewportSize()!;
-  const height = await page.getByTestId("lab-view").evaluate((view) => view.scrollHeight);
-  await page.setViewportSize({ width: size.width, height: height + 60 });
-  await keep(page, name);
-  await page.setViewportSize(size);
-}
+import { bothThemes, lines, open, run, whole } from "./labpage";
+import { accessible, expect, keep, test } from "./page";
 
 const ITEMS = ["cat", "dog", "key", "car", "tree", "book", "house", "friend"].flatMap((noun) => [
   { prompt: `The old ${noun}s`, counterfactual: `The old ${noun}`, right: [" are"], wrong: [" is"], class: "plural", group: noun },
   { prompt: `The old ${noun}`, counterfactual: `The old ${noun}s`, right: [" is"], wrong: [" are"], class: "singular", group: noun },
 ]);
 const swapped = ITEMS.map((item) => ({ ...item, right: item.wrong, wrong: item.right }));
-const lines = (items: unknown[]) => items.map((item) => JSON.stringify(item)).join("\n");
-
-/** One run, looked at in both themes. */
-async function bothThemes(page: Page, name: string): Promise<void> {
-  for (const colorScheme of ["dark", "light"] as const) {
-    await page.emulateMedia({ colorScheme });
-    await accessible(page, `${name}, ${colorScheme}`);
-    await whole(page, `${name}-${colorScheme}`);
-  }
-}
 
 test("neurons: gate, table, doses", async ({ page }) => {
   test.setTimeout(300_000);

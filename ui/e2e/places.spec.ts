@@ -1,32 +1,11 @@
 // The lab's methods over layers, tokens and heads, and a story that opens them.
+import { bothThemes, lines, open, run as runWithin } from "./labpage";
 import { accessible, expect, keep, type Page, test } from "./page";
 
-async function open(page: Page, method: string, behaviour: string, items: number): Promise<void> {
-  await page.goto(`./#/lab/${method}`);
-  await page.getByTestId("lab-source").selectOption(behaviour);
-  await page.getByTestId("lab-items").fill(String(items));
-}
-
-async function run(page: Page): Promise<void> {
-  await page.getByTestId("lab-start").click();
-  await expect(page.getByTestId("lab-run")).toHaveAttribute("data-state", "done", { timeout: 400_000 });
-}
-
-/** Everything in it in both themes, not only what the window shows. */
-async function bothThemes(page: Page, name: string): Promise<void> {
-  const size = page.viewportSize()!;
-  for (const colorScheme of ["dark", "light"] as const) {
-    await page.emulateMedia({ colorScheme });
-    await accessible(page, `${name}, ${colorScheme}`);
-    const height = await page.getByTestId("lab-view").evaluate((view) => view.scrollHeight);
-    await page.setViewportSize({ width: size.width, height: height + 60 });
-    await keep(page, `${name}-${colorScheme}`);
-    await page.setViewportSize(size);
-  }
-}
+/** Tracing and patching take longer than other methods. */
+const run = (page: Page) => runWithin(page, 400_000);
 
 const PLURALS = ["cat", "dog", "key", "car"].map((noun) => ({ prompt: `The old ${noun}s`, counterfactual: `The old ${noun}`, right: [" are"], wrong: [" is"], class: "plural", group: noun }));
-const lines = (items: unknown[]) => items.map((item) => JSON.stringify(item)).join("\n");
 
 test("lens: where the answer wins", async ({ page }) => {
   test.setTimeout(300_000);

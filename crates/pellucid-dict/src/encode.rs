@@ -47,13 +47,18 @@ impl Dictionary {
         let d = self.shape.d_in;
         expect_length("the rows to encode, in whole rows,", x.len().div_ceil(d) * d, x.len())?;
         expect_finite("the rows to encode", x)?;
-        let blocks: Vec<Sparse> = x.par_chunks(ROWS * d).map(|rows| self.encode_block(rows)).collect();
-        let mut all = Sparse::default();
-        blocks.into_iter().for_each(|block| all.append(block));
-        Ok(all)
+        Ok(self.encode_by(ROWS, x))
     }
 
-    pub(crate) fn encode_block(&self, rows: &[f32]) -> Sparse {
+    /// Whole rows, so many to a task.
+    pub(crate) fn encode_by(&self, rows: usize, x: &[f32]) -> Sparse {
+        let blocks = x.par_chunks(rows * self.shape.d_in).map(|rows| self.encode_block(rows));
+        let mut all = Sparse::default();
+        blocks.collect::<Vec<_>>().into_iter().for_each(|block| all.append(block));
+        all
+    }
+
+    fn encode_block(&self, rows: &[f32]) -> Sparse {
         let d = self.shape.d_in;
         let mut inputs = rows.to_vec();
         let frames: Vec<Frame> = inputs.chunks_exact_mut(d).filter_map(|row| self.normalise(row)).collect();

@@ -3,7 +3,6 @@
 use crate::dictionary::{Activation, Dictionary, Normalisation};
 use crate::product::{add_scaled, dot};
 use pellucid_core::Latents;
-use rayon::prelude::*;
 
 /// Rows that are encoded together: few, so that a prompt's rows go to all threads.
 const ROWS: usize = 16;
@@ -51,14 +50,8 @@ impl Latents for Dictionary {
     }
 
     fn active(&self, rows: &[f32]) -> Vec<Vec<(u32, f32)>> {
-        let blocks = rows.par_chunks(ROWS * self.shape.d_in);
-        let blocks: Vec<Vec<Vec<(u32, f32)>>> = blocks
-            .map(|rows| {
-                let sparse = self.encode_block(rows);
-                (0..sparse.rows()).map(|row| sparse.row(row).collect()).collect()
-            })
-            .collect();
-        blocks.into_iter().flatten().collect()
+        let sparse = self.encode_by(ROWS, rows);
+        (0..sparse.rows()).map(|row| sparse.row(row).collect()).collect()
     }
 
     fn direction(&self, latent: u32) -> &[f32] {

@@ -78,10 +78,17 @@ pub fn ablate_each(
     for (site, list) in &by_site {
         let start = record.value(pre(site))?;
         let values = tensor(record.value(*site)?.flatten_from(1).and_then(|x| x.to_vec2::<f32>()))?;
+        let mut active = ActiveRows::new();
+        for (_, part) in list {
+            if let Part::Latent(dictionary, _) = part {
+                let name = dictionary.name.as_str();
+                active.entry(name).or_insert_with(|| dictionary.active(&values.concat()));
+            }
+        }
         for group in list.chunks((BATCH_TOKENS / row.tokens.len()).max(1)) {
             let mut tap = Replace {
                 site: *site,
-                rows: group.iter().map(|(_, part)| fill(part, with, &values)).collect(),
+                rows: group.iter().map(|(_, part)| fill(part, with, &values, &active)).collect(),
             };
             let rows = group.len();
             let x = tensor(Tensor::cat(&vec![start.clone(); rows], 0))?;
@@ -108,11 +115,8 @@ fn part(model: &Model, unit: &UnitId) -> Result<(Site, Part)> {
     match unit {
         UnitId::Latent { dictionary, index, .. } => {
             let found = model.dictionary(dictionary)?;
-            let count = found.latents.count();
-            if *index as usize >= count {
-                return Err(Error::Request(format!(
-                    "{unit} does not exist: there are {count} latents, counted from 0"
-                )));
+            if let Some(why) = found.lacks(*index) {
+                return Err(Error::Request(why));
             }
             if !found.site.point.per_layer() {
                 return Err(Error::Request(format!(
@@ -157,8 +161,11 @@ enum Fill {
     Rows(Vec<f32>),
 }
 
+/// The active latents of each row of a text, by dictionary.
+type ActiveRows<'a> = BTreeMap<&'a str, Vec<Vec<(u32, f32)>>>;
+
 /// What replaces a part.
-fn fill(part: &Part, with: Replacement, values: &[Vec<f32>]) -> Fill {
+fn fill(part: &Part, with: Replacement, values: &[Vec<f32>], active: &ActiveRows<'_>) -> Fill {
     let mean = |of: &dyn Fn(&Vec<f32>) -> f32| {
         values.iter().map(|v| f64::from(of(v))).sum::<f64>() / values.len() as f64
     };
@@ -171,15 +178,15 @@ fn fill(part: &Part, with: Replacement, values: &[Vec<f32>]) -> Fill {
             Fill::Coordinates(range.start, fill.collect())
         }
         Part::Latent(dictionary, index) => {
-            let all = dictionary.active(&values.concat());
-            let value = |active: &[(u32, f32)]| active.iter().find(|a| a.0 == *index).map_or(0.0, |a| a.1);
+            let all = active.get(dictionary.name.as_str()).map_or(&[][..], Vec::as_slice);
+            let own: Vec<f32> = all.iter().map(|active| Attached::value(active, *index)).collect();
             let instead = match with {
                 Replacement::Zero => 0.0,
-                Replacement::TextMean => all.iter().map(|a| value(a)).sum::<f32>() / all.len().max(1) as f32,
+                Replacement::TextMean => own.iter().sum::<f32>() / own.len().max(1) as f32,
             };
             let mut rows = Vec::new();
-            for (position, (row, active)) in values.iter().zip(&all).enumerate() {
-                let (mut changed, by) = (row.clone(), instead - value(active));
+            for (position, (row, own)) in values.iter().zip(own).enumerate() {
+                let (mut changed, by) = (row.clone(), instead - own);
                 if by != 0.0 && Attached::reads(position) {
                     dictionary.latents.write(*index, by, row, &mut changed);
                 }

@@ -51,7 +51,18 @@ pub struct Flow {
     pub tokens: Vec<Vec<usize>>,
 }
 
-/// What a layer's routes are made of, one text's.
+/// What a layer's routes are made of.
+const POINTS: [Point; 7] = [
+    Point::ResidPre,
+    Point::AttnProbs,
+    Point::Value,
+    Point::AttnOut,
+    Point::ResidMid,
+    Point::MlpOutPost,
+    Point::ResidPost,
+];
+
+/// Their values in one text.
 struct Values {
     probs: Vec<f32>,
     value: Tensor,
@@ -84,17 +95,13 @@ pub fn flow(
                    information flow is for models whose blocks add one after the other";
         return Err(Error::Request(why.to_owned()));
     }
-    let points =
-        [Point::ResidPre, Point::AttnProbs, Point::Value, Point::AttnOut, Point::ResidMid, Point::MlpOutPost];
-    let sites = (0..layers).flat_map(|l| points.map(|p| Site::new(p, l)));
-    let last = Site::new(Point::ResidPost, layers - 1);
-    let mut record = Record::new(sites.chain([last]));
+    let mut record = Record::new((0..layers).flat_map(|l| POINTS.map(|p| Site::new(p, l))));
     let plan = Plan { logits: Logits::None, start: None, stop_after: None };
     model.run(&Batch::one(row.clone()), &plan, None, &mut record)?;
     let mut on_a_way = BTreeSet::from([position]);
     let (mut routes, mut by_layer) = (Vec::new(), vec![Vec::new(); layers]);
     for layer in (0..layers).rev() {
-        let values = of_layer(&record, layer, layers)?;
+        let values = of_layer(&record, layer)?;
         let mut below = BTreeSet::new();
         for &to in &on_a_way {
             let mut here = mlp_route(layer, to, &values, threshold);
@@ -110,13 +117,9 @@ pub fn flow(
     Ok(Flow { position, threshold, routes, tokens: by_layer })
 }
 
-fn of_layer(record: &Record, layer: usize, layers: usize) -> Result<Values> {
+fn of_layer(record: &Record, layer: usize) -> Result<Values> {
     let value = |point| record.value(Site::new(point, layer));
     let rows = |x: Tensor| tensor(x.to_vec2::<f32>());
-    let post = match layer + 1 < layers {
-        true => record.value(Site::new(Point::ResidPre, layer + 1))?,
-        false => value(Point::ResidPost)?,
-    };
     let probs = record.parts(Site::new(Point::AttnProbs, layer));
     let Some(probs) = probs.first() else {
         return Err(Error::Request(format!("layer {layer} gave no attention")));
@@ -128,7 +131,7 @@ fn of_layer(record: &Record, layer: usize, layers: usize) -> Result<Values> {
         mid: rows(value(Point::ResidMid)?)?,
         pre: rows(value(Point::ResidPre)?)?,
         mlp: rows(value(Point::MlpOutPost)?)?,
-        post: rows(post)?,
+        post: rows(value(Point::ResidPost)?)?,
     })
 }
 

@@ -5,6 +5,7 @@
 //! Feature Circuits", arXiv 2403.19647, with the error kept as a node).
 
 use crate::attribute::{Effects, UnitEffect};
+use crate::product::dot;
 use crate::{Error, Result};
 use pellucid_core::{Site, UnitId};
 use pellucid_model::{Attached, Model};
@@ -39,8 +40,17 @@ pub struct LatentEffects {
     pub row: Vec<f64>,
 }
 
-fn dot(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+/// The effect of a dictionary's site over all positions: latents, error and constant sum to the whole.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RowSums {
+    /// Of the site's rows.
+    pub whole: f64,
+    /// Of all active latents.
+    pub latents: f64,
+    /// Of what the dictionary does not explain.
+    pub error: f64,
+    /// Of the dictionary's constant.
+    pub constant: f64,
 }
 
 /// What the effects at a dictionary's site are in its own units. `effects` must have been asked for that site.
@@ -90,6 +100,16 @@ impl LatentEffects {
         for position in (0..self.row.len()).filter(|p| !kept.contains(p)) {
             self.latents[position].clear();
             (self.error[position], self.constant[position], self.row[position]) = (0.0, 0.0, 0.0);
+        }
+    }
+
+    /// Sums over all positions.
+    pub fn sums(&self) -> RowSums {
+        RowSums {
+            whole: self.row.iter().sum(),
+            latents: self.latents.iter().flatten().map(|l| l.effect).sum(),
+            error: self.error.iter().sum(),
+            constant: self.constant.iter().sum(),
         }
     }
 

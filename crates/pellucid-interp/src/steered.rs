@@ -7,7 +7,9 @@
 use crate::error::tensor;
 use crate::{Error, Interval, Progress, Result};
 use pellucid_core::{Edit, Op, Positions, Seed, Target};
-use pellucid_model::{Apply, Attached, Batch, Generating, Logits, Model, Plan, Record, Row, sample};
+use pellucid_model::{
+    Apply, Attached, Batch, Generating, Generation, Logits, Model, Plan, Record, Row, sample,
+};
 use pellucid_store::ACTIVE;
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -25,6 +27,8 @@ pub struct Trial<'a> {
     pub strength: f32,
     /// Texts that are gone on with.
     pub prompts: &'a [Row],
+    /// What is written to each without an edit ([`write()`]), which does not hang on the latent.
+    pub plain: &'a [Generation],
     /// Tokens that are written to each, greedily.
     pub tokens: usize,
     /// Latents that controls are drawn from.
@@ -89,18 +93,14 @@ impl Tried {
     }
 }
 
-/// Switches a latent on and looks. `progress` is told each text that was written and may end the work.
+/// Switches a latent on and looks. `progress` is told each text that is written and may end the work.
 ///
 /// # Errors
 /// If the latent does not exist or has no typical strength, there is no prompt, or the work was ended.
 pub fn steer_latent(model: &Model, trial: &Trial<'_>, progress: Progress<'_>) -> Result<Tried> {
     let (name, latents) = (&trial.dictionary.name, &trial.dictionary.latents);
-    if trial.latent as usize >= latents.count() {
-        return Err(Error::Request(format!(
-            "sae:{name}/{} does not exist: there are {}",
-            trial.latent,
-            latents.count()
-        )));
+    if let Some(why) = trial.dictionary.lacks(trial.latent) {
+        return Err(Error::Request(why));
     }
     if !(trial.typical > 0.0 && trial.strength.is_finite()) || trial.prompts.is_empty() {
         return Err(Error::Request(format!(
@@ -113,42 +113,51 @@ pub fn steer_latent(model: &Model, trial: &Trial<'_>, progress: Progress<'_>) ->
     let free: Vec<u32> = trial.others.iter().copied().filter(|l| *l != trial.latent).collect();
     let mut seed = trial.seed.for_purpose(&format!("controls of {}", trial.latent));
     let drawn = seed.choose(free.len(), trial.controls.min(free.len()));
-    let mut arm = |latent: Option<u32>, value: f32| arm(model, trial, latent, value, progress);
-    let steered = arm(Some(trial.latent), value)?;
-    let plain = arm(None, 0.0)?;
+    let mut with = |latent: u32, value: f32| {
+        let edit = set(trial.dictionary, latent, value);
+        arm(model, trial, Some(latent), &write(model, trial.prompts, trial.tokens, &[edit], progress)?)
+    };
+    let steered = with(trial.latent, value)?;
+    let plain = arm(model, trial, None, trial.plain)?;
     let mut random = Vec::new();
     for other in drawn.into_iter().map(|i| free[i]) {
         let as_long = (f64::from(value) * length(trial.latent) / length(other).max(f64::MIN_POSITIVE)) as f32;
-        random.push(arm(Some(other), as_long)?);
+        random.push(with(other, as_long)?);
     }
     Ok(Tried { latent: trial.latent, value, steered, plain, random })
 }
 
-fn arm(
+fn set(dictionary: &Attached, latent: u32, value: f32) -> Edit {
+    let target = Target::Latents { dictionary: dictionary.name.clone(), indices: vec![latent] };
+    Edit { site: dictionary.site, target, positions: Positions::All, op: Op::Set(vec![value]) }
+}
+
+/// Goes on with each prompt, greedily, under these edits. `progress` is told each text and may end the work.
+///
+/// # Errors
+/// If an edit does not fit, a prompt cannot be run, or the work was ended.
+pub fn write(
     model: &Model,
-    trial: &Trial<'_>,
-    latent: Option<u32>,
-    value: f32,
+    prompts: &[Row],
+    tokens: usize,
+    edits: &[Edit],
     progress: Progress<'_>,
-) -> Result<Arm> {
-    let Attached { name, site, .. } = trial.dictionary;
-    let edits: Vec<Edit> = latent
-        .map(|latent| Edit {
-            site: *site,
-            target: Target::Latents { dictionary: name.clone(), indices: vec![latent] },
-            positions: Positions::All,
-            op: Op::Set(vec![value]),
-        })
-        .into_iter()
-        .collect();
-    let mut written = Vec::new();
-    for (prompt, row) in trial.prompts.iter().enumerate() {
-        let mut tap = Apply::new(model, &edits)?;
-        let how = Generating::greedy(trial.tokens);
+) -> Result<Vec<Generation>> {
+    let one = |row: &Row| {
+        let mut tap = Apply::new(model, edits)?;
+        let how = Generating::greedy(tokens);
         let made = model.generate(row, &how, &mut tap, &mut |_| ControlFlow::Continue(()))?;
+        progress()?;
+        Ok(made)
+    };
+    prompts.iter().map(one).collect()
+}
+
+fn arm(model: &Model, trial: &Trial<'_>, latent: Option<u32>, made: &[Generation]) -> Result<Arm> {
+    let mut written = Vec::new();
+    for (prompt, (row, made)) in trial.prompts.iter().zip(made).enumerate() {
         let (active, loss) = read(model, trial, row, &made.ids())?;
         written.push(Written { prompt, text: made.text.clone(), tokens: made.ids().len(), active, loss });
-        progress()?;
     }
     let tokens: usize = written.iter().map(|w| w.tokens).sum();
     let of_tokens = |value: f64| value / tokens.max(1) as f64;

@@ -61,10 +61,9 @@ impl Apply {
                     return bad(format!("it speaks of {role:?} tokens, and this prompt is no chat"));
                 }
             }
-            let read = |p: &usize| ready.dictionary.is_none() || Attached::reads(*p);
             let here = (0..row.prompt).filter(|&p| row.covers(&edit.positions, p));
-            let (mut covered, of_latents) = (here.clone().count(), here.filter(read).count());
-            if covered > 0 && of_latents == 0 && row.prompt > 1 {
+            let (mut covered, changed) = (here.clone().count(), here.filter(|&p| ready.changes(p)).count());
+            if covered > 0 && changed == 0 && row.prompt > 1 {
                 return bad("a dictionary does not read a text's first token, and the edit covers no other"
                     .to_owned());
             }
@@ -140,6 +139,11 @@ impl Ready {
     fn site(&self) -> Site {
         self.edit.site
     }
+
+    /// Whether it changes anything at a position that it covers: dictionaries do not read all.
+    fn changes(&self, position: usize) -> bool {
+        self.dictionary.is_none() || Attached::reads(position)
+    }
 }
 
 fn unit(direction: &[f32]) -> Option<Vec<f32>> {
@@ -160,10 +164,9 @@ fn part(model: &Model, edit: &Edit) -> Result<Option<(Arc<dyn Latents>, Part)>> 
     if found.site != edit.site {
         return bad(format!("the dictionary {name} is one of {}", found.site));
     }
-    let count = found.latents.count();
     if let Part::Latents(list) = &part {
-        if let Some(i) = list.iter().find(|i| **i as usize >= count) {
-            return bad(format!("sae:{name}/{i} does not exist; there are {count} latents, counted from 0"));
+        if let Some(why) = list.iter().find_map(|latent| found.lacks(*latent)) {
+            return bad(why);
         }
         if list.iter().collect::<BTreeSet<_>>().len() < list.len() {
             return bad("a latent is named twice".to_owned());
@@ -368,8 +371,7 @@ fn each_position(
     for (row, range) in at.rows.iter().zip(ranges(at.rows)) {
         for token in range.clone() {
             let position = row.start + token - range.start;
-            let read = ready.dictionary.is_none() || Attached::reads(position);
-            if !row.covers(&ready.edit.positions, position) || !read {
+            if !row.covers(&ready.edit.positions, position) || !ready.changes(position) {
                 continue;
             }
             let nth = (0..position).filter(|&p| row.covers(&ready.edit.positions, p)).count();

@@ -25,10 +25,33 @@ pub struct Attached {
     pub latents: Arc<dyn Latents>,
 }
 
+/// A latent's place among the active ones of a row, which are ascending; none where it is silent.
+fn place(active: &[(u32, f32)], latent: u32) -> Option<usize> {
+    active.binary_search_by_key(&latent, |a| a.0).ok()
+}
+
 impl Attached {
+    /// A latent's value among the active ones of a row.
+    pub fn value(active: &[(u32, f32)], latent: u32) -> f32 {
+        place(active, latent).map_or(0.0, |i| active[i].1)
+    }
+
     /// Whether the row at this position of a text is read.
     pub fn reads(position: usize) -> bool {
         position > 0
+    }
+
+    /// One latent's value at each row of one text, `(tokens, width)` from its start.
+    pub fn values(&self, rows: &[f32], latent: u32) -> Vec<f32> {
+        self.active(rows).iter().map(|active| Attached::value(active, latent)).collect()
+    }
+
+    /// Why there is no such latent, in words; none where there is one.
+    pub fn lacks(&self, latent: u32) -> Option<String> {
+        let count = self.latents.count();
+        (latent as usize >= count).then(|| {
+            format!("sae:{}/{latent} does not exist; there are {count} latents, counted from 0", self.name)
+        })
     }
 
     /// The active latents of each row of one text, `(tokens, width)` from its start.
@@ -109,10 +132,7 @@ impl Part {
     pub(crate) fn values(&self, active: &[(u32, f32)]) -> Vec<f32> {
         match self {
             Part::Error => vec![1.0],
-            Part::Latents(list) => {
-                let value = |l: &u32| active.binary_search_by_key(l, |a| a.0).map_or(0.0, |i| active[i].1);
-                list.iter().map(value).collect()
-            }
+            Part::Latents(list) => list.iter().map(|&latent| Attached::value(active, latent)).collect(),
         }
     }
 
@@ -154,8 +174,7 @@ impl Part {
                 let mut before = worth.clone();
                 back(&mut before);
                 for (&latent, (before, after)) in list.iter().zip(before.iter().zip(&worth)) {
-                    let is_active = active.binary_search_by_key(&latent, |a| a.0).is_ok();
-                    if is_active && before != after {
+                    if place(active, latent).is_some() && before != after {
                         latents.pull(latent, before - after, row, g);
                     }
                 }

@@ -78,8 +78,8 @@ pub struct Output {
 #[derive(Debug)]
 pub struct Trace {
     pub(crate) rows: Vec<Row>,
-    pub(crate) angles: Vec<Angles>,
-    pub(crate) first: usize,
+    angles: Vec<Angles>,
+    first: usize,
     pub(crate) blocks: Vec<Saved>,
     pub(crate) resid: Tensor,
     pub(crate) asked: Vec<usize>,
@@ -371,7 +371,7 @@ fn pick(x: &Tensor, tokens: &[usize]) -> Result<Tensor> {
 }
 
 /// The asked tokens as rows of one token each, so that edits find their positions at the last points too.
-pub(crate) fn asked_rows(rows: &[Row], asked: &[usize]) -> Vec<Row> {
+fn asked_rows(rows: &[Row], asked: &[usize]) -> Vec<Row> {
     let ranges = ranges(rows);
     asked
         .iter()

@@ -9,7 +9,7 @@ use crate::words::{self, Words};
 use crate::{ENCODER, Loaded, Meaning, Result, Text};
 use pellucid_core::{Edit, Index, Polarity, Seed, UnitId};
 use pellucid_describe::cluster::{self, ClusterSettings, Item, cluster};
-use pellucid_interp::{By, LatentEffects, Method, attribute, latent_effects};
+use pellucid_interp::{By, LatentEffects, Method, RowSums, attribute, latent_effects};
 use pellucid_store::atlas::DescriptionId;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -217,14 +217,9 @@ pub fn explain(
 }
 
 fn row_effect(effects: &LatentEffects) -> RowEffect {
-    RowEffect {
-        dictionary: effects.dictionary.clone(),
-        site: effects.site.to_string(),
-        whole: effects.row.iter().sum(),
-        latents: effects.latents.iter().flatten().map(|l| l.effect).sum(),
-        error: effects.error.iter().sum(),
-        constant: effects.constant.iter().sum(),
-    }
+    let RowSums { whole, latents, error, constant } = effects.sums();
+    let (dictionary, site) = (effects.dictionary.clone(), effects.site.to_string());
+    RowEffect { dictionary, site, whole, latents, error, constant }
 }
 
 fn entry_of(

@@ -191,9 +191,8 @@ pub fn place(loaded: &Loaded, unit: &UnitId) -> Result<Spot> {
     let (site, index, sides) = match unit {
         UnitId::Latent { dictionary, index, .. } => {
             let found = loaded.model.dictionary(dictionary)?;
-            let count = found.latents.count();
-            if *index as usize >= count {
-                return absent(format!("{dictionary} has {count} latents"));
+            if let Some(why) = found.lacks(*index) {
+                return Err(Error::Absent(why));
             }
             (found.site, *index, vec![Polarity::Positive])
         }
@@ -429,8 +428,7 @@ pub fn test(
         crate::error::tensor(record.value(site)?.flatten_from(1).and_then(|x| x.to_vec2()))?;
     let values = match unit {
         UnitId::Latent { dictionary, .. } => {
-            let active = loaded.model.dictionary(dictionary)?.active(&rows.concat());
-            active.iter().map(|row| row.iter().find(|a| a.0 == index).map_or(0.0, |a| a.1)).collect()
+            loaded.model.dictionary(dictionary)?.values(&rows.concat(), index)
         }
         UnitId::Site { .. } => {
             rows.iter().map(|row| row.get(index as usize).copied().unwrap_or(0.0)).collect()

@@ -140,7 +140,7 @@ impl App {
 
     /// The atlas, if there is one.
     pub(crate) fn atlas(&self) -> Result<Option<Arc<Opened>>, ApiError> {
-        Ok(self.shelf.get(&self.loaded)?)
+        self.atlas_of(None)
     }
 
     /// The atlas of a dictionary's latents, or without a name the model's own; none if there is none.

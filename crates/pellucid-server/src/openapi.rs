@@ -1,7 +1,7 @@
 //! The OpenAPI document of the page's API: what the page's types are generated from.
 
-use crate::api::lab::{places, task};
-use crate::api::{ask, generate, jobs, lab, lab_graph, runs, status, stories, unit};
+use crate::api::lab::{graph, places, task};
+use crate::api::{ask, generate, jobs, lab, runs, status, stories, unit};
 use crate::error::{Failure, Reason};
 use axum::Json;
 use pellucid_scope as scope;
@@ -96,12 +96,12 @@ fn laboratory(list: &mut Listing) {
         "Which edges carry it; `done` is LabCircuitReply.",
     );
     list.kept::<lab::LabCircuitReply>();
-    list.events::<lab_graph::LabGraphRequest>(
+    list.events::<graph::LabGraphRequest>(
         "/api/lab/graph",
         "The attribution graph of a prompt's next word; `done` is LabGraphReply.",
     );
-    list.kept::<lab_graph::LabGraphReply>();
-    list.post::<lab_graph::LabZeroRequest, scope::lab::GraphZeroed>(
+    list.kept::<graph::LabGraphReply>();
+    list.post::<graph::LabZeroRequest, scope::lab::GraphZeroed>(
         "/api/lab/graph/zero",
         "The next token with some nodes zeroed.",
     );

@@ -8,6 +8,25 @@ use pellucid::model::Attached;
 use std::path::Path;
 use std::sync::Arc;
 
+/// Refuses a transcoder; `why` says what takes a dictionary that writes where it reads.
+pub(crate) fn refuse_transcoder(opened: &Opened, why: &str) -> Result<()> {
+    let Opened { dictionary, format, input, output } = opened;
+    ensure!(
+        dictionary.skip.is_none() && (output.is_none() || output == input),
+        "this {format} dictionary is a transcoder{}; {why}",
+        match (input, output) {
+            (Some(input), Some(output)) => format!(" from {input} to {output}"),
+            _ => String::new(),
+        }
+    );
+    Ok(())
+}
+
+/// Where a dictionary's files say that it stands. Names that are not ours say nothing.
+pub(crate) fn named_site(opened: &Opened) -> Option<Site> {
+    opened.input.as_deref().and_then(|name| name.parse().ok())
+}
+
 /// Reads a dictionary and gives it to the model.
 pub(crate) fn attach(loaded: &mut Loaded, argument: &str) -> Result<()> {
     let Some((name, place)) =
@@ -22,18 +41,11 @@ pub(crate) fn attach(loaded: &mut Loaded, argument: &str) -> Result<()> {
         Some((path, Ok(site))) if !Path::new(place).exists() => (path, Some(site)),
         _ => (place, None),
     };
-    let Opened { dictionary, format, input, output } =
-        open(Path::new(path)).context(format!("--dictionary {name}"))?;
-    ensure!(
-        dictionary.skip.is_none() && (output.is_none() || output == input),
-        "--dictionary {name}: this {format} dictionary is a transcoder{}; its latents can be units only where it writes what \
-         it reads",
-        match (&input, &output) {
-            (Some(input), Some(output)) => format!(" from {input} to {output}"),
-            _ => String::new(),
-        }
-    );
-    let named = input.as_deref().and_then(|name| name.parse::<Site>().ok());
+    let opened = open(Path::new(path)).context(format!("--dictionary {name}"))?;
+    refuse_transcoder(&opened, "its latents can be units only where it writes what it reads")
+        .context(format!("--dictionary {name}"))?;
+    let named = named_site(&opened);
+    let Opened { dictionary, format, input, .. } = opened;
     let Some(site) = said.or(named) else {
         let says = input.map_or_else(|| "nothing".to_owned(), |input| format!("{input:?}"));
         bail!(

@@ -2,25 +2,12 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)] // helpers of tests are tests too
 
+mod place;
+
+use place::{fails, ok, tiny};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Output};
-
-fn tiny(name: &str) -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny").join(name).display().to_string()
-}
-
-fn pellucid(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pellucid")).args(arguments).output().expect("the program starts")
-}
-
-fn ok(arguments: &[&str]) -> String {
-    let output = pellucid(arguments);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {stderr}");
-    String::from_utf8(output.stdout).expect("UTF-8")
-}
 
 fn result(arguments: &[&str]) -> Value {
     let mut all = arguments.to_vec();
@@ -29,17 +16,6 @@ fn result(arguments: &[&str]) -> Value {
     assert_eq!(object["command"], arguments[0]);
     assert_eq!(object["model"]["sha256"].as_str().map(str::len), Some(64));
     object["result"].take()
-}
-
-fn fails(arguments: &[&str], naming: &str) {
-    let output = pellucid(arguments);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success(), "{arguments:?} succeeded");
-    assert!(!stderr.contains("panicked"), "{arguments:?}: {stderr}");
-    assert!(
-        stderr.contains("error: ") && stderr.contains(naming),
-        "{arguments:?} should name {naming:?}: {stderr}"
-    );
 }
 
 fn letter(j: usize) -> String {

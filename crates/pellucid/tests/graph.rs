@@ -2,32 +2,11 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)] // helpers of tests are tests too
 
+mod place;
+
+use place::{fails, ok, tiny};
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Output};
-
-fn tiny(name: &str) -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny").join(name).display().to_string()
-}
-
-fn pellucid(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pellucid")).args(arguments).output().expect("the program starts")
-}
-
-fn ok(arguments: &[&str]) -> String {
-    let output = pellucid(arguments);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {stderr}");
-    String::from_utf8(output.stdout).expect("UTF-8")
-}
-
-fn fails(arguments: &[&str], naming: &str) {
-    let output = pellucid(arguments);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success(), "{arguments:?} succeeded");
-    assert!(!stderr.contains("panicked"), "{arguments:?}: {stderr}");
-    assert!(stderr.contains("error: ") && stderr.contains(naming), "{arguments:?} ({naming}): {stderr}");
-}
 
 #[test]
 fn a_graph_is_made_written_and_read() {

@@ -6,7 +6,7 @@
 //! (`layer_unit_token`, `E_id_token`) and `jsNodeId`, the same for a unit at every token.
 
 use super::influence::Pruned;
-use super::trace::{Traced, What};
+use super::trace::{Node, Traced, What};
 use crate::{Error, Result};
 use pellucid_core::{Index, UnitId};
 use serde::{Deserialize, Serialize};
@@ -193,6 +193,25 @@ pub fn nodes_and_links(
     (nodes, links)
 }
 
+/// A unit's number at its site or in its dictionary.
+fn number(unit: &UnitId) -> u32 {
+    match unit {
+        UnitId::Site { index: Index::Coordinate(i) | Index::Head(i), .. }
+        | UnitId::Latent { index: i, .. } => *i,
+    }
+}
+
+/// A node's name in a file, of a model with so many layers.
+pub fn node_id(node: &Node, layers: usize) -> String {
+    let (p, layer) = (node.position, node.layer.unwrap_or(0));
+    match &node.what {
+        What::Unit(unit) => format!("{layer}_{}_{p}", number(unit)),
+        What::Error => format!("{layer}_-1_{p}"),
+        What::Token(id) => format!("E_{id}_{p}"),
+        What::Logit { token, .. } => format!("{}_{token}_{p}", layers + 1),
+    }
+}
+
 fn node(
     traced: &Traced,
     i: usize,
@@ -204,7 +223,7 @@ fn node(
     let node = &traced.nodes[i];
     let (p, layer) = (node.position, node.layer.unwrap_or(0));
     let mut out = FileNode {
-        node_id: String::new(),
+        node_id: node_id(node, layers),
         feature: Some(-1),
         layer: layer.to_string(),
         ctx_idx: p,
@@ -220,23 +239,17 @@ fn node(
     };
     match &node.what {
         What::Unit(unit) => {
-            let index = match unit {
-                UnitId::Site { index: Index::Coordinate(i) | Index::Head(i), .. }
-                | UnitId::Latent { index: i, .. } => *i,
-            };
-            out.node_id = format!("{layer}_{index}_{p}");
+            let index = number(unit);
             out.js_node_id = format!("{layer}_{index}-0");
             out.feature = Some(pair(layer as u64, u64::from(index)));
             "cross layer transcoder".clone_into(&mut out.feature_type);
             out.activation = Some(node.value);
         }
         What::Error => {
-            out.node_id = format!("{layer}_-1_{p}");
             out.js_node_id = format!("{layer}_-1-{p}");
             "mlp reconstruction error".clone_into(&mut out.feature_type);
         }
         What::Token(id) => {
-            out.node_id = format!("E_{id}_{p}");
             out.js_node_id = format!("E_{id}-{p}");
             out.feature = Some(p as i64);
             "E".clone_into(&mut out.layer);
@@ -245,7 +258,6 @@ fn node(
         }
         What::Logit { token, foil, probability } => {
             out.layer = (layers + 1).to_string();
-            out.node_id = format!("{}_{token}_{p}", layers + 1);
             out.js_node_id = format!("L_{token}-{p}");
             out.feature = Some(i64::from(*token));
             "logit".clone_into(&mut out.feature_type);

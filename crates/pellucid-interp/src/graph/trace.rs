@@ -3,6 +3,7 @@
 use super::influence::{Graph, Kinds};
 use super::units::{LayerUnits, Units};
 use crate::error::tensor;
+use crate::product::dot;
 use crate::{Error, Metric, Progress, Result};
 use pellucid_core::UnitId;
 use pellucid_model::sample::{log_softmax, top_k};
@@ -352,18 +353,4 @@ fn rows(
         row.into_iter().for_each(|(source, effect)| effects[target * n + source] = effect);
     }
     Ok(())
-}
-
-/// A product summed in f64, in a fixed order.
-fn dot(a: &[f32], b: &[f32]) -> f64 {
-    let mut sums = [0f64; 8];
-    let (a8, b8) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f64 =
-        a8.remainder().iter().zip(b8.remainder()).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-    for (a, b) in a8.zip(b8) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += f64::from(*a) * f64::from(*b);
-        }
-    }
-    sums.iter().sum::<f64>() + rest
 }

@@ -9,7 +9,7 @@ use crate::words::{self, Words};
 use crate::{Loaded, Opened, Text};
 use pellucid_core::{Edit, Index, Op, Point, Polarity, Positions, Seed, Site, Target, UnitId};
 use pellucid_interp::graph::check::{Tried, Zeroed, zeroed};
-use pellucid_interp::graph::file::{GraphFile, Info, Metadata, View, cumulative, nodes_and_links};
+use pellucid_interp::graph::file::{GraphFile, Info, Metadata, View, cumulative, node_id, nodes_and_links};
 use pellucid_interp::graph::{Outputs, Pruned, Traced, What, foremost, steps, trace};
 use pellucid_interp::{Correlation, Metric, rank_correlation};
 use pellucid_model::{Batch, Logits, Plan, sample};
@@ -196,14 +196,7 @@ pub fn graph(
     watch: Watch<'_>,
 ) -> Result<(GraphReport, GraphFile)> {
     let (model, begun) = (&loaded.model, Instant::now());
-    if asked.position >= text.tokens.len() {
-        let n = text.tokens.len();
-        return bad(format!(
-            "position {} is outside the text; its {n} tokens are 0 to {}",
-            asked.position,
-            n.saturating_sub(1)
-        ));
-    }
+    text.position(Some(i64::try_from(asked.position).unwrap_or(i64::MAX)))?;
     text.cut(asked.position + 1);
     let run = model.frozen(&text.row, asked.position)?;
     let outputs = asked.outputs.metrics(run.logits(), asked.position)?;
@@ -333,11 +326,16 @@ impl Drawing<'_> {
     fn draw(&self) -> (Vec<GraphNode>, Vec<GraphLink>, Vec<usize>) {
         let (n, held) = (self.traced.nodes.len(), cumulative(self.influence));
         let predicted = self.traced.predicted(0);
-        let names = self.names();
+        let layers = self.loaded.model.spec().n_layers;
         let (mut nodes, mut places) = (Vec::new(), vec![0; n]);
         for i in (0..n).filter(|&i| self.kept.nodes[i]) {
             places[i] = nodes.len();
-            nodes.push(self.node(i, names[i].clone(), held[i], -predicted.get(i).copied().unwrap_or(0.0)));
+            nodes.push(self.node(
+                i,
+                node_id(&self.traced.nodes[i], layers),
+                held[i],
+                -predicted.get(i).copied().unwrap_or(0.0),
+            ));
         }
         let of_edges = self.traced.graph.edge_influence(&self.kept.nodes);
         let edges: Vec<usize> = (0..n * n).filter(|&e| self.kept.edges[e]).collect();
@@ -349,14 +347,6 @@ impl Drawing<'_> {
             held,
         };
         (nodes, edges.iter().zip(shares).map(link).collect(), places)
-    }
-
-    /// Every node's name in the file.
-    fn names(&self) -> Vec<String> {
-        let all = Pruned { nodes: vec![true; self.traced.nodes.len()], edges: self.kept.edges.clone() };
-        let layers = self.loaded.model.spec().n_layers;
-        let (nodes, _) = nodes_and_links(self.traced, &all, layers, &|_| String::new(), &|_| None);
-        nodes.into_iter().map(|n| n.node_id).collect()
     }
 
     fn node(&self, i: usize, id: String, held: f64, predicted: f64) -> GraphNode {

@@ -4,6 +4,7 @@
 //! none for a text), then `done` with the method's reply, or `failed` (Failure). Where the model does not show the behaviour the reply says `shown: false` and
 //! nothing else. Whoever stops reading stops the run.
 
+pub(crate) mod graph;
 pub(crate) mod places;
 pub(crate) mod task;
 
@@ -48,7 +49,7 @@ const FILE_EDGES: usize = 20_000;
 /// Longest text that is read along a direction, bytes.
 const TEXT: usize = 4_000;
 /// How long a method may take: a circuit measures a hundred times what another request runs once.
-pub(super) const LONGEST: Duration = Duration::from_secs(900);
+const LONGEST: Duration = Duration::from_secs(900);
 
 /// Where items come from.
 #[derive(Clone, Deserialize, ToSchema)]
@@ -190,7 +191,7 @@ pub(crate) struct LabCircuitReply {
     file: Option<String>,
 }
 
-pub(super) fn most(what: &str, asked: usize, most: usize) -> ApiResult<()> {
+fn most(what: &str, asked: usize, most: usize) -> ApiResult<()> {
     match asked > most {
         true => Err(ApiError::large(format!("{asked} {what}; this server takes {most} at most"))),
         false => Ok(()),

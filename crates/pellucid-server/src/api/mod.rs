@@ -4,7 +4,6 @@ pub(crate) mod ask;
 pub(crate) mod generate;
 pub(crate) mod jobs;
 pub(crate) mod lab;
-pub(crate) mod lab_graph;
 pub(crate) mod runs;
 pub(crate) mod sse;
 pub(crate) mod status;
@@ -35,8 +34,8 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/lab/neurons", post(lab::neurons))
         .route("/lab/direction", post(lab::direction))
         .route("/lab/circuit", post(lab::circuit))
-        .route("/lab/graph", post(lab_graph::graph))
-        .route("/lab/graph/zero", post(lab_graph::zero))
+        .route("/lab/graph", post(lab::graph::graph))
+        .route("/lab/graph/zero", post(lab::graph::zero))
         .route("/lab/read", post(lab::read))
         .route("/lab/lens", post(lab::places::lens))
         .route("/lab/trace", post(lab::places::trace))

@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use pellucid::core::{Seed, Site, UnitId};
 use pellucid::interp::{
-    By, Completeness, Effects, LatentEffects, Method, Metric, UnitEffect, attribute, latent_effects,
+    By, Completeness, Effects, LatentEffects, Method, Metric, RowSums, UnitEffect, attribute, latent_effects,
 };
 use pellucid::model::sample;
 use serde::Serialize;
@@ -125,14 +125,14 @@ struct Parts {
 
 impl Parts {
     fn of(effects: &LatentEffects) -> Self {
-        let sum = |list: &[f64]| list.iter().sum::<f64>();
+        let RowSums { whole, latents, error, constant } = effects.sums();
         Parts {
             dictionary: effects.dictionary.clone(),
             site: effects.site,
-            whole: sum(&effects.row),
-            latents: effects.latents.iter().flatten().map(|l| l.effect).sum(),
-            error: sum(&effects.error),
-            constant: sum(&effects.constant),
+            whole,
+            latents,
+            error,
+            constant,
             incompleteness: effects.incompleteness(),
         }
     }

@@ -9,7 +9,8 @@ use pellucid::interp::circuit::{
     self, Ablation, Choice, Edges, FRACTIONS, Measure, NeuronScoring, Scoring, Skeleton,
 };
 use pellucid::scope::lab::{
-    CircuitNeuronsReport, CircuitPruned, CircuitReport, Cutting, Pruning, circuit_neurons, scored,
+    CircuitEdge, CircuitNeuronsReport, CircuitPruned, CircuitReport, Cutting, Pruning, circuit_neurons,
+    scored,
 };
 use std::path::PathBuf;
 
@@ -245,15 +246,18 @@ fn show(report: &CircuitReport, out: &mut Out) -> Result<()> {
         pruned(p, out)?;
     }
     out.heading(format!("the circuit of {} edges; the foremost", report.circuit.len()))?;
-    let mut table = Table::new(&["edge", ">score"]);
-    for e in report.circuit.iter().take(20) {
-        table.row(vec![e.edge.clone(), signed(e.score)]);
-    }
-    out.table(table)?;
+    out.table(foremost("edge", &report.circuit))?;
     out.line(format!(
         "{DIM}off-task: the same edges on {}; an edge's score is what cutting it is predicted to take from the log-odds{DIM:#}",
         report.off_task.behaviour
     ))
+}
+
+/// The first edges of a list.
+fn foremost(what: &str, edges: &[CircuitEdge]) -> Table {
+    let mut table = Table::new(&[what, ">score"]);
+    edges.iter().take(20).for_each(|e| table.row(vec![e.edge.clone(), signed(e.score)]));
+    table
 }
 
 fn pruned(p: &CircuitPruned, out: &mut Out) -> Result<()> {
@@ -278,11 +282,7 @@ fn pruned(p: &CircuitPruned, out: &mut Out) -> Result<()> {
         ]);
     }
     out.table(table)?;
-    let mut table = Table::new(&["edge left", ">score"]);
-    for e in p.edges.iter().take(20) {
-        table.row(vec![e.edge.clone(), signed(e.score)]);
-    }
-    out.table(table)?;
+    out.table(foremost("edge left", &p.edges))?;
     out.line(format!(
         "{DIM}{} edges cut and looked at, {} fell unheard, in {:.1} s; {by} {} before, {} after, on the items pruned on{DIM:#}",
         p.tested,

@@ -3,6 +3,7 @@
 use super::dict_steer::SteerArgs;
 use crate::atlas::build::corpus_of;
 use crate::default_corpus;
+use crate::dictionaries::{named_site, refuse_transcoder};
 use crate::models::{Loaded, ModelArgs};
 use crate::show::{DIM, Out, Table, bar};
 use anyhow::{Context, Result, ensure};
@@ -259,19 +260,10 @@ impl EvalArgs {
 }
 
 impl EvalArgs {
-    /// Refuses a dictionary whose files say that it belongs elsewhere, or that it is a transcoder. Names that are not ours say
-    /// nothing.
+    /// Refuses a dictionary whose files say that it belongs elsewhere, or that it is a transcoder.
     fn expect_site(&self, opened: &Opened) -> Result<()> {
-        let Opened { format, input, output, .. } = opened;
-        ensure!(
-            opened.dictionary.skip.is_none() && (output.is_none() || output == input),
-            "this {format} dictionary is a transcoder{}; only what writes where it reads can be judged",
-            match (input, output) {
-                (Some(input), Some(output)) => format!(" from {input} to {output}"),
-                _ => String::new(),
-            }
-        );
-        let named = input.as_deref().and_then(|name| name.parse::<Site>().ok());
+        refuse_transcoder(opened, "only what writes where it reads can be judged")?;
+        let (named, format) = (named_site(opened), opened.format);
         ensure!(
             self.elsewhere || named.is_none_or(|site| site == self.of.site),
             "this {format} dictionary says that it reads {}, and --site is {}; give that site, or --elsewhere to judge it \
@@ -423,12 +415,9 @@ impl TrainArgs {
             if done <= trainer.steps() || steps == 0 {
                 continue;
             }
-            let x = match first.take() {
-                Some(first) if i == 0 => first,
-                _ => rows(&loaded.model, self.of.site, chunk)?,
-            };
-            for batch in self.mixed(i, &x, width, scale).chunks_exact(self.batch * width) {
-                let step = trainer.step(batch, None)?;
+            let x = self.chunk(loaded, i, chunk, &mut first)?;
+            for batch in self.batches(i, &x, width, scale) {
+                let step = trainer.step(&batch, None)?;
                 shown.set_position(step.step + 1);
                 shown.set_message(format!("FVU {:.3}, {} dead; steps", step.unexplained, step.dead));
                 last = Some(step);
@@ -442,12 +431,28 @@ impl TrainArgs {
         Ok(last)
     }
 
-    /// A chunk's rows in the order in which they are learned from, scaled; as many as make whole batches.
-    fn mixed(&self, chunk: usize, x: &[f32], width: usize, scale: f32) -> Vec<f32> {
-        let count = x.len() / width;
+    /// A chunk's rows; those of the first one are there already.
+    fn chunk(
+        &self,
+        loaded: &Loaded,
+        i: usize,
+        windows: &[Window],
+        first: &mut Option<Vec<f32>>,
+    ) -> Result<Vec<f32>> {
+        match first.take() {
+            Some(first) if i == 0 => Ok(first),
+            _ => Ok(rows(&loaded.model, self.of.site, windows)?),
+        }
+    }
+
+    /// A chunk's rows in the order in which they are learned from, scaled: whole batches, one after the other.
+    fn batches(&self, chunk: usize, x: &[f32], width: usize, scale: f32) -> impl Iterator<Item = Vec<f32>> {
+        let (count, batch) = (x.len() / width, self.batch);
         let order = Seed(self.of.seed).for_purpose(&format!("dictionary chunk {chunk}")).choose(count, count);
-        let whole = count / self.batch * self.batch;
-        order[..whole].iter().flat_map(|from| &x[from * width..][..width]).map(|v| scale * v).collect()
+        (0..count / batch).map(move |b| {
+            let picked = &order[b * batch..][..batch];
+            picked.iter().flat_map(|from| &x[from * width..][..width]).map(|v| scale * v).collect()
+        })
     }
 
     /// Writes what a training would learn from, batch after batch, for other programs to learn from.
@@ -462,15 +467,16 @@ impl TrainArgs {
         eprintln!("{count} rows of {} numbers, {}", text.width, indicatif::HumanBytes(bytes));
         let first = rows(&loaded.model, of.site, &text.train[..CHUNK.min(text.train.len())])?;
         let scale = scale(&first, text.width)?;
-        let part = file.with_extension("part");
+        let (part, mut first) = (file.with_extension("part"), Some(first));
         let written = (|| -> Result<()> {
             let mut to = BufWriter::new(File::create(&part)?);
             let shown = bar("rows: chunks", text.train.len().div_ceil(CHUNK));
             for (i, chunk) in text.train.chunks(CHUNK).enumerate() {
-                let x = rows(&loaded.model, of.site, chunk)?;
-                let bytes: Vec<u8> =
-                    self.mixed(i, &x, text.width, scale).iter().flat_map(|v| v.to_le_bytes()).collect();
-                to.write_all(&bytes)?;
+                let x = self.chunk(&loaded, i, chunk, &mut first)?;
+                for batch in self.batches(i, &x, text.width, scale) {
+                    let bytes: Vec<u8> = batch.iter().flat_map(|v| v.to_le_bytes()).collect();
+                    to.write_all(&bytes)?;
+                }
                 shown.inc(1);
             }
             to.into_inner()?.sync_all()?;

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use pellucid::core::{Polarity, Seed};
 use pellucid::interp::Interval;
-use pellucid::interp::steered::{Arm, Trial, Tried, steer_latent};
+use pellucid::interp::steered::{Arm, Trial, Tried, steer_latent, write};
 use pellucid::model::{Attached, Row};
 use pellucid::scope::{Opened, Text};
 use pellucid::store::atlas::{Hit, Query, ScoreKind, Sort};
@@ -133,7 +133,12 @@ impl SteerArgs {
         let hits = self.chosen(opened)?;
         let latents =
             if self.latent.is_empty() { hits.iter().map(|h| h.index).collect() } else { self.latent.clone() };
-        let shown = bar("writing: texts", latents.len() * rows.len() * (2 + self.controls));
+        let shown = bar("writing: texts", (1 + latents.len() * (1 + self.controls)) * rows.len());
+        let mut told = || {
+            shown.inc(1);
+            Ok(())
+        };
+        let plain = write(&loaded.model, &rows, self.tokens, &[], &mut told)?;
         let mut trials = Vec::new();
         for latent in latents {
             let trial = Trial {
@@ -142,15 +147,13 @@ impl SteerArgs {
                 typical: scales.get(latent as usize).copied().unwrap_or(0.0),
                 strength: self.strength,
                 prompts: &rows,
+                plain: &plain,
                 tokens: self.tokens,
                 others: &others,
                 controls: self.controls,
                 seed: Seed(self.seed),
             };
-            let tried = steer_latent(&loaded.model, &trial, &mut || {
-                shown.inc(1);
-                Ok(())
-            })?;
+            let tried = steer_latent(&loaded.model, &trial, &mut told)?;
             let hit = hits.iter().find(|h| h.index == latent);
             trials.push(Named {
                 unit: format!("sae:{}/{latent}", dictionary.name),

@@ -132,11 +132,9 @@ fn summary(loaded: &Loaded, watch: &Watch, x: &Tensor, tokens: &[Placed]) -> Res
             Watched::Unit { unit: unit.clone(), tokens }
         }
         Watch::Latent { unit, dictionary, index, .. } => {
-            let all = loaded.model.dictionary(dictionary)?.active(&rows.concat());
-            let value = |active: &[(u32, f32)]| active.iter().find(|a| a.0 == *index).map_or(0.0, |a| a.1);
-            let each = tokens.iter().zip(&all);
-            let tokens =
-                each.map(|(at, active)| UnitToken { at: at.clone(), value: value(active) }).collect();
+            let values = loaded.model.dictionary(dictionary)?.values(&rows.concat(), *index);
+            let each = tokens.iter().zip(values);
+            let tokens = each.map(|(at, value)| UnitToken { at: at.clone(), value }).collect();
             Watched::Unit { unit: unit.clone(), tokens }
         }
     })

@@ -57,7 +57,10 @@ pub(crate) fn fails(arguments: &[&str], naming: &str) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{arguments:?} succeeded");
     assert!(!stderr.contains("panicked"), "{arguments:?}: {stderr}");
-    assert!(stderr.contains(naming), "{arguments:?} should name {naming:?}: {stderr}");
+    assert!(
+        stderr.contains("error: ") && stderr.contains(naming),
+        "{arguments:?} should name {naming:?}: {stderr}"
+    );
 }
 
 pub(crate) struct Place {

@@ -1,10 +1,9 @@
 //! The attribution graph of a prompt, event by event: `step` (LabStep), then `done` (LabGraphReply) or `failed` (Failure). No gate stands
 //! before it: a prompt's next word is there by itself.
 
-use super::ask::unit_id;
-use super::lab::{LONGEST, most};
-use super::sse::{self, Events};
+use super::{most, streamed};
 use crate::App;
+use crate::api::ask::unit_id;
 use crate::error::{ApiError, ApiResult};
 use crate::work::{Asker, Body, run};
 use axum::Json;
@@ -12,11 +11,9 @@ use axum::extract::State;
 use axum::response::Response;
 use pellucid_interp::graph::Outputs;
 use pellucid_scope::TextSpec;
-use pellucid_scope::lab::{self, GraphReport, GraphZeroed, Graphing, Step};
+use pellucid_scope::lab::{self, GraphReport, GraphZeroed, Graphing};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
 use utoipa::ToSchema;
 
 /// Most neurons that are nodes.
@@ -126,48 +123,22 @@ pub(crate) async fn graph(
     asker: Asker,
     Body(request): Body<LabGraphRequest>,
 ) -> ApiResult<Response> {
-    let (text, graphing) = asked(&app, &request)?;
-    let turn = app.turn(&asker.0).await?;
-    let (events, response) = sse::channel();
-    tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        let begun = Instant::now();
-        match explain(&app, &events, begun, text, &graphing) {
-            // nobody left to tell is no failure
-            Ok(reply) => drop(events.send("done", &reply)),
-            Err(error) => drop(events.send("failed", &error.what())),
-        }
-        app.counts.runs.fetch_add(1, Ordering::Relaxed);
-        app.counts.run_micros.fetch_add(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
-    });
-    Ok(response)
-}
-
-fn explain(
-    app: &App,
-    events: &Events,
-    begun: Instant,
-    text: pellucid_scope::Text,
-    graphing: &Graphing,
-) -> ApiResult<LabGraphReply> {
-    let atlas = app.atlas()?;
-    let mut watch = |step: Step| {
-        begun.elapsed() <= LONGEST && !*app.stopping.borrow() && events.send("step", &step).is_ok()
-    };
-    match lab::graph(&app.loaded, atlas.as_deref(), text, graphing, &mut watch) {
-        Ok((mut report, file)) => {
+    let prepare = move |app: &App| asked(app, &request);
+    streamed(app, asker, prepare, |telling, (text, graphing)| {
+        let atlas = telling.app.atlas()?;
+        telling.done(|watch| {
+            let (mut report, file) =
+                lab::graph(&telling.app.loaded, atlas.as_deref(), text, &graphing, watch)?;
             let links = report.links.len();
             if links > LINKS {
                 report.links.sort_by(|a, b| a.held.total_cmp(&b.held));
                 report.links.truncate(LINKS);
             }
-            let file = (links <= LINKS).then(|| file.write()).transpose();
-            Ok(LabGraphReply { report, links, file: file.map_err(pellucid_scope::Error::from)? })
-        }
-        Err(_) if *app.stopping.borrow() => Err(ApiError::stopping()),
-        Err(_) if begun.elapsed() > LONGEST => Err(ApiError::late(LONGEST.as_secs())),
-        Err(error) => Err(error.into()),
-    }
+            let file = (links <= LINKS).then(|| file.write()).transpose()?;
+            Ok(LabGraphReply { report, links, file })
+        })
+    })
+    .await
 }
 
 pub(crate) async fn zero(
