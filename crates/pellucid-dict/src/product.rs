@@ -1,9 +1,6 @@
-//! Products of matrices in slices, and short vectors' dot products. The `gemm` crate multiplies; this file is the safe way
-//! to call it, and the only one in this crate with unsafe code.
+//! Products of rows by rows, and short vectors' dot products.
 
-#![allow(unsafe_code)] // see the safety comment in `times_transposed`
-
-use gemm::Parallelism;
+use pellucid_kernels::matrix::{Matrix, product_into};
 
 /// Writes x · wᵀ to `out`: x (rows, width), w (latents, width), out (rows, latents), all without gaps, on this thread.
 /// Shapes are ours, never a file's: they are asserted.
@@ -11,36 +8,7 @@ pub(crate) fn times_transposed(x: &[f32], w: &[f32], width: usize, out: &mut [f3
     assert!(width > 0 && x.len().is_multiple_of(width) && w.len().is_multiple_of(width), "rows of {width}");
     let (rows, latents) = (x.len() / width, w.len() / width);
     assert_eq!(out.len(), rows * latents, "a product of {rows} × {latents}");
-    if out.is_empty() {
-        return;
-    }
-    let step = |s: usize| s as isize; // a slice is never longer than isize::MAX bytes
-    // SAFETY: entry (i, l) of x lies at i·width + l < rows·width = x.len(), entry (l, j) of wᵀ at j·width + l < w.len(), and
-    // entry (i, j) of out at i·latents + j < rows·latents = out.len(), as asserted above. `out` is borrowed mutably, so it
-    // overlaps neither input, and it is only written (`read_dst` is false).
-    unsafe {
-        gemm::gemm(
-            rows,
-            latents,
-            width,
-            out.as_mut_ptr(),
-            1,
-            step(latents),
-            false,
-            x.as_ptr(),
-            1,
-            step(width),
-            w.as_ptr(),
-            step(width),
-            1,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
+    product_into(Matrix::rows(x, width), Matrix::rows(w, width).transposed(), out, [latents, 1]);
 }
 
 pub(crate) use pellucid_kernels::rows::add_scaled;

@@ -6,6 +6,7 @@
 pub mod codes;
 pub mod columns;
 pub mod kernel;
+pub mod matrix;
 pub mod pages;
 mod precision;
 pub mod rows;

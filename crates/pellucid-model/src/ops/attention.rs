@@ -5,12 +5,12 @@
 //! touched. In the other the steps (scores, probabilities, mix) give whole arrays, so that a tap can stand
 //! between them. Both make the same products, block by block.
 
-use super::matmul::{Matrix, product_into};
 use super::sheet::made;
 use super::{CHUNK, Precision, attention_back as back, attention_tiled as tiled, simd, tensor, with_slice};
 use crate::Result;
 use crate::spec::Spec;
 use candle_core::{CpuStorage, Layout, Storage, Tensor};
+use pellucid_kernels::matrix::{Matrix, product_into};
 use pellucid_kernels::tiles::tiles_are_here;
 use rayon::prelude::*;
 use std::ops::Range;

@@ -9,7 +9,6 @@ mod attention_back;
 mod attention_tiled;
 pub(crate) mod blocks;
 pub(crate) mod linear;
-pub(crate) mod matmul;
 pub(crate) mod mlp;
 pub(crate) mod norm;
 pub(crate) mod packed;

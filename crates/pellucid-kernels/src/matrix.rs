@@ -1,13 +1,13 @@
-//! Products of matrices that lie in slices with any strides: what attention is made of.
+//! Products of matrices that lie in slices with any strides, on one thread: what attention and a small model's training are made of.
 //! The `gemm` crate multiplies; this file is the safe way to call it.
 
-#![allow(unsafe_code)] // see the safety comment in `product_into`
+#![allow(unsafe_code)] // see the safety comment in `multiply`
 
 use gemm::Parallelism;
 
 /// A matrix in a slice: entry (i, j) is `data[i · strides[0] + j · strides[1]]`.
 #[derive(Clone, Copy)]
-pub(crate) struct Matrix<'a> {
+pub struct Matrix<'a> {
     data: &'a [f32],
     shape: [usize; 2],
     strides: [usize; 2],
@@ -15,17 +15,18 @@ pub(crate) struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     /// Panics if the last entry lies outside the slice: shapes are ours, never a file's or a caller's.
-    pub(crate) fn new(data: &'a [f32], shape: [usize; 2], strides: [usize; 2]) -> Self {
+    pub fn new(data: &'a [f32], shape: [usize; 2], strides: [usize; 2]) -> Self {
         assert!(extent(shape, strides) <= data.len(), "{shape:?} by {strides:?} in {}", data.len());
         Matrix { data, shape, strides }
     }
 
-    /// Rows below each other without gaps.
-    pub(crate) fn rows(data: &'a [f32], width: usize) -> Self {
+    /// Rows of this width below each other without gaps.
+    pub fn rows(data: &'a [f32], width: usize) -> Self {
         Matrix::new(data, [data.len() / width.max(1), width], [width, 1])
     }
 
-    pub(crate) fn transposed(self) -> Self {
+    /// Its transpose, where it lies.
+    pub fn transposed(self) -> Self {
         let ([m, n], [s, t]) = (self.shape, self.strides);
         Matrix { data: self.data, shape: [n, m], strides: [t, s] }
     }
@@ -36,13 +37,22 @@ fn extent(shape: [usize; 2], strides: [usize; 2]) -> usize {
     if shape.contains(&0) { 0 } else { (shape[0] - 1) * strides[0] + (shape[1] - 1) * strides[1] + 1 }
 }
 
-/// Writes `a · b` to `out`, entry (i, j) at `i · strides[0] + j · strides[1]`, on this thread.
-pub(crate) fn product_into(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32], strides: [usize; 2]) {
+/// Writes `a · b` to `out`, entry (i, j) at `i · strides[0] + j · strides[1]`, on this thread. Panics as [`Matrix::new`] does.
+pub fn product_into(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32], strides: [usize; 2]) {
+    multiply(a, b, out, strides, false);
+}
+
+/// Adds `a · b` to `out`, where [`product_into`] writes it.
+pub fn add_product(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32], strides: [usize; 2]) {
+    multiply(a, b, out, strides, true);
+}
+
+fn multiply(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32], strides: [usize; 2], add: bool) {
     assert_eq!(a.shape[1], b.shape[0], "matrices of {:?} and {:?}", a.shape, b.shape);
     assert!(extent([a.shape[0], b.shape[1]], strides) <= out.len(), "the product does not fit its place");
     let step = |s: usize| s as isize; // a slice is never longer than isize::MAX bytes
     // SAFETY: both inputs lie in their slices, which `Matrix::new` checked, and so does the output, as the line above
-    // has checked; `out` is only written (`read_dst` is false).
+    // has checked; `out` is borrowed mutably, so it overlaps neither, and it holds numbers whether it is read or only written.
     unsafe {
         gemm::gemm(
             a.shape[0],
@@ -51,14 +61,14 @@ pub(crate) fn product_into(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32], stride
             out.as_mut_ptr(),
             step(strides[1]),
             step(strides[0]),
-            false,
+            add,
             a.data.as_ptr(),
             step(a.strides[1]),
             step(a.strides[0]),
             b.data.as_ptr(),
             step(b.strides[1]),
             step(b.strides[0]),
-            0.0,
+            1.0, // of what is there, where it is read
             1.0,
             false,
             false,
@@ -86,10 +96,13 @@ mod tests {
             product_into(left, other, &mut wide, [2 * n + 1, 2]);
             let mut plain = vec![7f32; m * n];
             product_into(left, right, &mut plain, [n, 1]);
+            let mut twice = plain.clone();
+            add_product(left, other, &mut twice, [n, 1]);
             for i in 0..m {
                 for j in 0..n {
                     let want: f64 = (0..k).map(|l| f64::from(a[i * k + l]) * f64::from(b[l * n + j])).sum();
                     assert!((f64::from(plain[i * n + j]) - want).abs() < 1e-5);
+                    assert!((f64::from(twice[i * n + j]) - 2.0 * want).abs() < 1e-5);
                     assert!((f64::from(wide[i * (2 * n + 1) + 2 * j]) - want).abs() < 1e-5);
                 }
             }
