@@ -122,6 +122,11 @@ impl Trainer {
         &self.config
     }
 
+    /// Numbers that are trained.
+    pub fn parameters(&self) -> usize {
+        self.at.len()
+    }
+
     /// Steps done.
     pub fn steps(&self) -> u64 {
         self.step

@@ -5,6 +5,7 @@
 //! - [`interp`]: attribution, ablation, lenses, sweeps;
 //! - [`store`]: corpora, collectors, the atlas file;
 //! - [`dict`]: sparse autoencoders: what they compute, their files and training;
+//! - [`train`]: a one-layer transformer from text;
 //! - [`describe`]: what units mean, in words, with scores;
 //! - [`scope`]: a model with its atlas: explain, ablate, compare, steer, find, as plain data;
 //! - [`server`]: the live page and its API.
@@ -17,3 +18,4 @@ pub use pellucid_model as model;
 pub use pellucid_scope as scope;
 pub use pellucid_server as server;
 pub use pellucid_store as store;
+pub use pellucid_train as train;

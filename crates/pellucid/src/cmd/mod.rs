@@ -33,6 +33,7 @@ mod points;
 mod run;
 mod serve;
 mod trace;
+mod train;
 mod verify;
 mod watch;
 
@@ -72,6 +73,8 @@ pub(crate) enum Command {
     Knockout(knockout::Arguments),
     /// Sparse autoencoders of a site: train one on text, judge one.
     Dict(dict::Arguments),
+    /// A one-layer transformer from text, small enough to be understood: a model for every other command.
+    Train(train::Arguments),
     /// What can be looked at in a model, with the names other tools use.
     Points(points::Arguments),
     /// What a model file holds.
@@ -119,6 +122,7 @@ impl Command {
             Command::Trace(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Knockout(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Dict(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::Train(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Points(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Info(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Atlas(a) => a.run(out).map(|()| ExitCode::SUCCESS),
