@@ -13,6 +13,7 @@ mod select;
 mod sparse;
 mod tiles;
 mod train;
+mod twins;
 mod units;
 
 pub use dictionary::{Activation, Dictionary, Normalisation, Shape};
@@ -28,3 +29,4 @@ pub use sparse::{Frame, Sparse};
 pub use train::{
     Adam, Auxiliary, Config, ErrorScale, Recipe, Step, Trainer, automatic_rate, geometric_median,
 };
+pub use twins::Twins;

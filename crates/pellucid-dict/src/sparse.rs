@@ -29,6 +29,15 @@ impl Default for Sparse {
 }
 
 impl Sparse {
+    /// Rows of this width without their zeros: neurons are the dictionary that changes nothing.
+    pub fn of(rows: &[f32], width: usize) -> Self {
+        let mut sparse = Sparse::default();
+        for row in rows.chunks_exact(width) {
+            sparse.push((0..).zip(row.iter().copied()).filter(|(_, value)| *value != 0.0));
+        }
+        sparse
+    }
+
     /// How many rows there are.
     pub fn rows(&self) -> usize {
         self.offsets.len().saturating_sub(1)

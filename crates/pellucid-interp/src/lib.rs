@@ -40,6 +40,6 @@ pub use lens::{LensRow, LensToken, lens_grid};
 pub use metric::Metric;
 pub use rank::{Correlation, rank_correlation};
 pub use sweep::{
-    Promoted, Swept, promoted, promoted_latents, promoted_of, sweep, sweep_latents, sweep_sites,
-    writes_to_stream,
+    Promoted, Swept, leads_to_stream, promoted, promoted_latents, promoted_of, sweep, sweep_latents,
+    sweep_sites,
 };

@@ -218,7 +218,8 @@ pub fn promoted_of(model: &Model, layer: usize, neuron: usize, k: usize) -> Resu
     found.ok_or_else(|| Error::Request("the neuron writes nothing".to_owned()))
 }
 
-/// As [`promoted`], for the latents of a dictionary that writes to the stream: what their directions speak for.
+/// As [`promoted`], for the latents of a dictionary in the stream, or of a layer's neurons: what their directions speak for, there through
+/// the neurons' output weights.
 ///
 /// # Errors
 /// If the dictionary stands at a site whose rows are not in the stream's space.
@@ -230,9 +231,9 @@ pub fn promoted_latents(
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<Promoted>> {
     let (width, latents) = (dictionary.latents.width(), &dictionary.latents);
-    if !writes_to_stream(dictionary.site.point) {
+    if !leads_to_stream(dictionary.site.point) {
         return Err(Error::Request(format!(
-            "what the latents of {} speak for is not known: rows of {} are not in the residual stream",
+            "what the latents of {} speak for is not known: rows of {} are neither in the residual stream nor neurons",
             dictionary.name, dictionary.site
         )));
     }
@@ -241,17 +242,21 @@ pub fn promoted_latents(
         let some = from..(from + NEURONS).min(of.end);
         let writes: Vec<f32> = some.flat_map(|latent| latents.direction(latent as u32)).copied().collect();
         let shape = (writes.len() / width, width);
-        let writes = tensor(Tensor::from_vec(writes, shape, &pellucid_model::CPU))?;
+        let mut writes = tensor(Tensor::from_vec(writes, shape, &pellucid_model::CPU))?;
+        if dictionary.site.point == Point::MlpAct {
+            let neurons = model.neuron_writes(dictionary.site.layer as usize)?;
+            writes = tensor(writes.matmul(&neurons))?;
+        }
         all.extend(spoken_for(model, &writes, k)?);
         progress(all.len());
     }
     Ok(all)
 }
 
-/// Whether a row of this point is one of the residual stream, or added to it as it is.
-pub fn writes_to_stream(point: Point) -> bool {
-    use Point::{AttnOutPost, Embeddings, MlpOutPost, ResidMid, ResidPost, ResidPre};
-    matches!(point, Embeddings | ResidPre | ResidMid | ResidPost | AttnOutPost | MlpOutPost)
+/// Whether a row of this point is one of the residual stream, or added to it as it is or through neurons' output weights.
+pub fn leads_to_stream(point: Point) -> bool {
+    use Point::{AttnOutPost, Embeddings, MlpAct, MlpOutPost, ResidMid, ResidPost, ResidPre};
+    matches!(point, Embeddings | ResidPre | ResidMid | ResidPost | AttnOutPost | MlpOutPost | MlpAct)
 }
 
 fn spoken_for(model: &Model, writes: &Tensor, k: usize) -> Result<Vec<Promoted>> {

@@ -4,7 +4,10 @@
 
 use pellucid_core::{Edit, Latents, Op, Point, Positions, Seed, Site, Target};
 use pellucid_dict::{Activation, Dictionary, Normalisation, Shape};
-use pellucid_interp::{LatentEffects, Method, Metric, Replacement, ablate_each, attribute, latent_effects};
+use pellucid_interp::{
+    LatentEffects, Method, Metric, Replacement, ablate_each, attribute, latent_effects, promoted,
+    promoted_latents,
+};
 use pellucid_model::{Apply, Attached, Batch, Logits, Model, Plan, Record, Row, Rules, Storage, Tensor};
 use std::path::Path;
 use std::sync::Arc;
@@ -111,6 +114,39 @@ fn an_edit_that_sets_what_is_there_changes_no_bit_and_any_other_leaves_the_error
         assert!(spliced[1..].concat().iter().zip(reconstruction).all(|(s, r)| (s - r).abs() < 1e-4));
         let first = Apply::new(&model, &[edit("sae:d/error=0@0")]).unwrap().check_prompt(&row()).unwrap_err();
         assert!(first.to_string().contains("first token"));
+    }
+}
+
+#[test]
+fn a_latent_of_neurons_speaks_for_what_its_neurons_speak_for() {
+    // gemma3 normalises what an MLP adds once more
+    for name in ["llama", "gpt2", "gemma3"] {
+        let (mut model, _) = model(name, Activation::ReLU);
+        let width = model.spec().d_mlp;
+        // every latent is one neuron, in reverse order
+        let one = |latent: usize| (0..width).map(move |i| if i == width - 1 - latent { 1.0 } else { 0.0 });
+        let decoder: Vec<f32> = (0..width).flat_map(one).collect();
+        let dictionary = Dictionary {
+            shape: Shape { d_in: width, latents: width, d_out: width },
+            encoder: decoder.clone(),
+            encoder_bias: vec![0.0; width],
+            decoder,
+            decoder_bias: vec![0.0; width],
+            shift: vec![0.0; width],
+            skip: None,
+            normalisation: Normalisation::None,
+            activation: Activation::ReLU,
+        };
+        let site = Site::new(Point::MlpAct, 1);
+        let latents: Arc<dyn Latents> = Arc::new(dictionary);
+        let attached = Attached { name: "neurons".to_owned(), site, hash: String::new(), latents };
+        model.attach(attached.clone()).unwrap();
+        let neurons = promoted(&model, 1, 5, &mut |_| ()).unwrap();
+        let latents = promoted_latents(&model, &attached, 0..width, 5, &mut |_| ()).unwrap();
+        for (neuron, latent) in neurons.iter().zip(latents.iter().rev()) {
+            assert_eq!(neuron.up, latent.up, "{name}");
+            assert_eq!(neuron.down, latent.down, "{name}");
+        }
     }
 }
 

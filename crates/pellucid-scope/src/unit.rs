@@ -9,7 +9,7 @@ use crate::{ENCODER, Error, Found, Loaded, Text};
 use half::f16;
 use pellucid_core::{Edit, Index, Point, Polarity, Site, UnitId};
 use pellucid_describe::evidence::ACTIVE;
-use pellucid_interp::{Promoted, promoted_latents, promoted_of, writes_to_stream};
+use pellucid_interp::{Promoted, leads_to_stream, promoted_latents, promoted_of};
 use pellucid_model::{Batch, Plan, Record};
 use pellucid_store::atlas::{Atlas, Query, ScoreKind, Written};
 use pellucid_store::collect::bins;
@@ -259,7 +259,7 @@ fn outputs(loaded: &Loaded, unit: &UnitId, k: usize) -> Result<Option<Promoted>>
     let (layer, index) = (spot.site.layer as usize, spot.index as usize);
     Ok(match unit {
         _ if k == 0 => None,
-        UnitId::Latent { dictionary, .. } if writes_to_stream(spot.site.point) => {
+        UnitId::Latent { dictionary, .. } if leads_to_stream(spot.site.point) => {
             let dictionary = model.dictionary(dictionary)?;
             promoted_latents(model, dictionary, index..index + 1, k, &mut |_| ())?.into_iter().next()
         }

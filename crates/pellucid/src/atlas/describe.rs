@@ -10,7 +10,7 @@ use pellucid::core::{Embed, Point, Polarity, Seed, Site, Split};
 use pellucid::describe::evidence::{Outputs, evidence};
 use pellucid::describe::measure::{Facts, Rule, Weighting, interesting, null, single_token, windows_hash};
 use pellucid::describe::{Evidence, Lexicon, Outcome, Settings, Simulate, explain_with};
-use pellucid::interp::{Promoted, promoted, promoted_latents, writes_to_stream};
+use pellucid::interp::{Promoted, leads_to_stream, promoted, promoted_latents};
 use pellucid::store::atlas::{Atlas, Description, Explainer, Judged, Score, ScoreKind, Written};
 use pellucid::store::{Document, Window};
 use rayon::prelude::*;
@@ -108,8 +108,7 @@ pub(crate) fn describe(
 pub(crate) fn outputs(loaded: &Loaded, site: Site, dictionary: Option<&str>) -> Result<Vec<Promoted>> {
     if let Some(name) = dictionary {
         // an atlas can be read without its dictionary
-        let Some(found) = loaded.model.dictionary(name).ok().filter(|d| writes_to_stream(d.site.point))
-        else {
+        let Some(found) = loaded.model.dictionary(name).ok().filter(|d| leads_to_stream(d.site.point)) else {
             return Ok(Vec::new());
         };
         Ok(promoted_latents(&loaded.model, found, 0..found.latents.count(), OUTPUTS, &mut |_| ())?)
