@@ -9,7 +9,6 @@ mod circuit;
 mod corpus;
 mod demo;
 mod dict;
-mod dict_steer;
 mod direction;
 mod docs;
 mod docs_atlas;

@@ -1,0 +1,93 @@
+//! How good a dictionary is on text that it did not learn from.
+
+use super::text::Text;
+use crate::models::Loaded;
+use crate::show::{Out, Table};
+use anyhow::Result;
+use pellucid::core::Site;
+use pellucid::dict::{Density, Dictionary, Fidelity};
+use pellucid::interp::dictionary::{losses, rows};
+use serde::Serialize;
+
+/// How good a dictionary is, on the wire.
+#[derive(Serialize)]
+pub(crate) struct Judged {
+    pub(crate) site: String,
+    pub(crate) latents: usize,
+    pub(crate) rows: usize,
+    pub(crate) explained_variance: Option<f64>,
+    pub(crate) l0: f64,
+    /// Share of latents that were never active in these rows.
+    pub(crate) silent: f64,
+    /// (log10 of the share of rows, lower edge; latents).
+    pub(crate) density: Vec<(f64, usize)>,
+    pub(crate) loss: f64,
+    pub(crate) loss_spliced: f64,
+    pub(crate) loss_zero: f64,
+    pub(crate) loss_mean: f64,
+    pub(crate) recovered_from_zero: Option<f64>,
+    pub(crate) recovered_from_mean: Option<f64>,
+    pub(crate) test_windows: usize,
+}
+
+/// Judges a dictionary at a site on the text's test windows.
+pub(crate) fn judge(loaded: &Loaded, site: Site, text: &Text, dictionary: &Dictionary) -> Result<Judged> {
+    let model = &loaded.model;
+    let x = rows(model, site, &text.test)?;
+    let sparse = dictionary.encode(&x)?;
+    let mut density = Density::new(dictionary.shape.latents);
+    density.add(&sparse);
+    let mut fidelity = Fidelity::default();
+    fidelity.add(&x, &dictionary.decode(&sparse, Some(&x))?, text.width)?;
+    let count = (x.len() / text.width).max(1);
+    let mut mean = vec![0f64; text.width];
+    for row in x.chunks_exact(text.width) {
+        mean.iter_mut().zip(row).for_each(|(m, v)| *m += f64::from(*v) / count as f64);
+    }
+    let mean: Vec<f32> = mean.into_iter().map(|m| m as f32).collect();
+    let l = losses(model, site, &text.test, dictionary, &mean)?;
+    Ok(Judged {
+        site: site.to_string(),
+        latents: dictionary.shape.latents,
+        rows: count,
+        explained_variance: fidelity.explained(),
+        l0: density.l0(),
+        silent: density.dead(),
+        density: density.histogram(0.5),
+        loss: l.plain,
+        loss_spliced: l.spliced,
+        loss_zero: l.zero,
+        loss_mean: l.mean,
+        recovered_from_zero: l.recovered_from_zero(),
+        recovered_from_mean: l.recovered_from_mean(),
+        test_windows: text.test.len(),
+    })
+}
+
+/// Prints it.
+pub(super) fn show(j: &Judged, out: &mut Out) -> Result<()> {
+    let share = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| format!("{v:.3}"));
+    let mut table = Table::new(&["", ""]);
+    let mut line = |what: &str, value: String| table.row(vec![what.to_owned(), value]);
+    line("site, latents", format!("{}, {}", j.site, j.latents));
+    line("test rows", format!("{} of {} windows", j.rows, j.test_windows));
+    line("explained variance", share(j.explained_variance));
+    line("L0", format!("{:.1}", j.l0));
+    line("silent on these rows", format!("{:.1} %", 100.0 * j.silent));
+    line(
+        "next-token loss",
+        format!(
+            "{:.3} plain, {:.3} spliced, {:.3} zero, {:.3} mean",
+            j.loss, j.loss_spliced, j.loss_zero, j.loss_mean
+        ),
+    );
+    line(
+        "loss recovered",
+        format!(
+            "{} against zero, {} against mean",
+            share(j.recovered_from_zero),
+            share(j.recovered_from_mean)
+        ),
+    );
+    out.table(table)
+}
