@@ -29,6 +29,7 @@ mod lens_wins;
 mod lint;
 mod patchscope;
 mod points;
+mod reproduce;
 mod run;
 mod serve;
 mod trace;
@@ -74,6 +75,8 @@ pub(crate) enum Command {
     Dict(dict::Arguments),
     /// A one-layer transformer from text, small enough to be understood: a model for every other command.
     Train(train::Arguments),
+    /// A published study done again, from the text on, with this run's numbers beside the paper's.
+    Reproduce(reproduce::Arguments),
     /// What can be looked at in a model, with the names other tools use.
     Points(points::Arguments),
     /// What a model file holds.
@@ -122,6 +125,7 @@ impl Command {
             Command::Knockout(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Dict(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Train(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::Reproduce(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Points(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Info(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Atlas(a) => a.run(out).map(|()| ExitCode::SUCCESS),

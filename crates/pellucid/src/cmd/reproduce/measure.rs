@@ -1,0 +1,281 @@
+//! What neurons and latents of two models are worth on held-out text: twins in the other model, and what each kind of text is told by.
+//!
+//! Detectors are chosen on validation windows and told on test windows. A window's first token is left out, as everywhere with
+//! dictionaries.
+
+use crate::models::Loaded;
+use crate::show::bar;
+use anyhow::Result;
+use pellucid::core::Site;
+use pellucid::dict::{Density, Dictionary, Sparse, Twins};
+use pellucid::interp::dictionary::{row_count, rows};
+use pellucid::store::corpus::{Options, Source};
+use pellucid::store::{Document, Window};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Windows that are looked at together.
+const CHUNK: usize = 64;
+/// What counts as strongly active: this share of the most that was seen on validation windows.
+const STRONG: f32 = 0.5;
+/// The fewest held-out tokens of a kind that is reported.
+const FEWEST: u64 = 200;
+
+/// Which kind of text each document is: the source that it is counted under.
+pub(super) struct Kinds {
+    of: HashMap<Document, u32>,
+    names: Vec<String>,
+}
+
+impl Kinds {
+    /// Reads the sources again, for where each document is from.
+    pub(super) fn read(sources: &[String]) -> Result<Self> {
+        let mut found = Vec::new();
+        for source in sources {
+            for text in Source::open(source, &Options::default())?.texts() {
+                let text = text?;
+                found.push((text.content.document(), text.from));
+            }
+        }
+        let names: BTreeSet<String> = found.iter().map(|(_, from)| from.clone()).collect();
+        let number: BTreeMap<&String, u32> = names.iter().zip(0..).collect();
+        let of = found.iter().map(|(document, from)| (*document, number[from])).collect();
+        Ok(Kinds { of, names: names.into_iter().collect() })
+    }
+
+    /// One active unit a token: its kind.
+    fn rows(&self, windows: &[Window]) -> Sparse {
+        let mut sparse = Sparse::default();
+        for window in windows {
+            let kind = self.of.get(&window.document).map(|kind| (*kind, 1.0));
+            (1..window.tokens.len()).for_each(|_| sparse.push(kind));
+        }
+        sparse
+    }
+}
+
+/// A model with a dictionary of its neurons.
+pub(super) struct Subject {
+    pub(super) loaded: Loaded,
+    pub(super) dictionary: Dictionary,
+    pub(super) site: Site,
+}
+
+impl Subject {
+    /// Active neurons and latents, token by token.
+    fn see(&self, windows: &[Window]) -> Result<[Sparse; 2]> {
+        let x = rows(&self.loaded.model, self.site, windows)?;
+        let latents = self.dictionary.encode(&x)?;
+        Ok([Sparse::of(&x, self.dictionary.shape.d_in), latents])
+    }
+
+    fn widths(&self) -> [usize; 2] {
+        [self.dictionary.shape.d_in, self.dictionary.shape.latents]
+    }
+}
+
+/// How well one unit tells a kind of text, on test windows.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Detector {
+    pub(super) unit: u32,
+    /// Correlation of its activation with being such text.
+    pub(super) r: f64,
+    /// Share of the tokens on which it is active that are such text.
+    pub(super) active: f64,
+    /// The same of those on which it is strongly active; none where it never is.
+    pub(super) strong: Option<f64>,
+    /// Share of such text's tokens on which it is active.
+    pub(super) covered: f64,
+}
+
+/// A kind of text, and what tells it.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Kind {
+    pub(super) name: String,
+    /// Share of the test tokens.
+    pub(super) share: f64,
+    pub(super) latent: Option<Detector>,
+    pub(super) neuron: Option<Detector>,
+}
+
+/// Each unit's best correlation with a unit of another set; units that were never active have none.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Matches {
+    pub(super) best: Vec<f64>,
+}
+
+/// Everything that was measured.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Measured {
+    pub(super) tokens: u64,
+    pub(super) kinds: Vec<Kind>,
+    /// Latents of `a` in `b`.
+    pub(super) latents: Matches,
+    /// Neurons of `a` in `b`.
+    pub(super) neurons: Matches,
+    /// Latents of `a` among the neurons that they read.
+    pub(super) latents_by_neurons: Matches,
+    /// In how many test tokens each latent of `a` was active.
+    pub(super) active: Vec<u64>,
+}
+
+/// Measures both models on validation and test windows.
+pub(super) fn measure(
+    [a, b]: &[Subject; 2],
+    kinds: &Kinds,
+    [validation, test]: [&[Window]; 2],
+) -> Result<Measured> {
+    let chosen = [0, 1].map(|set| Choice::new(kinds, a.widths()[set]));
+    let [mut neurons, mut latents] = match chosen {
+        [Ok(neurons), Ok(latents)] => [neurons, latents],
+        [Err(error), _] | [_, Err(error)] => return Err(error),
+    };
+    let shown = bar("kinds of text: windows", validation.len());
+    for windows in validation.chunks(CHUNK) {
+        let (seen, told) = (a.see(windows)?, kinds.rows(windows));
+        neurons.add(&told, &seen[0])?;
+        latents.add(&told, &seen[1])?;
+        shown.inc(windows.len() as u64);
+    }
+    shown.finish_and_clear();
+    let mut found = [neurons.chosen(), latents.chosen()];
+    let [n, m] = a.widths();
+    let mut twins = [Twins::new(n, b.widths()[0])?, Twins::new(m, b.widths()[1])?, Twins::new(m, n)?];
+    let mut told = [Twins::new(kinds.names.len(), n)?, Twins::new(kinds.names.len(), m)?];
+    let (mut density, mut of_kind) = (Density::new(m), vec![0u64; kinds.names.len()]);
+    let shown = bar("twins: windows", test.len());
+    for windows in test.chunks(CHUNK) {
+        let (ours, theirs, here) = (a.see(windows)?, b.see(windows)?, kinds.rows(windows));
+        twins[0].add(&ours[0], &theirs[0])?;
+        twins[1].add(&ours[1], &theirs[1])?;
+        twins[2].add(&ours[1], &ours[0])?;
+        density.add(&ours[1]);
+        here.latents.iter().for_each(|kind| of_kind[*kind as usize] += 1);
+        for ((found, told), seen) in found.iter_mut().zip(&mut told).zip(&ours) {
+            told.add(&here, seen)?;
+            found.iter_mut().flatten().for_each(|counted| counted.add(&here, seen));
+        }
+        shown.inc(windows.len() as u64);
+    }
+    shown.finish_and_clear();
+    let tokens = row_count(test) as u64;
+    let detector = |set: usize, kind: usize| -> Option<Detector> {
+        found[set][kind]
+            .as_ref()?
+            .told(told[set].correlation(kind, found[set][kind].as_ref()?.unit as usize)?, of_kind[kind])
+    };
+    let reported = (0..kinds.names.len()).filter(|kind| of_kind[*kind] >= FEWEST).map(|kind| Kind {
+        name: kinds.names[kind].clone(),
+        share: of_kind[kind] as f64 / tokens.max(1) as f64,
+        latent: detector(1, kind),
+        neuron: detector(0, kind),
+    });
+    let matches =
+        |twins: &Twins| Matches { best: twins.best().into_iter().flatten().map(|(_, r)| r).collect() };
+    Ok(Measured {
+        tokens,
+        kinds: reported.collect(),
+        latents: matches(&twins[1]),
+        neurons: matches(&twins[0]),
+        latents_by_neurons: matches(&twins[2]),
+        active: density.counts().to_vec(),
+    })
+}
+
+/// Which unit goes with each kind most, and the most that each unit was active.
+struct Choice {
+    twins: Twins,
+    most: Vec<f32>,
+}
+
+impl Choice {
+    fn new(kinds: &Kinds, width: usize) -> Result<Self> {
+        Ok(Choice { twins: Twins::new(kinds.names.len(), width)?, most: vec![0.0; width] })
+    }
+
+    fn add(&mut self, told: &Sparse, seen: &Sparse) -> Result<()> {
+        for (unit, value) in seen.latents.iter().zip(&seen.values) {
+            let most = &mut self.most[*unit as usize];
+            *most = most.max(*value);
+        }
+        Ok(self.twins.add(told, seen)?)
+    }
+
+    fn chosen(&self) -> Vec<Option<Counted>> {
+        let all = self.twins.best().into_iter().zip(0..);
+        all.map(|(best, kind)| {
+            let (unit, _) = best?;
+            Some(Counted {
+                kind,
+                unit,
+                floor: STRONG * self.most[unit as usize],
+                active: [0; 2],
+                strong: [0; 2],
+            })
+        })
+        .collect()
+    }
+}
+
+/// On how many tokens a unit is active: of its kind, and at all.
+struct Counted {
+    kind: u32,
+    unit: u32,
+    floor: f32,
+    active: [u64; 2],
+    strong: [u64; 2],
+}
+
+impl Counted {
+    fn add(&mut self, told: &Sparse, seen: &Sparse) {
+        for row in 0..seen.rows() {
+            let Some((_, value)) = seen.row(row).find(|(unit, value)| *unit == self.unit && *value > 0.0)
+            else {
+                continue;
+            };
+            let here = u64::from(told.row(row).any(|(kind, _)| kind == self.kind));
+            for (counts, counted) in [(&mut self.active, true), (&mut self.strong, value > self.floor)] {
+                counts[0] += here * u64::from(counted);
+                counts[1] += u64::from(counted);
+            }
+        }
+    }
+
+    fn told(&self, r: f64, of_kind: u64) -> Option<Detector> {
+        let share = |[here, all]: [u64; 2]| (all > 0).then(|| here as f64 / all as f64);
+        Some(Detector {
+            unit: self.unit,
+            r,
+            active: share(self.active)?,
+            strong: share(self.strong),
+            covered: self.active[0] as f64 / of_kind.max(1) as f64,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sparse(rows: &[&[(u32, f32)]]) -> Sparse {
+        let mut sparse = Sparse::default();
+        rows.iter().for_each(|row| sparse.push(row.iter().copied()));
+        sparse
+    }
+
+    #[test]
+    fn a_detector_is_told_by_what_it_is_active_on() {
+        let kinds = Kinds { of: HashMap::new(), names: vec!["x".into(), "y".into()] };
+        let told = sparse(&[&[(0, 1.0)], &[(1, 1.0)], &[(1, 1.0)], &[], &[(1, 1.0)], &[(0, 1.0)]]);
+        // unit 2 goes with kind 1, strongly on two of three, and once weakly with nothing
+        let seen =
+            sparse(&[&[(0, 1.0)], &[(2, 4.0)], &[(0, 1.0), (2, 3.0)], &[(2, 1.0)], &[(0, 1.0)], &[(0, 1.0)]]);
+        let mut choice = Choice::new(&kinds, 3).unwrap();
+        choice.add(&told, &seen).unwrap();
+        let mut found = choice.chosen().remove(1).unwrap();
+        assert_eq!((found.kind, found.unit, found.floor), (1, 2, 2.0));
+        found.add(&told, &seen);
+        let detector = found.told(0.5, 3).unwrap();
+        assert_eq!((detector.active, detector.strong, detector.covered), (2.0 / 3.0, Some(1.0), 2.0 / 3.0));
+    }
+}
