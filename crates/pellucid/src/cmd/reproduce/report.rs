@@ -121,34 +121,51 @@ impl Report {
         };
         let losses: Vec<String> = self.models.iter().map(|m| format!("{:.2}", m.judged.loss)).collect();
         let mut all = vec![figure(
-            "tokens the model learned from; test loss of the two seeds",
+            "tokens of training; test loss of both seeds",
             "100 billion; not told",
-            format!("{} million; {} nats", self.models[0].trained_tokens / 1_000_000, losses.join(", ")),
+            format!("{:.1} million; {} nats", self.models[0].trained_tokens as f64 / 1e6, losses.join(", ")),
             "text and time of a laptop",
         )];
         let own = self.dictionaries.iter().filter(|d| d.name.starts_with("a-"));
         for d in own {
             let paper = match d.latents {
-                4096 => "79 %, against zeros (4,096 latents)",
-                _ => "94.5 % with 131,072 latents",
+                4096 => "79 %, –",
+                _ => "94.5 %, – (131,072 latents)",
             };
             all.push(figure(
-                &format!("loss recovered by {} latents, against zeros and against the mean", d.latents),
+                &format!("loss recovered by {} latents: against zeros, the mean", d.latents),
                 paper,
                 format!("{}, {}", percent(d.recovered_from_zero), percent(d.recovered_from_mean)),
                 "TopK here, L1 there; zeros flatter",
             ));
         }
         all.extend(self.figures_of_the_last());
-        all.extend(self.measured.kinds.iter().filter_map(|kind| {
-            let (_, paper) = KINDS.iter().find(|(name, _)| *name == kind.name)?;
-            Some(figure(
-                &format!("{}: r of the best latent with the text, of the best neuron; share of the latent's tokens that are such text, of its strong ones", kind.name),
-                paper,
-                told(kind),
-                "kinds are known from their source here, by a likelihood ratio there",
-            ))
-        }));
+        for (name, paper) in KINDS {
+            let kind = self.measured.kinds.iter().find(|kind| kind.name == name);
+            all.extend(kind.into_iter().flat_map(|kind| {
+                let name = name.trim_start_matches("generated-");
+                let told = [
+                    (
+                        format!("{name}: correlation of the best latent, of the best neuron"),
+                        correlations(kind),
+                    ),
+                    (
+                        format!("{name}: share of the latent's tokens that are {name}, of its strong ones"),
+                        purity(kind),
+                    ),
+                ];
+                told.into_iter().zip(paper).filter(|(_, paper)| !paper.is_empty()).map(
+                    |((what, here), paper)| {
+                        figure(
+                            &what,
+                            paper,
+                            here,
+                            "texts are known by their source here, by a likelihood ratio there",
+                        )
+                    },
+                )
+            }));
+        }
         all
     }
 
@@ -185,13 +202,13 @@ impl Report {
                 "Pearson on held-out text of words found without a language model",
             ),
             figure(
-                "words: latents above neurons, mean and 95 % interval",
+                "words: latents above neurons, 95 % interval",
                 "above",
                 format!("{:+.2} ({:+.2} to {:+.2})", d.value, d.low, d.high),
                 "an interval without 0 is the claim",
             ),
             figure(
-                "units of a single token: latents, neurons, latents of the shuffled model",
+                "units of a single token: latents, neurons, shuffled latents",
                 "more in the randomised model, and they score higher",
                 format!(
                     "{:.0} %, {:.0} %, {:.0} %; median score of the shuffled model's {:.2}",
@@ -203,26 +220,26 @@ impl Report {
                 "the reason why single tokens are told apart",
             ),
             figure(
-                "words without units of a single token: median score of latents, of neurons",
+                "words, without units of a single token: latents, neurons",
                 "not told",
                 format!("{:.2}, {:.2}", l.median_of_others, n.median_of_others),
                 "",
             ),
             figure(
-                "universality: median best correlation in the other seed, latents and neurons",
+                "universality, median: latents, neurons",
                 "0.72, 0.46",
                 format!("{twins:.2}, {neurons:.2}"),
-                "on held-out text",
+                "best correlation in the other seed, on held-out text",
             ),
             figure(
-                "universality: latents above neurons, mean and 95 % interval",
+                "universality: latents above neurons, 95 % interval",
                 "above",
                 format!("{:+.2} ({:+.2} to {:+.2})", t.value, t.low, t.high),
                 "",
             ),
             figure(
                 "median best correlation of a latent with a neuron",
-                "features are not neurons (base64 0.18, Hebrew 0.10)",
+                "low",
                 format!("{by_neurons:.2}"),
                 "",
             ),
@@ -270,24 +287,23 @@ impl Report {
     }
 }
 
-/// The paper's detectors: correlation of the feature and, where told, of the best neuron; specificity.
-const KINDS: [(&str, &str); 4] = [
-    ("generated-arabic", "r 0.74; 81 %, 98 % (0.13 % of tokens)"),
-    ("generated-dna", "r 0.80"),
-    ("generated-base64", "r 0.38, neuron 0.18"),
-    ("generated-hebrew", "r 0.55, neuron 0.10"),
+/// The paper's detectors: correlation of the feature and, where told, of the best neuron; how specific it is.
+const KINDS: [(&str, [&str; 2]); 4] = [
+    ("generated-arabic", ["0.74", "81 %, 98 % (0.13 % of all tokens)"]),
+    ("generated-dna", ["0.80", ""]),
+    ("generated-base64", ["0.38, 0.18", ""]),
+    ("generated-hebrew", ["0.55, 0.10", ""]),
 ];
 
-fn told(kind: &Kind) -> String {
+fn correlations(kind: &Kind) -> String {
+    let r = |d: Option<Detector>| d.map_or_else(|| "–".to_owned(), |d| format!("{:.2}", d.r));
+    format!("{}, {}", r(kind.latent), r(kind.neuron))
+}
+
+fn purity(kind: &Kind) -> String {
     let Some(latent) = kind.latent else { return "no latent goes with it".to_owned() };
-    let neuron = kind.neuron.map_or_else(|| "–".to_owned(), |d| format!("{:.2}", d.r));
-    format!(
-        "r {:.2}, neuron {neuron}; {}, {} ({:.2} % of tokens)",
-        latent.r,
-        percent(Some(latent.active)),
-        percent(latent.strong),
-        100.0 * kind.share
-    )
+    let share = 100.0 * kind.share;
+    format!("{}, {} ({share:.2} % of all tokens)", percent(Some(latent.active)), percent(latent.strong))
 }
 
 /// A detector in a few numbers.
