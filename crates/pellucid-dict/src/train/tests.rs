@@ -143,8 +143,8 @@ impl Plain<'_> {
         let (mut loss, ends) = (0.0, self.config.prefixes());
         for end in &ends {
             let inside = terms.partition_point(|term| term.0 < *end);
-            for j in 0..d_out {
-                let error = self.said(decoder, j, &terms[..inside]) + bias[j] - target(j, skip);
+            for (j, bias) in bias.iter().enumerate() {
+                let error = self.said(decoder, j, &terms[..inside]) + bias - target(j, skip);
                 loss += error * error / self.unit / ends.len() as f64;
             }
         }
