@@ -128,6 +128,8 @@ fn config(flags: &Flags, recipe: &str) -> Result<Config, Fault> {
         steps,
         adam: Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
         clip: Some(1.0),
+        penalty_warm_up: 0,
+        skip: false,
         seed: flags.get("seed")?,
         precision,
     })

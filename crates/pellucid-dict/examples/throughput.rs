@@ -29,6 +29,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         steps: 1_000_000,
         adam: Adam { beta1: 0.9, beta2: 0.999, epsilon: 6.25e-10 },
         clip: None,
+        penalty_warm_up: 0,
+        skip: false,
         seed: 0,
         precision,
     };

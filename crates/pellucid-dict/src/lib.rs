@@ -21,12 +21,12 @@ pub use error::{Error, Result};
 pub use files::{
     Format, Opened, open, read_circuit_tracer, read_dictionary_learning, read_gemma_scope, read_llama_scope,
     read_openai, read_saelens, read_sparsify, write_circuit_tracer, write_dictionary_learning,
-    write_gemma_scope, write_llama_scope, write_saelens, write_sparsify,
+    write_gemma_scope, write_llama_scope, write_saelens, write_saelens_transcoder, write_sparsify,
 };
 pub use metrics::{Density, Fidelity};
 pub use pellucid_kernels::Precision;
 pub use sparse::{Frame, Sparse};
 pub use train::{
-    Adam, Auxiliary, Config, ErrorScale, Recipe, Step, Trainer, automatic_rate, geometric_median,
+    Adam, Auxiliary, Config, ErrorScale, Recipe, Sparsity, Step, Trainer, automatic_rate, geometric_median,
 };
 pub use twins::Twins;

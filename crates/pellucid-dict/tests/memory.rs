@@ -28,6 +28,8 @@ fn a_step_asks_for_no_memory() {
             steps: 100,
             adam: Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
             clip: Some(1.0),
+            penalty_warm_up: 0,
+            skip: false,
             seed: 0,
             precision,
         };

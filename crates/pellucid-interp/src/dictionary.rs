@@ -29,25 +29,41 @@ pub fn row_count(windows: &[Window]) -> usize {
 ///
 /// # Errors
 /// If a window does not fit the model.
-pub fn rows(model: &Model, site: Site, mut windows: &[Window]) -> Result<Vec<f32>> {
-    let plan = Plan { logits: Logits::None, start: None, stop_after: Some(site.layer as usize) };
-    let mut out = Vec::new();
+pub fn rows(model: &Model, site: Site, windows: &[Window]) -> Result<Vec<f32>> {
+    let [rows] = rows_of(model, [site], windows)?;
+    Ok(rows)
+}
+
+/// The same of several sites, from one run: what a transcoder reads, and what it should write.
+///
+/// # Errors
+/// If a window does not fit the model.
+pub fn rows_of<const N: usize>(
+    model: &Model,
+    sites: [Site; N],
+    mut windows: &[Window],
+) -> Result<[Vec<f32>; N]> {
+    let last = sites.iter().map(|site| site.layer as usize).max();
+    let plan = Plan { logits: Logits::None, start: None, stop_after: last };
+    let mut out = [const { Vec::new() }; N];
     while !windows.is_empty() {
         let batch = next_batch(windows, BATCH);
         windows = &windows[batch.len()..];
-        let mut record = Record::new([site]);
+        let mut record = Record::new(sites);
         model.run(&Batch::new(batch.iter().map(|w| w.tokens.clone())), &plan, None, &mut record)?;
-        let value = record.value(site)?;
         let tokens: usize = batch.iter().map(|w| w.tokens.len()).sum();
-        let width = value.elem_count() / tokens.max(1);
-        with_numbers(&value, |values| {
-            let mut rest = values;
-            for window in batch {
-                let (mine, others) = rest.split_at(window.tokens.len() * width);
-                rest = others;
-                out.extend_from_slice(mine.get(width..).unwrap_or_default());
-            }
-        })?;
+        for (site, out) in sites.into_iter().zip(&mut out) {
+            let value = record.value(site)?;
+            let width = value.elem_count() / tokens.max(1);
+            with_numbers(&value, |values| {
+                let mut rest = values;
+                for window in batch {
+                    let (mine, others) = rest.split_at(window.tokens.len() * width);
+                    rest = others;
+                    out.extend_from_slice(mine.get(width..).unwrap_or_default());
+                }
+            })?;
+        }
     }
     Ok(out)
 }
@@ -92,8 +108,22 @@ pub fn losses(
     dictionary: &Dictionary,
     mean: &[f32],
 ) -> Result<Losses> {
+    losses_between(model, [site, site], windows, dictionary, mean)
+}
+
+/// The same for a transcoder: it reads the first site and speaks for the second, whose mean row `mean` is.
+///
+/// # Errors
+/// If a window or the dictionary does not fit the model, or the second site comes before the first.
+pub fn losses_between(
+    model: &Model,
+    [from, to]: [Site; 2],
+    windows: &[Window],
+    dictionary: &Dictionary,
+    mean: &[f32],
+) -> Result<Losses> {
     let zero = vec![0.0; mean.len()];
-    let with = |instead: Instead<'_>| loss(model, windows, &mut Splice { site, instead });
+    let with = |instead: Instead<'_>| loss(model, windows, &mut Splice { from, to, instead, read: None });
     Ok(Losses {
         plain: loss(model, windows, &mut ())?,
         spliced: with(Instead::Dictionary(dictionary))?,
@@ -124,25 +154,44 @@ enum Instead<'a> {
 }
 
 struct Splice<'a> {
-    site: Site,
+    from: Site,
+    to: Site,
     instead: Instead<'a>,
+    /// What stood at the site that is read, until the other one is reached.
+    read: Option<Vec<f32>>,
+}
+
+impl Splice<'_> {
+    fn new_rows(&mut self, tokens: usize) -> pellucid_model::Result<Vec<f32>> {
+        let (from, to) = (self.from, self.to);
+        let fault = |why: String| pellucid_model::Error::Request(why);
+        match self.instead {
+            Instead::Row(row) => Ok(row.repeat(tokens)),
+            Instead::Dictionary(dictionary) => {
+                let read = self.read.take();
+                let read = read.ok_or_else(|| fault(format!("{to} is reached before {from}")))?;
+                dictionary.reconstruct(&read).map_err(|e| fault(format!("from {from} to {to}: {e}")))
+            }
+        }
+    }
 }
 
 impl Tap for Splice<'_> {
     fn wants(&self, site: Site) -> bool {
-        site == self.site
+        site == self.to || site == self.from
     }
 
     fn visit(&mut self, at: Place<'_>, x: Tensor) -> pellucid_model::Result<Tensor> {
+        if at.site == self.from {
+            self.read = Some(with_numbers(&x, <[f32]>::to_vec)?);
+        }
+        if at.site != self.to {
+            return Ok(x);
+        }
         let tokens: usize = at.rows.iter().map(|r| r.tokens.len()).sum();
         let width = x.elem_count() / tokens.max(1);
         let mut values = with_numbers(&x, <[f32]>::to_vec)?;
-        let new = match self.instead {
-            Instead::Row(row) => row.repeat(tokens),
-            Instead::Dictionary(dictionary) => dictionary
-                .reconstruct(&values)
-                .map_err(|e| pellucid_model::Error::Request(format!("at {}: {e}", self.site)))?,
-        };
+        let new = self.new_rows(tokens)?;
         let mut first = 0;
         for row in at.rows {
             let end = first + row.tokens.len();
@@ -153,6 +202,6 @@ impl Tap for Splice<'_> {
     }
 
     fn expects(&self) -> Vec<Site> {
-        vec![self.site]
+        vec![self.from, self.to]
     }
 }

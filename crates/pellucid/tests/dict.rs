@@ -35,9 +35,36 @@ fn train<'a>(place: &'a Place, folder: &'a str, more: &[&'a str]) -> Vec<&'a str
         "--checkpoint",
         "0",
     ];
-    // what is said again replaces what is fixed
-    let kept = fixed.chunks(2).filter(|pair| !more.contains(&pair[0])).flatten().copied();
+    // what is said again replaces what is fixed, and not every recipe has a k
+    let other = more.contains(&"--recipe");
+    let stays = |pair: &&[&str]| !more.contains(&pair[0]) && !(other && pair[0] == "--k");
+    let kept = fixed.chunks(2).filter(stays).flatten().copied();
     kept.chain(more.iter().copied()).collect()
+}
+
+/// Kills a training into `folder` as soon as it has saved a state, and says the same command again.
+fn kill_and_go_on(command_line: &[&str], folder: &str) {
+    let mut child = command(command_line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let (state, begun) = (Path::new(folder).join("training.safetensors"), Instant::now());
+    while !state.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no state was saved");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    ok(command_line);
+}
+
+fn same_files(whole: &str, cut: &str) {
+    for file in ["training.safetensors", "sae_weights.safetensors", "cfg.json"] {
+        let read = |folder: &str| std::fs::read(Path::new(folder).join(file)).unwrap();
+        assert!(read(whole) == read(cut), "{file} differs in {cut}");
+    }
+}
+
+/// The arguments that name the model and the text of [`train`].
+fn text(place: &Place) -> [&str; 8] {
+    ["--model", &place.model, "--corpus", &place.corpus, "--tokens", "30000", "--window", "16"]
 }
 
 #[test]
@@ -55,26 +82,14 @@ fn a_killed_training_goes_on_to_the_same_dictionary() {
         "{judged}"
     );
 
-    let mut child =
-        command(&train(&place, &cut, &[])).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let (state, begun) = (Path::new(&cut).join("training.safetensors"), Instant::now());
-    while !state.exists() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "no state was saved");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    ok(&train(&place, &cut, &[]));
-    for file in ["training.safetensors", "sae_weights.safetensors", "cfg.json"] {
-        let read = |folder: &str| std::fs::read(Path::new(folder).join(file)).unwrap();
-        assert!(read(&whole) == read(&cut), "{file} differs");
-    }
+    kill_and_go_on(&train(&place, &cut, &[]), &cut);
+    same_files(&whole, &cut);
 
     // the same command again only judges; other settings are not mixed in
     ok(&train(&place, &whole, &[]));
     fails(&train(&place, &whole, &["--seed", "5"]), "holds another training");
 
-    let of = ["--model", &place.model, "--corpus", &place.corpus, "--tokens", "30000", "--window", "16"];
+    let of = text(&place);
     let again = json(&[&["dict", "eval", &whole, "--site", "resid_post.0"], &of[..]].concat());
     let close = |key: &str| (again[key].as_f64().unwrap() - judged[key].as_f64().unwrap()).abs() < 1e-6;
     assert!(close("explained_variance") && close("loss_spliced") && close("l0"), "{again} {judged}");
@@ -204,10 +219,84 @@ fn latents_are_units_on_the_command_line() {
 }
 
 #[test]
+fn every_recipe_trains_goes_on_and_is_read_back() {
+    let place = Place::new(300);
+    let recipes: [(&str, &[&str]); 7] = [
+        ("batch-topk", &["--k", "4"]),
+        ("matryoshka", &["--k", "4", "--prefixes", "8,24"]),
+        ("relu", &["--l1", "0.5"]),
+        ("april", &["--l1", "0.5"]),
+        ("gated", &["--l1", "0.5"]),
+        ("jumprelu", &["--l0", "4"]),
+        ("jumprelu", &["--l0-penalty", "0.01"]),
+    ];
+    for (i, (recipe, more)) in recipes.into_iter().enumerate() {
+        let [whole, cut] = ["whole", "cut"].map(|name| place.path(&format!("{name}{i}")));
+        let more = [&["--recipe", recipe], more].concat();
+        let card = json(&train(&place, &whole, &more));
+        let judged = &card["judged"];
+        let explained = judged["explained_variance"].as_f64().unwrap();
+        assert!(explained > 0.2 && explained < 1.0, "{recipe}: {judged}");
+        assert!(judged["l0"].as_f64().unwrap() > 0.5, "{recipe}: {judged}");
+        kill_and_go_on(&train(&place, &cut, &more), &cut);
+        same_files(&whole, &cut);
+        let again = json(&[&["dict", "eval", &whole, "--site", "resid_post.0"], &text(&place)[..]].concat());
+        let close = |key: &str| (again[key].as_f64().unwrap() - judged[key].as_f64().unwrap()).abs() < 1e-6;
+        assert!(close("explained_variance") && close("loss_spliced") && close("l0"), "{again} {judged}");
+        // what dead latents begin anew at is written down
+        assert_eq!(card["run"]["resample_at"].is_array(), recipe == "relu", "{}", card["run"]);
+    }
+}
+
+#[test]
+fn transcoders_are_trained_between_two_sites() {
+    let place = Place::new(300);
+    let from: &[&str] = &["--site", "mlp_in.0", "--to", "mlp_out.0"];
+    for (name, more) in [
+        ("topk", &[][..]),
+        ("topk-skip", &["--skip"]),
+        ("jumprelu", &["--recipe", "jumprelu", "--l0", "4", "--skip"]),
+        ("relu", &["--recipe", "relu", "--l1", "0.5"]),
+    ] {
+        let folder = place.path(name);
+        let card = json(&train(&place, &folder, &[from, more].concat()));
+        let judged = &card["judged"];
+        assert_eq!((judged["site"].as_str(), judged["to"].as_str()), (Some("mlp_in.0"), Some("mlp_out.0")));
+        let explained = judged["explained_variance"].as_f64().unwrap();
+        assert!(explained > 0.2 && explained < 1.0, "{name}: {judged}");
+        let eval = [&["dict", "eval", &folder, "--site", "mlp_in.0"], &text(&place)[..]].concat();
+        let again = json(&[&eval[..], &["--to", "mlp_out.0"]].concat());
+        let close = |key: &str| (again[key].as_f64().unwrap() - judged[key].as_f64().unwrap()).abs() < 1e-6;
+        assert!(close("explained_variance") && close("loss_spliced") && close("l0"), "{again} {judged}");
+        // the files of sparsify name no sites, and say nothing of an output without a skip connection
+        if name != "topk" {
+            fails(&eval, "is a transcoder");
+        }
+        if name == "relu" {
+            fails(&[&eval[..], &["--to", "mlp_out.1"]].concat(), "says that it writes");
+        }
+    }
+    let folder = place.path("none");
+    let backwards = ["--site", "mlp_out.0", "--to", "mlp_in.0"];
+    fails(&train(&place, &folder, &backwards), "does not come after");
+    fails(&train(&place, &folder, &["--skip"]), "--to");
+    fails(&train(&place, &folder, &[from, &["--recipe", "gated"]].concat()), "no format holds");
+}
+
+#[test]
 fn what_cannot_be_trained_is_refused() {
     let place = Place::new(20);
     let folder = place.path("d");
     fails(&train(&place, &folder, &["--k", "65"]), "k");
+    fails(&train(&place, &folder, &["--recipe", "relu", "--k", "4"]), "--k says nothing to --recipe relu");
+    fails(&train(&place, &folder, &["--l1", "4"]), "it belongs to relu, april, gated");
+    fails(
+        &train(&place, &folder, &["--recipe", "jumprelu", "--l0", "4", "--l0-penalty", "1"]),
+        "--l0-penalty",
+    );
+    fails(&train(&place, &folder, &["--recipe", "jumprelu", "--l0", "65"]), "L0");
+    fails(&train(&place, &folder, &["--recipe", "matryoshka", "--prefixes", "9,3"]), "prefixes");
+    fails(&train(&place, &folder, &["--recipe", "lista"]), "lista");
     fails(&train(&place, &folder, &["--site", "resid_post.99"]), "resid_post.99");
     fails(&train(&place, &folder, &["--site", "attn_probs.0"]), "attn_probs.0");
     fails(&train(&place, &folder, &["--batch", "1000000"]), "--batch");

@@ -31,7 +31,8 @@ pub use gemma_scope::{read_gemma_scope, write_gemma_scope};
 pub use llama_scope::{read_llama_scope, write_llama_scope};
 pub use open::{Format, Opened, open};
 pub use openai::read_openai;
-pub use saelens::{read_saelens, write_saelens};
+pub(crate) use saelens::unit_decoder;
+pub use saelens::{read_saelens, write_saelens, write_saelens_transcoder};
 pub use sparsify::{read_sparsify, write_sparsify};
 
 #[cfg(test)]

@@ -182,7 +182,7 @@ pub(crate) fn hooks(folder: &Path) -> Result<[Option<String>; 2]> {
 }
 
 /// SAELens's names for a dictionary's normalisation and architecture, or why it has none.
-fn names(dictionary: &Dictionary) -> Result<[&'static str; 2]> {
+fn names(dictionary: &Dictionary, transcoder: bool) -> Result<[&'static str; 2]> {
     let Shape { d_in, d_out, .. } = dictionary.shape;
     let normalisation = match dictionary.normalisation {
         Normalisation::None => "none",
@@ -200,7 +200,7 @@ fn names(dictionary: &Dictionary) -> Result<[&'static str; 2]> {
         Activation::BatchTopK { .. } | Activation::JumpReLU { .. } => "jumprelu",
         Activation::Gated { .. } => "gated",
     };
-    if d_in == d_out && dictionary.skip.is_none() {
+    if !transcoder && d_in == d_out && dictionary.skip.is_none() {
         return Ok([normalisation, kind]);
     }
     if normalisation != "none" || !zero {
@@ -225,9 +225,24 @@ fn names(dictionary: &Dictionary) -> Result<[&'static str; 2]> {
 /// Writes a dictionary so that SAELens means the same by it; BatchTopK becomes JumpReLU, as SAELens itself does it. Fails where
 /// the format cannot hold it. `hook` says where it stands, in TransformerLens's words.
 pub fn write_saelens(dictionary: &Dictionary, hook: Option<&str>, folder: &Path) -> Result<()> {
+    let metadata = hook.map(|hook| json!({ "hook_name": hook }));
+    put_together(dictionary, false, metadata, folder)
+}
+
+/// The same for a transcoder, which reads one hook and writes another.
+pub fn write_saelens_transcoder(dictionary: &Dictionary, [from, to]: [&str; 2], folder: &Path) -> Result<()> {
+    put_together(dictionary, true, Some(json!({ "hook_name": from, "hook_name_out": to })), folder)
+}
+
+fn put_together(
+    dictionary: &Dictionary,
+    transcoder: bool,
+    metadata: Option<Value>,
+    folder: &Path,
+) -> Result<()> {
     dictionary.check()?;
     let Shape { d_in, latents, d_out } = dictionary.shape;
-    let [normalisation, architecture] = names(dictionary)?;
+    let [normalisation, architecture] = names(dictionary, transcoder)?;
     let transcoder = architecture.ends_with("transcoder");
     let encoder = turned(&dictionary.encoder, latents, d_in);
     let thresholds;
@@ -239,8 +254,8 @@ pub fn write_saelens(dictionary: &Dictionary, hook: Option<&str>, folder: &Path)
     if transcoder {
         config["d_out"] = json!(d_out);
     }
-    if let Some(hook) = hook {
-        config["metadata"] = json!({ "hook_name": hook });
+    if let Some(metadata) = metadata {
+        config["metadata"] = metadata;
     }
     let one = vec![latents];
     let bias = if architecture == "gated" { "b_gate" } else { "b_enc" };

@@ -17,7 +17,8 @@ impl Trainer {
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut tensors: Vec<(String, Dtype, Vec<u8>)> = Vec::new();
         for (name, part) in [("at", &self.at), ("first", &self.first), ("second", &self.second)] {
-            for (field, values) in fields(part) {
+            // what a recipe does not have is not written, so its files are what they were before others had it
+            for (field, values) in part.fields().into_iter().filter(|(_, values)| !values.is_empty()) {
                 let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
                 tensors.push((format!("{name}.{field}"), Dtype::F32, bytes));
             }
@@ -63,13 +64,15 @@ impl Trainer {
             }
         };
         let floats = |name: &str| -> Result<Vec<f32>> { Ok(narrow(&tensor(name, Dtype::F32)?)) };
+        let lengths = Parameters::lengths(&config);
         let part = |name: &str| -> Result<Parameters> {
-            Ok(Parameters {
-                encoder: floats(&format!("{name}.encoder"))?,
-                encoder_bias: floats(&format!("{name}.encoder_bias"))?,
-                decoder: floats(&format!("{name}.decoder"))?,
-                bias: floats(&format!("{name}.bias"))?,
-            })
+            let mut part = Parameters::default();
+            for ((field, values), length) in part.fields_mut().into_iter().zip(lengths) {
+                if length > 0 {
+                    *values = floats(&format!("{name}.{field}"))?;
+                }
+            }
+            Ok(part)
         };
         let (at, first, second) = (part("at")?, part("first")?, part("second")?);
         let (idle, step) = (wide(&tensor("idle", Dtype::U64)?), wide(&tensor("step", Dtype::U64)?));
@@ -84,24 +87,15 @@ impl Trainer {
 
     fn check(&self) -> Result<()> {
         let shape = self.config.shape;
-        let lengths = [shape.latents * shape.d_in, shape.latents, shape.latents * shape.d_out, shape.d_out];
+        let lengths = Parameters::lengths(&self.config);
         for part in [&self.at, &self.first, &self.second] {
-            for ((name, values), length) in fields(part).into_iter().zip(lengths) {
+            for ((name, values), length) in part.fields().into_iter().zip(lengths) {
                 expect_length(&format!("the checkpoint's {name}"), length, values.len())?;
                 expect_finite(&format!("the checkpoint's {name}"), values)?;
             }
         }
         expect_length("the checkpoint's idle", shape.latents, self.idle.len())
     }
-}
-
-fn fields(part: &Parameters) -> [(&'static str, &Vec<f32>); 4] {
-    [
-        ("encoder", &part.encoder),
-        ("encoder_bias", &part.encoder_bias),
-        ("decoder", &part.decoder),
-        ("bias", &part.bias),
-    ]
 }
 
 fn narrow(bytes: &[u8]) -> Vec<f32> {

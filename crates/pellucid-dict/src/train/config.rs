@@ -35,6 +35,43 @@ pub enum Recipe {
         /// λ.
         l1: f32,
     },
+    /// ReLU with each value counted times its decoder row's norm, which is free; a dictionary gets unit rows at the end.
+    April {
+        /// λ.
+        l1: f32,
+    },
+    /// A gate decides what is active, and a magnitude of its own how strongly; `l1` is of the gate's pre-activations, which must
+    /// also reconstruct by themselves.
+    Gated {
+        /// λ.
+        l1: f32,
+    },
+    /// What exceeds its latent's own threshold; how many do is penalised.
+    JumpReLU {
+        /// The penalty.
+        sparsity: Sparsity,
+        /// ε, the width around a threshold in which pre-activations move it.
+        bandwidth: f32,
+        /// All thresholds begin where so many latents of a row of the sample are active on average.
+        start: usize,
+    },
+}
+
+/// What the number of active latents of a row costs, with L0 its mean over the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Sparsity {
+    /// weight · L0.
+    Linear {
+        /// λ.
+        weight: f32,
+    },
+    /// weight · (L0 / l0 − 1)².
+    Target {
+        /// λ.
+        weight: f32,
+        /// What L0 is drawn to.
+        l0: f32,
+    },
 }
 
 /// What the summed squared error of a batch is divided by.
@@ -98,6 +135,12 @@ pub struct Config {
     /// The largest norm of the whole gradient, which is scaled down to it; none leaves it as it is.
     #[serde(default)]
     pub clip: Option<f32>,
+    /// Steps over which the penalty of a recipe rises linearly to its full weight.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub penalty_warm_up: u64,
+    /// A linear map from inputs straight to outputs is learned beside, from zeros (Paulo et al. 2025): transcoders.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub skip: bool,
     /// What random draws begin with.
     pub seed: u64,
     /// Of the encoder's product; everything else is f32 in either. Runs that do not say were exact.
@@ -105,9 +148,42 @@ pub struct Config {
     pub precision: Precision,
 }
 
+// what older runs do not say is not written where it is as it was then
+fn is_none(steps: &u64) -> bool {
+    *steps == 0
+}
+
+fn is_not(flag: &bool) -> bool {
+    !flag
+}
+
 /// 2e-4 / √(latents / 2¹⁴), the scaling of Gao et al. with the constant of dictionary_learning and sparsify.
 pub fn automatic_rate(latents: usize) -> f32 {
     (2e-4 / (latents as f64 / 16_384.0).sqrt()) as f32
+}
+
+impl Recipe {
+    /// The penalty, from the mean over rows of what is penalised (`Rule::penalised`).
+    pub(crate) fn penalty(&self, mean: f64) -> f64 {
+        match self {
+            Recipe::TopK { .. } | Recipe::BatchTopK { .. } | Recipe::Matryoshka { .. } => 0.0,
+            Recipe::ReLU { l1 } | Recipe::April { l1 } | Recipe::Gated { l1 } => f64::from(*l1) * mean,
+            Recipe::JumpReLU { sparsity: Sparsity::Linear { weight }, .. } => f64::from(*weight) * mean,
+            Recipe::JumpReLU { sparsity: Sparsity::Target { weight, l0 }, .. } => {
+                f64::from(*weight) * (mean / f64::from(*l0) - 1.0).powi(2)
+            }
+        }
+    }
+}
+
+impl Sparsity {
+    /// The L0 aimed at, where there is one.
+    fn target(&self) -> Option<f32> {
+        match self {
+            Sparsity::Linear { .. } => None,
+            Sparsity::Target { l0, .. } => Some(*l0),
+        }
+    }
 }
 
 impl Config {
@@ -121,6 +197,13 @@ impl Config {
             return Err(setting(
                 "subtract_bias",
                 "false where inputs and outputs have different widths",
+                true,
+            ));
+        }
+        if self.skip && self.subtract_bias {
+            return Err(setting(
+                "subtract_bias",
+                "false beside a skip connection, which reads inputs as they are",
                 true,
             ));
         }
@@ -144,6 +227,7 @@ impl Config {
 
     fn check_recipe(&self, share: impl Fn(f32) -> bool) -> Result<()> {
         let latents = self.shape.latents;
+        let weight = |v: f32| v.is_finite() && v >= 0.0;
         match &self.recipe {
             Recipe::TopK { k } | Recipe::BatchTopK { k, .. } | Recipe::Matryoshka { k, .. }
                 if *k == 0 || *k > latents =>
@@ -163,8 +247,28 @@ impl Config {
                 let expected = format!("ascending numbers above 0, the last {latents}");
                 Err(setting("the prefixes", &expected, format!("{prefixes:?}")))
             }
-            Recipe::ReLU { l1 } if !(l1.is_finite() && *l1 >= 0.0) => {
+            Recipe::ReLU { l1 } | Recipe::April { l1 } | Recipe::Gated { l1 } if !weight(*l1) => {
                 Err(setting("l1", "finite and not negative", l1))
+            }
+            // dead latents of a gate would have to be let through it
+            Recipe::Gated { .. } if self.auxiliary.is_some() => {
+                Err(setting("the auxiliary term", "absent from a gated dictionary", "there"))
+            }
+            Recipe::JumpReLU { sparsity, bandwidth, start } => {
+                let (Sparsity::Linear { weight: by_l0 } | Sparsity::Target { weight: by_l0, .. }) = *sparsity;
+                if !weight(by_l0) {
+                    return Err(setting("the weight of L0", "finite and not negative", by_l0));
+                }
+                if let Some(l0) = sparsity.target().filter(|l0| !(*l0 > 0.0 && *l0 <= latents as f32)) {
+                    return Err(setting("the L0 aimed at", &format!("above 0 and at most {latents}"), l0));
+                }
+                if !(bandwidth.is_finite() && *bandwidth > 0.0) {
+                    return Err(setting("the bandwidth", "finite and above 0", bandwidth));
+                }
+                if *start == 0 || *start > latents {
+                    return Err(setting("start", &format!("between 1 and the {latents} latents"), start));
+                }
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -178,6 +282,11 @@ impl Config {
             false => 1.0,
         };
         self.learning_rate * rise * fall
+    }
+
+    /// The share of the penalty that counts in a step.
+    pub(crate) fn share(&self, step: u64) -> f32 {
+        if step < self.penalty_warm_up { (step + 1) as f32 / self.penalty_warm_up as f32 } else { 1.0 }
     }
 
     /// Where each prefix ends; one that holds everything where the recipe has none.

@@ -11,9 +11,11 @@ use pellucid_kernels::rows::{add_scaled, dots, gather, spread};
 use pellucid_kernels::simd::dot_wide;
 use rayon::prelude::*;
 
+use crate::product::times_transposed;
 use crate::select::Largest;
 use crate::tiles::{BLOCK, Operands, Panels};
 use crate::train::config::{Auxiliary, Config, ErrorScale, Recipe};
+use crate::train::rules::Rule;
 use crate::train::trainer::Parameters;
 
 /// Active latents of a block's rows.
@@ -25,6 +27,17 @@ pub(crate) struct Lot {
     pub(crate) slopes: Vec<f32>,
     /// Where each row's terms end.
     pub(crate) ends: Vec<usize>,
+    /// Entry for entry the pre-activation, where a recipe makes another value of it; otherwise empty.
+    pub(crate) before: Vec<(u32, f32)>,
+    /// The slopes of what a gate says alone, by pre-activations.
+    pub(crate) by_gate: Vec<f32>,
+    /// Entry for entry the loss's slope by what its latent has of its own: of JumpReLU the threshold, of a gate the bias, the scale's
+    /// logarithm and the magnitude's bias.
+    pub(crate) own: Vec<[f32; 3]>,
+    /// The summed squared error of what a gate says alone.
+    pub(crate) gate: f64,
+    /// Room for one row.
+    pub(crate) row: Vec<f32>,
     /// Each prefix's summed squared error.
     errors: Vec<f64>,
     /// The summed slopes of the first group: of the loss by the output's bias.
@@ -36,6 +49,14 @@ impl Lot {
         self.terms.clear();
         self.slopes.clear();
         self.ends.clear();
+        self.before.clear();
+        self.own.clear();
+        self.gate = 0.0;
+    }
+
+    /// How many entries are active; others have the value 0.
+    pub(crate) fn active(&self) -> usize {
+        self.terms.iter().filter(|term| term.1 > 0.0).count()
     }
 
     /// Each row's stretch of terms.
@@ -139,6 +160,12 @@ pub(crate) struct Pass {
     pub(crate) smallest: Option<f32>,
     panels: Panels,
     desks: Vec<Desk>,
+    /// Decoder rows' norms, where the penalty counts them.
+    norms: Vec<f32>,
+    /// Of April's recipe, what a value times its direction's norm costs.
+    pub(crate) by_norm: f32,
+    /// Targets less what the skip connection says, where there is one.
+    rest: Vec<f32>,
     /// y − x̂, where dead latents are to explain it.
     residual: Vec<f32>,
     /// Flipped bits of a value, row, latent: ascending is the order in which a batch keeps them.
@@ -157,16 +184,21 @@ struct Ask<'a> {
     idle: usize,
 }
 
+/// What a run has come to when it meets a batch.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment<'a> {
+    /// Dead latents that are to explain what is left over.
+    pub(crate) dead: &'a [u32],
+    /// A guess of what a batch's smallest active value exceeds. It only saves work.
+    pub(crate) hint: f32,
+    /// The share of the penalty that counts.
+    pub(crate) share: f32,
+}
+
 impl Pass {
     /// Runs a batch x (rows, d_in) to be reconstructed as y (rows, d_out).
-    pub(crate) fn run(
-        &mut self,
-        config: &Config,
-        at: &Parameters,
-        [x, y]: [&[f32]; 2],
-        dead: &[u32],
-        hint: f32,
-    ) {
+    pub(crate) fn run(&mut self, config: &Config, at: &Parameters, [x, y]: [&[f32]; 2], moment: Moment<'_>) {
+        let Moment { dead, hint, share } = moment;
         let (d_in, d_out) = (config.shape.d_in, config.shape.d_out);
         let rows = x.len() / d_in;
         let ends = config.prefixes();
@@ -177,7 +209,7 @@ impl Pass {
         }
         self.centre(x, d_in, config.subtract_bias.then_some(&at.bias));
         self.panels.pack(&at.encoder, &at.encoder_bias, d_in, config.precision);
-        self.select(config, dead, hint);
+        self.select(config, at, dead, hint);
         let variance = variance(y, d_out, &mut self.desks);
         let unit = match config.error {
             ErrorScale::Variance => variance.max(f64::MIN_POSITIVE),
@@ -185,23 +217,53 @@ impl Pass {
             ErrorScale::Elements => (rows * d_out) as f64,
         };
         let each = unit * ends.len() as f64;
-        let penalty = match config.recipe {
-            Recipe::ReLU { l1 } => l1 / rows as f32,
-            _ => 0.0,
-        };
-        self.reconstruct(at, y, (2.0 / each) as f32, penalty);
+        let norms = self.norms(config, at);
+        let rule = |active: usize| Rule::of(config, &norms, share, [rows as f32, active as f32]);
+        self.main.lots_mut().par_iter_mut().for_each(|lot| rule(0).values(lot, at));
+        let rule = rule(self.main.lots().iter().map(Lot::active).sum());
+        self.by_norm = if let Rule::Norms { weight, .. } = rule { weight } else { 0.0 };
+        let rest = self.less_skip(at, y);
+        self.reconstruct(at, rest.as_deref().unwrap_or(y), (2.0 / each) as f32, rule);
         let errors = |g: usize| self.main.lots().iter().map(|lot| lot.errors[g]).sum::<f64>();
         self.loss = (0..ends.len()).map(errors).sum::<f64>() / each;
         self.unexplained = errors(ends.len() - 1) / variance.max(f64::MIN_POSITIVE);
-        if let Recipe::ReLU { l1 } = config.recipe {
-            let of_lot = |lot: &Lot| lot.terms.iter().map(|term| f64::from(term.1)).sum::<f64>();
-            self.loss += f64::from(l1) * self.main.lots().iter().map(of_lot).sum::<f64>() / rows as f64;
-        }
+        let gate: f64 = self.main.lots().iter().map(|lot| lot.gate).sum();
+        let penalised: f64 = self.main.lots().iter().map(|lot| rule.penalised(lot)).sum();
+        self.loss += gate / each + f64::from(share) * config.recipe.penalty(penalised / rows as f64);
         self.auxiliary_loss = match config.auxiliary {
             Some(setting) if !dead.is_empty() => self.explain_residual(at, setting, each / 2.0),
             _ => 0.0,
         };
         self.loss += self.auxiliary_loss;
+        self.norms = norms;
+        self.rest = rest.unwrap_or_default();
+    }
+
+    /// Norms of decoder rows, where the penalty counts them, in the room that is there for them.
+    fn norms(&mut self, config: &Config, at: &Parameters) -> Vec<f32> {
+        let mut norms = std::mem::take(&mut self.norms);
+        if matches!(config.recipe, Recipe::April { .. }) {
+            norms.resize(config.shape.latents, 0.0);
+            let rows = at.decoder.par_chunks_exact(config.shape.d_out);
+            norms.par_iter_mut().zip(rows).for_each(|(norm, row)| *norm = dot_wide(row, row).sqrt() as f32);
+        }
+        norms
+    }
+
+    /// Targets less the skip connection's part of them, W x; none without one.
+    fn less_skip(&mut self, at: &Parameters, y: &[f32]) -> Option<Vec<f32>> {
+        if at.skip.is_empty() {
+            return None;
+        }
+        let (d_out, d_in) = (at.bias.len(), at.skip.len() / at.bias.len());
+        let mut rest = std::mem::take(&mut self.rest);
+        rest.resize(y.len(), 0.0);
+        let work = rest.par_chunks_mut(BLOCK * d_out).zip(self.inputs.par_chunks(BLOCK * d_in));
+        work.zip(y.par_chunks(BLOCK * d_out)).for_each(|((rest, x), y)| {
+            times_transposed(x, &at.skip, d_in, rest);
+            rest.iter_mut().zip(y).for_each(|(said, y)| *said = y - *said);
+        });
+        Some(rest)
     }
 
     fn centre(&mut self, x: &[f32], d: usize, bias: Option<&Vec<f32>>) {
@@ -216,7 +278,7 @@ impl Pass {
     }
 
     /// Active latents of each row, and of each row the largest dead ones where there are any.
-    fn select(&mut self, config: &Config, dead: &[u32], hint: f32) {
+    fn select(&mut self, config: &Config, at: &Parameters, dead: &[u32], hint: f32) {
         let d = config.shape.d_in;
         let rows = self.main.rows;
         let idle = config.auxiliary.map_or(0, |auxiliary| auxiliary.k);
@@ -224,7 +286,12 @@ impl Pass {
         self.smallest = None;
         match config.recipe {
             Recipe::TopK { k } => self.scan(Ask { k, ..all }, d),
-            Recipe::ReLU { .. } => self.scan(all, d),
+            Recipe::ReLU { .. } | Recipe::April { .. } | Recipe::Gated { .. } => self.scan(all, d),
+            Recipe::JumpReLU { bandwidth, .. } => {
+                // nothing below the lowest threshold's kernel matters
+                let lowest = at.thresholds.iter().copied().fold(f32::INFINITY, f32::min);
+                self.scan(Ask { floor: (lowest - 0.5 * bandwidth).max(0.0), ..all }, d);
+            }
             Recipe::BatchTopK { k, .. } | Recipe::Matryoshka { k, .. } => {
                 // what lies above the hint holds the k · rows largest if it is that many; otherwise all positive ones are needed
                 self.scan(Ask { floor: hint.max(0.0), ..all }, d);
@@ -282,29 +349,30 @@ impl Pass {
     }
 
     /// Each row's reconstruction and at once, while its latents' rows are near, the slopes.
-    fn reconstruct(&mut self, at: &Parameters, y: &[f32], factor: f32, penalty: f32) {
+    fn reconstruct(&mut self, at: &Parameters, y: &[f32], factor: f32, rule: Rule<'_>) {
         let width = at.bias.len();
         let Term { rows, lots, slopes, ends } = &mut self.main;
         let lots = &mut lots[..rows.div_ceil(BLOCK)];
         let span = ends.len() * width;
         let work = lots.par_iter_mut().zip(slopes.par_chunks_mut(BLOCK * span));
         work.zip(y.par_chunks(BLOCK * width)).for_each(|((lot, slopes), y)| {
-            let Lot { terms, slopes: by_value, ends: stops, errors, bias } = lot;
+            let Lot { terms, slopes: by_value, ends: stops, errors, bias, .. } = lot;
             anew(errors, ends.len(), 0.0);
             anew(bias, width, 0.0);
             by_value.resize(terms.len(), 0.0);
-            let mut from = 0;
+            let (targets, mut from) = (y, 0);
             for (row, stop) in stops.iter().enumerate() {
                 let here = from..*stop;
                 from = *stop;
                 let slopes = &mut slopes[row * span..][..span];
-                let y = &y[row * width..][..width];
+                let y = &targets[row * width..][..width];
                 let places = Places { ends, at, width };
                 let (terms, by_value) = (&terms[here.clone()], &mut by_value[here]);
                 places.errors(terms, y, slopes, errors);
-                places.slopes(terms, factor, penalty, slopes, by_value);
+                places.slopes(terms, factor, slopes, by_value);
                 add_scaled(bias, 1.0, &slopes[..width]);
             }
+            rule.back(lot, at, targets, factor);
         });
     }
 
@@ -382,7 +450,7 @@ impl Places<'_> {
     }
 
     /// Errors in `rows` to slopes, and the slopes by each value into `out`.
-    fn slopes(&self, terms: &[(u32, f32)], factor: f32, penalty: f32, rows: &mut [f32], out: &mut [f32]) {
+    fn slopes(&self, terms: &[(u32, f32)], factor: f32, rows: &mut [f32], out: &mut [f32]) {
         let width = self.width;
         rows.iter_mut().for_each(|v| *v *= factor);
         for g in (1..self.ends.len()).rev() {
@@ -392,9 +460,6 @@ impl Places<'_> {
         self.groups(terms, |g, here| {
             let out = &mut out[here.clone()];
             dots(&rows[g * width..][..width], &self.at.decoder, &terms[here], out);
-            if penalty != 0.0 {
-                out.iter_mut().for_each(|slope| *slope += penalty);
-            }
         });
     }
 }

@@ -2,8 +2,9 @@
 
 use pellucid_core::Seed;
 
-use crate::error::{Result, expect_finite, expect_length};
+use crate::error::{Result, expect_finite, expect_length, setting};
 use crate::product::{add_scaled, dot};
+use crate::train::config::Recipe;
 use crate::train::init::unit;
 use crate::train::trainer::{Trainer, whole};
 
@@ -16,6 +17,9 @@ impl Trainer {
         expect_length("the output's width, to resample,", shape.d_in, shape.d_out)?;
         expect_length("the sample, in whole rows,", whole(sample, shape.d_in), sample.len())?;
         expect_finite("the sample", sample)?;
+        if matches!(self.config.recipe, Recipe::Gated { .. } | Recipe::JumpReLU { .. }) {
+            return Err(setting("the recipe, to resample,", "one without a gate or thresholds", "another"));
+        }
         let dead = self.dead();
         let sums = self.losses(sample)?;
         let Some(total) = sums.last().copied().filter(|total| *total > 0.0 && !dead.is_empty()) else {

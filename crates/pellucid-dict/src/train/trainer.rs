@@ -5,28 +5,83 @@ use pellucid_kernels::rows::finite;
 
 use crate::dictionary::{Activation, Dictionary, Normalisation, Shape};
 use crate::error::{Result, expect_finite, expect_length, setting};
+use crate::files::unit_decoder;
 use crate::train::config::{Config, Recipe};
 use crate::train::init::{directions, geometric_median};
-use crate::train::pass::Pass;
+use crate::train::pass::{Moment, Pass};
 use crate::train::update::{self, Gradient, Update};
 
-/// What is trained, or one of Adam's moments of it.
-#[derive(Clone, Debug, PartialEq)]
+/// What is trained, or one of Adam's moments of it. What a recipe does not have is empty.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Parameters {
     pub(crate) encoder: Vec<f32>,
+    /// Of a gated dictionary the gate's.
     pub(crate) encoder_bias: Vec<f32>,
     pub(crate) decoder: Vec<f32>,
     pub(crate) bias: Vec<f32>,
+    /// θ of JumpReLU, never below 0.
+    pub(crate) thresholds: Vec<f32>,
+    /// r of a gated dictionary: magnitudes read the gate's product times eʳ.
+    pub(crate) log_scale: Vec<f32>,
+    pub(crate) magnitude_bias: Vec<f32>,
+    /// (d_out, d_in).
+    pub(crate) skip: Vec<f32>,
 }
 
 impl Parameters {
-    pub(crate) fn zeros(shape: Shape) -> Self {
-        Parameters {
-            encoder: vec![0.0; shape.latents * shape.d_in],
-            encoder_bias: vec![0.0; shape.latents],
-            decoder: vec![0.0; shape.latents * shape.d_out],
-            bias: vec![0.0; shape.d_out],
-        }
+    /// How many numbers each field has, in the order of [`Self::fields`].
+    pub(crate) fn lengths(config: &Config) -> [usize; 8] {
+        let Shape { d_in, latents, d_out } = config.shape;
+        let each = |has: bool| if has { latents } else { 0 };
+        let gated = each(matches!(config.recipe, Recipe::Gated { .. }));
+        let jump = each(matches!(config.recipe, Recipe::JumpReLU { .. }));
+        let skip = if config.skip { d_out * d_in } else { 0 };
+        [latents * d_in, latents, latents * d_out, d_out, jump, gated, gated, skip]
+    }
+
+    pub(crate) fn zeros(config: &Config) -> Self {
+        let mut zeros = Parameters::default();
+        let fields = zeros.fields_mut().into_iter().zip(Self::lengths(config));
+        fields.for_each(|((_, field), length)| field.resize(length, 0.0));
+        zeros
+    }
+
+    pub(crate) fn fields(&self) -> [(&'static str, &Vec<f32>); 8] {
+        [
+            ("encoder", &self.encoder),
+            ("encoder_bias", &self.encoder_bias),
+            ("decoder", &self.decoder),
+            ("bias", &self.bias),
+            ("thresholds", &self.thresholds),
+            ("log_scale", &self.log_scale),
+            ("magnitude_bias", &self.magnitude_bias),
+            ("skip", &self.skip),
+        ]
+    }
+
+    pub(crate) fn fields_mut(&mut self) -> [(&'static str, &mut Vec<f32>); 8] {
+        [
+            ("encoder", &mut self.encoder),
+            ("encoder_bias", &mut self.encoder_bias),
+            ("decoder", &mut self.decoder),
+            ("bias", &mut self.bias),
+            ("thresholds", &mut self.thresholds),
+            ("log_scale", &mut self.log_scale),
+            ("magnitude_bias", &mut self.magnitude_bias),
+            ("skip", &mut self.skip),
+        ]
+    }
+
+    /// All that is no row of the encoder or the decoder.
+    pub(crate) fn others(&mut self) -> [&mut [f32]; 6] {
+        [
+            &mut self.encoder_bias,
+            &mut self.bias,
+            &mut self.thresholds,
+            &mut self.log_scale,
+            &mut self.magnitude_bias,
+            &mut self.skip,
+        ]
     }
 
     #[cfg(test)]
@@ -99,10 +154,20 @@ impl std::fmt::Debug for Room {
 }
 
 impl Trainer {
-    /// Begins a run. The decoder's bias starts at the geometric median of `sample` (rows, d_out), which must have a row.
+    /// Begins a run of an autoencoder. The decoder's bias starts at the geometric median of `sample` (rows, d_out), which must have
+    /// a row. JumpReLU's thresholds are taken from the same rows.
     pub fn new(config: Config, sample: &[f32]) -> Result<Self> {
+        let inputs = if config.shape.d_in == config.shape.d_out { sample } else { &[] };
+        Self::between(config, inputs, sample)
+    }
+
+    /// Begins a run that reads one site and writes another: thresholds are taken from `inputs` (rows, d_in), which only JumpReLU needs,
+    /// the bias from `sample` of outputs.
+    pub fn between(config: Config, inputs: &[f32], sample: &[f32]) -> Result<Self> {
         config.check()?;
         let shape = config.shape;
+        expect_finite("the sample of inputs", inputs)?;
+        expect_length("the sample of inputs, in whole rows,", whole(inputs, shape.d_in), inputs.len())?;
         expect_finite("the sample for the bias", sample)?;
         expect_length("the sample for the bias, in whole rows,", whole(sample, shape.d_out), sample.len())?;
         let Some(bias) = geometric_median(sample, shape.d_out) else {
@@ -114,8 +179,12 @@ impl Trainer {
             true => decoder.clone(),
             false => directions(shape.latents, shape.d_in, seed.for_purpose("dictionary encoder")),
         };
-        let at = Parameters { encoder, encoder_bias: vec![0.0; shape.latents], decoder, bias };
-        let zeros = Parameters::zeros(shape);
+        let zeros = Parameters::zeros(&config);
+        let mut at = Parameters { encoder, decoder, bias, ..zeros.clone() };
+        if let Recipe::JumpReLU { start, .. } = config.recipe {
+            let threshold = begin_threshold(&config, &at, inputs, start)?;
+            at.thresholds.fill(threshold);
+        }
         let idle = vec![0; shape.latents];
         let (first, second) = (zeros.clone(), zeros);
         Ok(Trainer { config, at, first, second, step: 0, idle, threshold: 0.0, room: Room::default() })
@@ -147,7 +216,8 @@ impl Trainer {
         if config.auxiliary.is_some() {
             dead.extend(silent(&self.idle, config.dead_after));
         }
-        pass.run(config, at, [x, y], dead, hint);
+        let moment = Moment { dead, hint, share: config.share(*step) };
+        pass.run(config, at, [x, y], moment);
         gradient.sort(config, at, pass);
         if !(pass.loss.is_finite() && finite(&gradient.bias)) {
             return Err(setting(
@@ -193,9 +263,9 @@ impl Trainer {
         let rows = pass.main.rows() as u64;
         self.idle.iter_mut().for_each(|idle| *idle += rows);
         let mut active = 0;
-        for lot in pass.main.lots() {
-            active += lot.terms.len();
-            lot.terms.iter().for_each(|(latent, _)| self.idle[*latent as usize] = 0);
+        for (latent, _) in pass.main.lots().iter().flat_map(|lot| &lot.terms).filter(|term| term.1 > 0.0) {
+            active += 1;
+            self.idle[*latent as usize] = 0;
         }
         if let (
             Some(smallest),
@@ -215,24 +285,52 @@ impl Trainer {
         let shape = self.config.shape;
         let activation = match self.config.recipe {
             Recipe::TopK { k } => Activation::TopK { k },
-            Recipe::ReLU { .. } => Activation::ReLU,
+            Recipe::ReLU { .. } | Recipe::April { .. } => Activation::ReLU,
+            Recipe::JumpReLU { .. } => Activation::JumpReLU { thresholds: self.at.thresholds.clone() },
+            Recipe::Gated { .. } => Activation::Gated {
+                log_scale: self.at.log_scale.clone(),
+                bias: self.at.magnitude_bias.clone(),
+            },
             Recipe::BatchTopK { k, .. } | Recipe::Matryoshka { k, .. } => {
                 Activation::BatchTopK { k, threshold: self.threshold }
             }
         };
         let shift = if self.config.subtract_bias { self.at.bias.clone() } else { vec![0.0; shape.d_in] };
-        Dictionary {
+        let mut dictionary = Dictionary {
             shape,
             encoder: self.at.encoder.clone(),
             encoder_bias: self.at.encoder_bias.clone(),
             decoder: self.at.decoder.clone(),
             decoder_bias: self.at.bias.clone(),
             shift,
-            skip: None,
+            skip: self.config.skip.then(|| self.at.skip.clone()),
             normalisation: Normalisation::None,
             activation,
+        };
+        if matches!(self.config.recipe, Recipe::April { .. }) {
+            unit_decoder(&mut dictionary);
         }
+        dictionary
     }
+}
+
+/// The threshold above which `start` latents of a row are active on average, in up to 512 rows.
+fn begin_threshold(config: &Config, at: &Parameters, inputs: &[f32], start: usize) -> Result<f32> {
+    let Shape { d_in, d_out, .. } = config.shape;
+    if inputs.is_empty() {
+        return Err(setting(
+            "the sample of inputs",
+            "at least one row, which thresholds are taken from",
+            "empty",
+        ));
+    }
+    let inputs = &inputs[..inputs.len().min(512 * d_in)];
+    let recipe = Recipe::BatchTopK { k: start, threshold_decay: 0.0 };
+    let config = Config { recipe, auxiliary: None, skip: false, ..config.clone() };
+    let mut pass = Pass::default();
+    let nothing = vec![0.0; inputs.len() / d_in * d_out];
+    pass.run(&config, at, [inputs, &nothing], Moment { dead: &[], hint: 0.0, share: 1.0 });
+    Ok(pass.smallest.unwrap_or(0.0))
 }
 
 /// Latents that were idle for so many rows, ascending.

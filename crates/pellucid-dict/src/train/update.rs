@@ -5,7 +5,9 @@ use pellucid_kernels::rows::{Stride, Term as Factor, adam, add_scaled, gather};
 use pellucid_kernels::simd::{dot, dot_wide};
 use rayon::prelude::*;
 
-use crate::train::config::Config;
+use crate::dictionary::Shape;
+use crate::product::times_transposed;
+use crate::train::config::{Config, Recipe};
 use crate::train::init::unit;
 use crate::train::pass::{Pass, Term, anew};
 use crate::train::trainer::Parameters;
@@ -55,8 +57,17 @@ impl Columns {
 pub(crate) struct Gradient {
     main: Columns,
     auxiliary: Columns,
+    /// By each latent's product with the inputs, (latents).
+    slopes: Vec<f32>,
     /// By the encoder's bias, (latents).
     pub(crate) encoder_bias: Vec<f32>,
+    /// By the other parameters that not every recipe has; empty as they are.
+    pub(crate) thresholds: Vec<f32>,
+    pub(crate) log_scale: Vec<f32>,
+    pub(crate) magnitude_bias: Vec<f32>,
+    pub(crate) skip: Vec<f32>,
+    /// Slopes and inputs with rows and columns exchanged, for the skip connection.
+    turned: [Vec<f32>; 2],
     /// By the decoder's bias, (d_out).
     pub(crate) bias: Vec<f32>,
     /// Each task's share of Eᵀ Σ slopes, (tasks, d_in).
@@ -70,8 +81,11 @@ impl Gradient {
         let columns = [&self.main, &self.auxiliary];
         let slope =
             |i: usize| columns.iter().flat_map(|c| &c.encoder[c.latent(i)]).map(|entry| entry.1).sum::<f32>();
-        self.encoder_bias.resize(latents, 0.0);
-        self.encoder_bias.par_iter_mut().enumerate().with_min_len(TASK).for_each(|(i, to)| *to = slope(i));
+        self.slopes.resize(latents, 0.0);
+        self.slopes.par_iter_mut().enumerate().with_min_len(TASK).for_each(|(i, to)| *to = slope(i));
+        self.encoder_bias.clone_from(&self.slopes);
+        self.own(config, pass);
+        self.skip(config, pass);
         // the first group's slopes are those of all prefixes, and each holds the bias
         anew(&mut self.bias, config.shape.d_out, 0.0);
         pass.main.lots().iter().for_each(|lot| add_scaled(&mut self.bias, 1.0, &lot.bias));
@@ -80,7 +94,7 @@ impl Gradient {
             let d = config.shape.d_in;
             self.parts.resize(latents.div_ceil(TASK) * d, 0.0);
             let work = self.parts.par_chunks_exact_mut(d).zip(at.encoder.par_chunks(TASK * d));
-            work.zip(self.encoder_bias.par_chunks(TASK)).for_each(|((sum, rows), slopes)| {
+            work.zip(self.slopes.par_chunks(TASK)).for_each(|((sum, rows), slopes)| {
                 sum.fill(0.0);
                 rows.chunks_exact(d).zip(slopes).for_each(|(row, s)| add_scaled(sum, *s, row));
             });
@@ -88,14 +102,68 @@ impl Gradient {
         }
     }
 
-    /// Writes the gradient by a latent's rows of the encoder and the decoder.
-    pub(crate) fn latent(&self, pass: &Pass, latent: usize, encoder: &mut [f32], decoder: &mut [f32]) {
+    /// Everything but rows of the encoder and the decoder, in the order of [`Parameters::others`].
+    fn others(&self) -> [&[f32]; 6] {
+        [&self.encoder_bias, &self.bias, &self.thresholds, &self.log_scale, &self.magnitude_bias, &self.skip]
+    }
+
+    /// What latents have of their own: sums over their entries, batch order.
+    fn own(&mut self, config: &Config, pass: &Pass) {
+        let latents = config.shape.latents;
+        let entries = || {
+            let lots = pass.main.lots().iter();
+            lots.flat_map(|lot| lot.terms.iter().zip(&lot.own)).map(|(term, own)| (term.0 as usize, own))
+        };
+        match config.recipe {
+            Recipe::JumpReLU { .. } => {
+                anew(&mut self.thresholds, latents, 0.0);
+                entries().for_each(|(latent, own)| self.thresholds[latent] += own[0]);
+            }
+            Recipe::Gated { .. } => {
+                anew(&mut self.encoder_bias, latents, 0.0);
+                anew(&mut self.log_scale, latents, 0.0);
+                anew(&mut self.magnitude_bias, latents, 0.0);
+                for (latent, own) in entries() {
+                    self.encoder_bias[latent] += own[0];
+                    self.log_scale[latent] += own[1];
+                    self.magnitude_bias[latent] += own[2];
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Σ_rows slopes ⊗ x, of all prefixes.
+    fn skip(&mut self, config: &Config, pass: &Pass) {
+        if !config.skip {
+            return;
+        }
+        let Shape { d_in, d_out, .. } = config.shape;
+        let rows = pass.main.rows();
+        let [slopes, inputs] = &mut self.turned;
+        turn(&pass.main.slopes, pass.main.slopes.len() / rows, d_out, slopes);
+        turn(&pass.inputs, d_in, d_in, inputs);
+        self.skip.resize(d_out * d_in, 0.0);
+        let work = self.skip.par_chunks_mut(TASK * d_in).zip(slopes.par_chunks(TASK * rows));
+        work.for_each(|(to, slopes)| times_transposed(slopes, inputs, rows, to));
+    }
+
+    /// Writes the gradient by a latent's rows of the encoder and the decoder, whose row is `at`.
+    pub(crate) fn latent(&self, pass: &Pass, latent: usize, at: &[f32], [encoder, decoder]: [&mut [f32]; 2]) {
         encoder.fill(0.0);
         decoder.fill(0.0);
         for (columns, term) in [(&self.main, &pass.main), (&self.auxiliary, &pass.auxiliary)] {
             let here = columns.latent(latent);
             gather(encoder, &pass.inputs, &columns.encoder[here.clone()]);
             gather(decoder, &term.slopes, &columns.decoder[here]);
+        }
+        if pass.by_norm != 0.0 {
+            // λ/h Σ a ‖d‖ by d is λ/h Σ a · d/‖d‖
+            let sum: f32 = self.main.decoder[self.main.latent(latent)].iter().map(|entry| entry.1).sum();
+            let norm = dot(at, at).sqrt();
+            if norm > 0.0 {
+                add_scaled(decoder, pass.by_norm * sum / norm, at);
+            }
         }
     }
 }
@@ -120,7 +188,7 @@ pub(crate) struct Update<'a> {
 impl Update<'_> {
     /// A latent's gradient, without the part along its row of the decoder where that keeps norm 1.
     fn latent(&self, latent: usize, decoder: &[f32], [by_encoder, by_decoder]: [&mut [f32]; 2]) {
-        self.gradient.latent(self.pass, latent, by_encoder, by_decoder);
+        self.gradient.latent(self.pass, latent, decoder, [&mut *by_encoder, &mut *by_decoder]);
         if self.config.unit_norm {
             let along = dot(by_decoder, decoder);
             add_scaled(by_decoder, -along, decoder);
@@ -140,8 +208,7 @@ impl Update<'_> {
                 *sum += dot_wide(by_encoder, by_encoder) + dot_wide(by_decoder, by_decoder);
             }
         });
-        let biases = [&self.gradient.encoder_bias, &self.gradient.bias];
-        let squares: f64 = biases.into_iter().map(|by| dot_wide(by, by)).sum();
+        let squares: f64 = self.gradient.others().into_iter().map(|by| dot_wide(by, by)).sum();
         (squares + room.squares.iter().sum::<f64>()).sqrt()
     }
 
@@ -185,8 +252,21 @@ impl Update<'_> {
                 }
             }
         });
-        let by = &self.gradient.encoder_bias;
-        adam(&mut at.encoder_bias, &mut first.encoder_bias, &mut second.encoder_bias, by, stride);
-        adam(&mut at.bias, &mut first.bias, &mut second.bias, &self.gradient.bias, stride);
+        let [fields, ones, twos] = [&mut *at, first, second].map(Parameters::others);
+        for (((at, first), second), by) in fields.into_iter().zip(ones).zip(twos).zip(self.gradient.others())
+        {
+            adam(at, first, second, by, stride);
+        }
+        // a threshold below 0 would be none, and nothing would bring it back
+        at.thresholds.iter_mut().for_each(|threshold| *threshold = threshold.max(0.0));
     }
+}
+
+/// Rows of a table, of each its first `width` numbers, as columns.
+fn turn(table: &[f32], span: usize, width: usize, out: &mut Vec<f32>) {
+    let rows = table.len() / span;
+    out.resize(width * rows, 0.0);
+    out.par_chunks_exact_mut(rows).enumerate().for_each(|(column, out)| {
+        out.iter_mut().zip(table.chunks_exact(span)).for_each(|(to, row)| *to = row[column]);
+    });
 }

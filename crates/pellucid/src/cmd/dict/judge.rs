@@ -6,13 +6,16 @@ use crate::show::{Out, Table};
 use anyhow::Result;
 use pellucid::core::Site;
 use pellucid::dict::{Density, Dictionary, Fidelity};
-use pellucid::interp::dictionary::{losses, rows};
+use pellucid::interp::dictionary::{losses_between, rows, rows_of};
 use serde::Serialize;
 
 /// How good a dictionary is, on the wire.
 #[derive(Serialize)]
 pub(crate) struct Judged {
     pub(crate) site: String,
+    /// What a transcoder writes: explained variance and losses are of this site.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) to: Option<String>,
     pub(crate) latents: usize,
     pub(crate) rows: usize,
     pub(crate) explained_variance: Option<f64>,
@@ -32,22 +35,37 @@ pub(crate) struct Judged {
 
 /// Judges a dictionary at a site on the text's test windows.
 pub(crate) fn judge(loaded: &Loaded, site: Site, text: &Text, dictionary: &Dictionary) -> Result<Judged> {
-    let model = &loaded.model;
-    let x = rows(model, site, &text.test)?;
+    judge_between(loaded, [site, site], text, dictionary)
+}
+
+/// The same for a transcoder, which reads one site and writes another; for an autoencoder they are the same.
+pub(crate) fn judge_between(
+    loaded: &Loaded,
+    [from, to]: [Site; 2],
+    text: &Text,
+    dictionary: &Dictionary,
+) -> Result<Judged> {
+    let (model, width) = (&loaded.model, dictionary.shape.d_out);
+    let [x, written] = match from == to {
+        true => [rows(model, from, &text.test)?, Vec::new()],
+        false => rows_of(model, [from, to], &text.test)?,
+    };
+    let y = if from == to { &x } else { &written };
     let sparse = dictionary.encode(&x)?;
     let mut density = Density::new(dictionary.shape.latents);
     density.add(&sparse);
     let mut fidelity = Fidelity::default();
-    fidelity.add(&x, &dictionary.decode(&sparse, Some(&x))?, text.width)?;
-    let count = (x.len() / text.width).max(1);
-    let mut mean = vec![0f64; text.width];
-    for row in x.chunks_exact(text.width) {
+    fidelity.add(y, &dictionary.decode(&sparse, Some(&x))?, width)?;
+    let count = (y.len() / width).max(1);
+    let mut mean = vec![0f64; width];
+    for row in y.chunks_exact(width) {
         mean.iter_mut().zip(row).for_each(|(m, v)| *m += f64::from(*v) / count as f64);
     }
     let mean: Vec<f32> = mean.into_iter().map(|m| m as f32).collect();
-    let l = losses(model, site, &text.test, dictionary, &mean)?;
+    let l = losses_between(model, [from, to], &text.test, dictionary, &mean)?;
     Ok(Judged {
-        site: site.to_string(),
+        site: from.to_string(),
+        to: (from != to).then(|| to.to_string()),
         latents: dictionary.shape.latents,
         rows: count,
         explained_variance: fidelity.explained(),
@@ -69,7 +87,8 @@ pub(super) fn show(j: &Judged, out: &mut Out) -> Result<()> {
     let share = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| format!("{v:.3}"));
     let mut table = Table::new(&["", ""]);
     let mut line = |what: &str, value: String| table.row(vec![what.to_owned(), value]);
-    line("site, latents", format!("{}, {}", j.site, j.latents));
+    let to = j.to.as_ref().map_or_else(String::new, |to| format!(" to {to}"));
+    line("site, latents", format!("{}{to}, {}", j.site, j.latents));
     line("test rows", format!("{} of {} windows", j.rows, j.test_windows));
     line("explained variance", share(j.explained_variance));
     line("L0", format!("{:.1}", j.l0));

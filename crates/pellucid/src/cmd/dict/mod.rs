@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Train a TopK dictionary of a site on a corpus; the same command goes on where it was stopped.
+    /// Train a dictionary or a transcoder of a site on a corpus, by one of seven recipes; the same command goes on where it was stopped.
     Train(Box<TrainArgs>),
     /// Judge a dictionary of any published format on text that it was not trained on.
     Eval(Box<EvalArgs>),

@@ -6,7 +6,8 @@ use crate::models::Loaded;
 use crate::show::bar;
 use anyhow::{Context, Result, ensure};
 use pellucid::core::Seed;
-use pellucid::interp::dictionary::{row_count, rows};
+use pellucid::interp::dictionary::{row_count, rows, rows_of};
+use pellucid::interp::sweep_sites;
 use pellucid::store::Window;
 use serde::Serialize;
 use std::fs::File;
@@ -29,47 +30,97 @@ pub(super) struct RowsCard {
     pub(super) scale: f32,
 }
 
+/// What a chunk of windows gives: rows that are read and, of a transcoder, rows that it should write.
+type Pair = (Vec<f32>, Option<Vec<f32>>);
+
 /// A site's rows, chunk after chunk; those of the first one are kept from where their scale was taken until they are learned from.
 pub(super) struct Stream<'a> {
     loaded: &'a Loaded,
-    text: &'a Text,
     settings: &'a Settings,
-    first: Option<Vec<f32>>,
-    /// What makes the mean norm of the first chunk's rows √width.
-    pub(super) scale: f32,
+    first: Option<Pair>,
+    /// Coordinates of a row that is read, and of one that is written.
+    pub(super) widths: [usize; 2],
+    /// What makes the mean norm of the first chunk's rows √width, of those that are read and of those that are written.
+    pub(super) scales: [f32; 2],
 }
 
 impl<'a> Stream<'a> {
-    pub(super) fn new(loaded: &'a Loaded, text: &'a Text, settings: &'a Settings) -> Result<Self> {
-        let first = rows(&loaded.model, settings.site, &text.train[..CHUNK.min(text.train.len())])?;
-        let scale = scale(&first, text.width)?;
-        Ok(Stream { loaded, text, settings, first: Some(first), scale })
-    }
-
-    /// Up to so many of the first chunk's rows, scaled; none once that chunk was asked for.
-    pub(super) fn sample(&self, count: usize) -> Vec<f32> {
-        let first = self.first.iter().flatten();
-        first.take(count * self.text.width).map(|v| v * self.scale).collect()
-    }
-
-    /// A chunk in the order in which it is learned from, scaled: whole batches, one after the other.
-    pub(super) fn batches(
-        &mut self,
-        chunk: usize,
-        windows: &[Window],
-    ) -> Result<impl Iterator<Item = Vec<f32>> + use<>> {
-        let x = match self.first.take() {
-            Some(first) if chunk == 0 => first,
-            _ => rows(&self.loaded.model, self.settings.site, windows)?,
+    pub(super) fn new(loaded: &'a Loaded, text: &Text, settings: &'a Settings) -> Result<Self> {
+        let first = pair(loaded, settings, &text.train[..CHUNK.min(text.train.len())])?;
+        let read = (scale(&first.0, text.width)?, text.width);
+        let written = match (&first.1, settings.to) {
+            (Some(y), Some(to)) => {
+                let (_, width) = sweep_sites(&loaded.model, &[to])?[0];
+                (scale(y, width)?, width)
+            }
+            _ => read,
         };
-        let (width, batch, scale) = (self.text.width, self.settings.batch, self.scale);
-        let count = x.len() / width;
-        let seed = Seed(self.settings.seed).for_purpose(&format!("dictionary chunk {chunk}"));
-        let order = { seed }.choose(count, count);
-        Ok((0..count / batch).map(move |b| {
-            let picked = &order[b * batch..][..batch];
-            picked.iter().flat_map(|from| &x[from * width..][..width]).map(|v| scale * v).collect()
-        }))
+        let (scales, widths) = ([read.0, written.0], [read.1, written.1]);
+        Ok(Stream { loaded, settings, first: Some(first), widths, scales })
+    }
+
+    /// Up to so many of the first chunk's rows, scaled: read and written. None once that chunk was asked for.
+    pub(super) fn sample(&self, count: usize) -> [Vec<f32>; 2] {
+        let Some((x, y)) = &self.first else { return [const { Vec::new() }; 2] };
+        let some = |rows: &[f32], i: usize| -> Vec<f32> {
+            rows.iter().take(count * self.widths[i]).map(|v| v * self.scales[i]).collect()
+        };
+        [some(x, 0), some(y.as_ref().unwrap_or(x), 1)]
+    }
+
+    /// A chunk in the order in which it is learned from.
+    pub(super) fn chunk(&mut self, index: usize, windows: &[Window]) -> Result<Chunk> {
+        let (x, y) = match self.first.take() {
+            Some(first) if index == 0 => first,
+            _ => pair(self.loaded, self.settings, windows)?,
+        };
+        let count = x.len() / self.widths[0];
+        let seed = Seed(self.settings.seed);
+        let order = seed.for_purpose(&format!("dictionary chunk {index}")).choose(count, count);
+        Ok(Chunk { x, y, order, batch: self.settings.batch, widths: self.widths, scales: self.scales })
+    }
+}
+
+fn pair(loaded: &Loaded, settings: &Settings, windows: &[Window]) -> Result<Pair> {
+    Ok(match settings.to {
+        None => (rows(&loaded.model, settings.site, windows)?, None),
+        Some(to) => {
+            let [x, y] = rows_of(&loaded.model, [settings.site, to], windows)?;
+            (x, Some(y))
+        }
+    })
+}
+
+/// The rows of some windows, mixed.
+pub(super) struct Chunk {
+    x: Vec<f32>,
+    y: Option<Vec<f32>>,
+    order: Vec<usize>,
+    batch: usize,
+    widths: [usize; 2],
+    scales: [f32; 2],
+}
+
+impl Chunk {
+    /// Whole batches.
+    pub(super) fn batches(&self) -> usize {
+        self.order.len() / self.batch
+    }
+
+    /// A batch, scaled, and what a transcoder should say to it.
+    pub(super) fn batch(&self, index: usize) -> Pair {
+        let picked = &self.order[index * self.batch..][..self.batch];
+        (self.picked(&self.x, 0, picked), self.y.as_ref().map(|y| self.picked(y, 1, picked)))
+    }
+
+    /// Up to so many rows that are read, scaled, from all over the chunk.
+    pub(super) fn sample(&self, count: usize) -> Vec<f32> {
+        self.picked(&self.x, 0, &self.order[..count.min(self.order.len())])
+    }
+
+    fn picked(&self, from: &[f32], side: usize, picked: &[usize]) -> Vec<f32> {
+        let (width, scale) = (self.widths[side], self.scales[side]);
+        picked.iter().flat_map(|at| &from[at * width..][..width]).map(|v| scale * v).collect()
     }
 }
 
@@ -90,8 +141,9 @@ pub(super) fn write_rows(loaded: &Loaded, text: &Text, settings: &Settings, file
         let mut to = BufWriter::new(File::create(&part)?);
         let shown = bar("rows: chunks", text.train.len().div_ceil(CHUNK));
         for (i, chunk) in text.train.chunks(CHUNK).enumerate() {
-            for batch in stream.batches(i, chunk)? {
-                let bytes: Vec<u8> = batch.iter().flat_map(|v| v.to_le_bytes()).collect();
+            let chunk = stream.chunk(i, chunk)?;
+            for batch in 0..chunk.batches() {
+                let bytes: Vec<u8> = chunk.batch(batch).0.iter().flat_map(|v| v.to_le_bytes()).collect();
                 to.write_all(&bytes)?;
             }
             shown.inc(1);
@@ -112,7 +164,7 @@ pub(super) fn write_rows(loaded: &Loaded, text: &Text, settings: &Settings, file
         rows: count,
         width: text.width,
         batch: settings.batch,
-        scale: stream.scale,
+        scale: stream.scales[0],
     };
     write(&file.with_extension("json"), &serde_json::to_string_pretty(&card)?)?;
     Ok(card)

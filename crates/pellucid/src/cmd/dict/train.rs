@@ -1,7 +1,7 @@
 //! `pellucid dict train`: a dictionary of a site, learned from text. Other commands train with [`train`].
 
-use super::judge::{Judged, judge, show};
-use super::recipe::Recipe;
+use super::judge::{Judged, judge, judge_between, show};
+use super::recipe::{Frame, Recipe, RecipeArgs};
 use super::rows::{CHUNK, Stream, steps, write_rows};
 use super::text::{OfArgs, Text};
 use crate::models::Loaded;
@@ -10,8 +10,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use pellucid::core::{Site, transformer_lens_name};
 use pellucid::dict::{
-    self, Adam, Auxiliary, Config, ErrorScale, Normalisation, Shape, Step, Trainer, automatic_rate,
-    write_saelens,
+    Activation, Config, Dictionary, Normalisation, Shape, Step, Trainer, write_saelens,
+    write_saelens_transcoder, write_sparsify,
 };
 use pellucid::interp::dictionary::row_count;
 use pellucid::model::Precision;
@@ -26,9 +26,14 @@ pub(super) struct TrainArgs {
     /// Latents.
     #[arg(long, default_value_t = 4096, value_name = "N")]
     latents: usize,
-    /// Active latents of a token.
-    #[arg(long, default_value_t = 32)]
-    k: usize,
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    /// Learn a transcoder: it reads --site and writes this one, which comes later, such as mlp_in.3 and mlp_out.3.
+    #[arg(long, value_name = "SITE", conflicts_with = "rows")]
+    to: Option<Site>,
+    /// With --to: also learn a linear map straight from what is read to what is written (Paulo et al. 2025, arXiv 2501.18823).
+    #[arg(long, requires = "to")]
+    skip: bool,
     /// Rows of a step.
     #[arg(long, default_value_t = 2048, value_name = "N")]
     batch: usize,
@@ -48,6 +53,10 @@ pub(super) struct TrainArgs {
 pub(crate) struct Settings {
     /// Where rows are taken.
     pub(crate) site: Site,
+    /// What a transcoder writes; none for an autoencoder.
+    pub(crate) to: Option<Site>,
+    /// A transcoder's linear map beside.
+    pub(crate) skip: bool,
     /// Tokens of a window, as the text was cut.
     pub(crate) window: usize,
     /// Rows of a step.
@@ -70,8 +79,17 @@ pub(crate) struct Run {
     pub(crate) corpus: String,
     pub(crate) window: usize,
     pub(crate) batch: usize,
+    /// What a transcoder writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) to: Option<String>,
     /// What rows are multiplied by, so that their mean norm is √d; worked into the weights at the end.
     pub(crate) scale: f32,
+    /// The same for what a transcoder writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scale_out: Option<f32>,
+    /// The steps before which dead latents begin anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) resample_at: Vec<u64>,
     pub(crate) arithmetic: String,
     pub(crate) config: Config,
     pub(crate) code: String,
@@ -93,7 +111,7 @@ pub(crate) struct Card {
 impl TrainArgs {
     pub(super) fn run(&self, out: &mut Out) -> Result<()> {
         ensure!(self.batch > 0, "--batch needs at least 1");
-        let (of, settings) = (&self.of, self.settings());
+        let (of, settings) = (&self.of, self.settings()?);
         if let Some(file) = &self.rows {
             let loaded = of.model.load_as(of.model.storage.for_sweep())?;
             let text = of.text(&loaded)?;
@@ -119,16 +137,30 @@ impl TrainArgs {
         Ok(())
     }
 
-    fn settings(&self) -> Settings {
-        Settings {
-            site: self.of.site,
+    fn settings(&self) -> Result<Settings> {
+        let (site, recipe) = (self.of.site, self.recipe.recipe()?);
+        if let Some(to) = self.to {
+            ensure!(
+                (to.layer, to.point) > (site.layer, site.point),
+                "--to {to} does not come after --site {site}; a transcoder writes what the model computes later"
+            );
+            ensure!(
+                !matches!(recipe, Recipe::Gated { .. } | Recipe::ReLU { resample: Some(_), .. }),
+                "--to needs another --recipe, or relu without --resample-at: no format holds a gated transcoder, and resampling \
+                 begins latents at inputs that they should give back"
+            );
+        }
+        Ok(Settings {
+            site,
+            to: self.to,
+            skip: self.skip,
             window: self.of.window,
             batch: self.batch,
             latents: self.latents,
-            recipe: Recipe::TopK { k: self.k },
+            recipe,
             seed: self.of.seed,
             checkpoint: Duration::from_secs(self.checkpoint),
-        }
+        })
     }
 }
 
@@ -140,15 +172,17 @@ pub(crate) fn train(loaded: &mut Loaded, text: &Text, settings: &Settings, folde
     let (run, trainer, before, last) = learn(loaded, text, settings, folder)?;
     let seconds = begun.elapsed().as_secs_f64();
     let mut dictionary = trainer.dictionary();
-    dictionary.normalisation = Normalisation::Scale { input: run.scale, output: run.scale };
+    let output = run.scale_out.unwrap_or(run.scale);
+    dictionary.normalisation = Normalisation::Scale { input: run.scale, output };
     let dictionary = dictionary.folded();
-    let site = settings.site;
-    let hook = transformer_lens_name(site).unwrap_or_else(|| site.to_string());
-    write_saelens(&dictionary, Some(&hook), folder)?;
+    save(&dictionary, settings, folder)?;
     // rows may have been made fast; what is said of the result is exact
     let precision = loaded.model.precision();
     loaded.model.set_precision(Precision::Exact);
-    let judged = judge(loaded, site, text, &dictionary);
+    let judged = match settings.to {
+        None => judge(loaded, settings.site, text, &dictionary),
+        Some(to) => judge_between(loaded, [settings.site, to], text, &dictionary),
+    };
     loaded.model.set_precision(precision);
     let trained = (trainer.steps() - before) * settings.batch as u64;
     let card = Card {
@@ -178,43 +212,46 @@ fn learn(
         settings.batch
     );
     let mut stream = Stream::new(loaded, text, settings)?;
+    let ([d_in, d_out], precision) = (stream.widths, loaded.model.precision());
+    let frame = Frame {
+        shape: Shape { d_in, latents: settings.latents, d_out },
+        transcoder: settings.to.is_some(),
+        skip: settings.skip,
+        steps,
+        batch: settings.batch,
+        seed: settings.seed,
+        precision,
+    };
     let run = Run {
         model_hash: loaded.model.sha256().to_owned(),
         site: settings.site.to_string(),
         corpus: text.corpus.clone(),
         window: settings.window,
         batch: settings.batch,
-        scale: stream.scale,
-        arithmetic: loaded.model.precision().name().to_owned(),
-        config: config(settings, text.width, steps, loaded.model.precision()),
+        to: settings.to.map(|to| to.to_string()),
+        scale: stream.scales[0],
+        scale_out: settings.to.map(|_| stream.scales[1]),
+        resample_at: if settings.to.is_some() { Vec::new() } else { settings.recipe.resampling(steps) },
+        arithmetic: precision.name().to_owned(),
+        config: settings.recipe.config(frame),
         code: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let mut trainer = begin(&run, &stream, folder)?;
     let before = trainer.steps();
-    let last = go_on(text, settings, folder, &mut stream, &mut trainer)?;
+    let last = go_on(text, (settings, &run), folder, &mut stream, &mut trainer)?;
     Ok((run, trainer, before, last))
 }
 
-fn config(settings: &Settings, width: usize, steps: u64, precision: Precision) -> Config {
-    let Recipe::TopK { k } = settings.recipe;
-    Config {
-        shape: Shape { d_in: width, latents: settings.latents, d_out: width },
-        recipe: dict::Recipe::TopK { k },
-        error: ErrorScale::Variance,
-        auxiliary: Some(Auxiliary { k: (width / 2).max(1), coefficient: 1.0 / 32.0 }),
-        // Gao et al. say 10 million; a short run must notice sooner
-        dead_after: (steps * settings.batch as u64 / 10).clamp(1, 10_000_000),
-        subtract_bias: true,
-        unit_norm: true,
-        learning_rate: automatic_rate(settings.latents),
-        warm_up: (steps / 20).min(1000),
-        decay_from: steps - steps / 5,
-        steps,
-        adam: Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
-        clip: None,
-        seed: settings.seed,
-        precision,
+/// Writes the dictionary: TopK transcoders as sparsify does, because SAELens has none, everything else as SAELens does.
+fn save(dictionary: &Dictionary, settings: &Settings, folder: &Path) -> Result<()> {
+    let hook = |site: Site| transformer_lens_name(site).unwrap_or_else(|| site.to_string());
+    let from = hook(settings.site);
+    match (settings.to, &dictionary.activation) {
+        (None, _) => write_saelens(dictionary, Some(&from), folder)?,
+        (Some(_), Activation::TopK { .. }) => write_sparsify(dictionary, folder)?,
+        (Some(to), _) => write_saelens_transcoder(dictionary, [&from, &hook(to)], folder)?,
     }
+    Ok(())
 }
 
 /// A new run, or the one that the folder holds.
@@ -232,15 +269,19 @@ fn begin(run: &Run, stream: &Stream<'_>, folder: &Path) -> Result<Trainer> {
         );
         return Ok(Trainer::load(&state)?);
     }
-    let trainer = Trainer::new(run.config.clone(), &stream.sample(4096))?;
+    let [inputs, outputs] = stream.sample(4096);
+    let trainer = Trainer::between(run.config.clone(), &inputs, &outputs)?;
     write(&settings, &serde_json::to_string_pretty(run)?)?;
     Ok(trainer)
 }
 
+/// Inputs that dead latents may begin at; Bricken et al. take 819,200, of a run a thousand times as long as is usual here.
+const RESAMPLE: usize = 16_384;
+
 /// Goes through the chunks that are still to do.
 fn go_on(
     text: &Text,
-    settings: &Settings,
+    (settings, run): (&Settings, &Run),
     folder: &Path,
     stream: &mut Stream<'_>,
     trainer: &mut Trainer,
@@ -255,8 +296,13 @@ fn go_on(
         if done <= trainer.steps() || steps == 0 {
             continue;
         }
-        for batch in stream.batches(i, chunk)? {
-            let step = trainer.step(&batch, None)?;
+        let chunk = stream.chunk(i, chunk)?;
+        for batch in 0..chunk.batches() {
+            if run.resample_at.contains(&trainer.steps()) {
+                trainer.resample(&chunk.sample(RESAMPLE))?;
+            }
+            let (x, y) = chunk.batch(batch);
+            let step = trainer.step(&x, y.as_deref())?;
             shown.set_position(step.step + 1);
             shown.set_message(format!("FVU {:.3}, {} dead; steps", step.unexplained, step.dead));
             last = Some(step);
