@@ -8,7 +8,8 @@
 //! - points attract along edges, as often as the edges weigh, and are repelled by random others, with
 //!   1 / (1 + a·d²ᵇ) for the weight of an edge of length d on the plane (`place`).
 //!
-//! Neighbours near by stay near by; how far groups lie from each other, and how large they are, says little.
+//! What is alike tends to lie near; how far groups lie from each other, and how large they are, says little, and where all
+//! directions are nearly orthogonal few neighbours are kept (docs/dictionaries.md has numbers).
 //!
 //! What comes out depends on the rows, the settings and the seed alone, not on the number of threads.
 

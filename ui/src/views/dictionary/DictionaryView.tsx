@@ -26,7 +26,7 @@ export function DictionaryView({ name }: { name: string | null }) {
             </select>
           </label>
         )}
-        <p className="faint lead">All latents of a sparse autoencoder: what they respond to, how often, and which write alike.</p>
+        <p className="faint lead">All latents of a sparse autoencoder: what they respond to, how often, and where their directions lie.</p>
       </header>
       {!status ? asked.isError ? <Failure error={asked.error} again={() => void asked.refetch()} /> : <Loading what="Looking for dictionaries…" />
         : served.length === 0 ? <NoDictionary model={status.model.name} /> : chosen !== null && <Whole key={chosen} name={chosen} />}

@@ -48,7 +48,7 @@ export function MapPanel({ of, made, data, marked, shown }: Props) {
         ) : <LatentMap of={of} made={made} data={data} map={map} shading={shades} marked={marked} onSelect={(latents) => select(latents.length > 0 ? latents : null, "selected on the map")} />}
       <footer className="latent-foot">
         {data && colour !== "none" && <Legend shading={shades} say={COLOURS.find((one) => one.value === colour)!.say} name={COLOURS.find((one) => one.value === colour)!.text} />}
-        <p className="faint">UMAP of decoder directions by cosine, 15 neighbours. Near means alike; how far groups lie from each other says little.{marked ? ` ${shown.length.toLocaleString("en-GB")} are marked.` : ""}</p>
+        <p className="faint">UMAP of decoder directions by cosine, 15 neighbours. Alike directions tend to lie close, but a plane keeps few of their neighbours, and how far groups lie apart says little.{marked ? ` ${shown.length.toLocaleString("en-GB")} are marked.` : ""}</p>
       </footer>
     </section>
   );
