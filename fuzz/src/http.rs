@@ -104,6 +104,7 @@ fn server() -> &'static Local {
             loaded: Loaded::new("tiny", model.with_chat_template(template)),
             atlases: vec![folder.join("none.atlas")],
             runs: runs.clone(),
+            maps: folder.join("maps"),
             token: None,
             names: Vec::new(),
             limits: LIMITS,

@@ -6,6 +6,7 @@ import "./styles/chat.css";
 import "./styles/panels.css";
 import "./styles/views.css";
 import "./styles/lab.css";
+import "./styles/dictionary.css";
 import "./styles/graph.css";
 import { App } from "./views/App";
 

@@ -17,6 +17,7 @@ const REQUIREMENTS: &str = include_str!("../clients/requirements.txt");
 
 /// The atlas that the tests use: a few layers over few tokens, made once and kept in the cache.
 const ATLAS: &str = "atlases/test-smollm2-1.atlas";
+const DICTIONARY: &str = "dictionaries/test-smollm2-resid15";
 const LAYERS: [usize; 8] = [3, 8, 14, 18, 22, 25, 27, 28];
 
 /// A program's run that ends with us.
@@ -65,10 +66,47 @@ pub(crate) fn atlas() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// A dictionary of the tests with its atlas, as `--dictionary` takes it: few latents of few tokens, so that making it takes well
+/// under a minute, once.
+fn dictionary() -> Result<String> {
+    let folder = paths::cache()?.join(DICTIONARY);
+    let named = format!("stream15={}", folder.display());
+    if !folder.join("card.json").exists() {
+        let mut command = pellucid()?;
+        command.args([
+            "dict",
+            "train",
+            "--model",
+            "smollm2",
+            "--site",
+            "resid_post.15",
+            "--precision",
+            "fast",
+        ]);
+        command.args([
+            "--tokens",
+            "40000",
+            "--latents",
+            "512",
+            "--k",
+            "16",
+            "--batch",
+            "256",
+            "--test-windows",
+            "8",
+        ]);
+        step("dictionary of the tests (made once)", command.arg("--out").arg(&folder))?;
+    }
+    let mut command = pellucid()?;
+    command.args(["atlas", "build", "--model", "smollm2", "--dictionary", &named, "--latents", "stream15"]);
+    step("atlas of its latents (made once)", command.args(["--tokens", "20000"]))?;
+    Ok(named)
+}
+
 /// All of it.
 pub(crate) fn all() -> Result<()> {
-    let atlas = atlas()?.display().to_string();
-    let server = serve(&["--model", "smollm2", "--atlas", &atlas])?;
+    let (atlas, dictionary) = (atlas()?.display().to_string(), dictionary()?);
+    let server = serve(&["--model", "smollm2", "--atlas", &atlas, "--dictionary", &dictionary])?;
     let browser = chromium()?;
     let mut e2e = ui::npm(&["run", "--silent", "e2e"])?;
     step("the page in a browser", e2e.env("PELLUCID_URL", &server.url).env("PELLUCID_CHROMIUM", &browser))?;

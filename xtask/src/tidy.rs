@@ -21,7 +21,14 @@ const IMPORTS: [(&str, &[&str]); 12] = [
     ("pellucid-describe", &["pellucid-core", "pellucid-store"]),
     (
         "pellucid-scope",
-        &["pellucid-core", "pellucid-model", "pellucid-store", "pellucid-interp", "pellucid-describe"],
+        &[
+            "pellucid-core",
+            "pellucid-model",
+            "pellucid-store",
+            "pellucid-dict",
+            "pellucid-interp",
+            "pellucid-describe",
+        ],
     ),
     (
         "pellucid-server",

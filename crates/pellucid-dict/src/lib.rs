@@ -1,4 +1,5 @@
-//! Sparse autoencoders and transcoders: what they compute, the files they are kept in, how they are trained and judged.
+//! Sparse autoencoders and transcoders: what they compute, the files they are kept in, how they are trained and judged, and
+//! how their directions lie to each other.
 //! This crate knows no model: activations arrive as rows of numbers. Nothing here keeps a dense tokens × latents array.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -7,6 +8,7 @@ mod dictionary;
 mod encode;
 mod error;
 mod files;
+mod map;
 mod metrics;
 mod product;
 mod select;
@@ -23,6 +25,7 @@ pub use files::{
     read_openai, read_saelens, read_sparsify, write_circuit_tracer, write_dictionary_learning,
     write_gemma_scope, write_llama_scope, write_saelens, write_saelens_transcoder, write_sparsify,
 };
+pub use map::{MapSettings, Telling, map};
 pub use metrics::{Density, Fidelity};
 pub use pellucid_kernels::Precision;
 pub use sparse::{Frame, Sparse};

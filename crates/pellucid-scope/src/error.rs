@@ -24,6 +24,9 @@ pub enum Error {
     /// The sentence encoder could not be loaded or run.
     #[error("cannot work with the sentence encoder: {0}")]
     Encoder(String),
+    /// What was made could not be kept.
+    #[error("cannot write {0}")]
+    Keeping(String),
 }
 
 /// This crate's result.
@@ -40,7 +43,7 @@ impl Error {
             Error::Request(_) | Error::Absent(_) => true,
             Error::Model(e) | Error::Interp(pellucid_interp::Error::Model(e)) => of_model(e),
             Error::Interp(_) => true,
-            Error::Atlas(_) | Error::Cluster(_) | Error::Encoder(_) => false,
+            Error::Atlas(_) | Error::Cluster(_) | Error::Encoder(_) | Error::Keeping(_) => false,
         }
     }
 }

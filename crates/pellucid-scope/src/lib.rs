@@ -4,13 +4,14 @@
 //! [`Loaded`] is a model with its name, [`Text`] a text made ready to run on it, [`Shelf`] the atlas file with what is
 //! kept of it in memory. Each question is one module and one function: [`explain`] (why this word, in clusters),
 //! [`ablate`] (do it and look), [`activations`], [`compare`] (a text read plain and edited), [`steer`] (plain words to
-//! edits), [`lens`], [`find`], [`unit()`]. Answers are plain data with names that are part of the wire's schema
+//! edits), [`lens`], [`find`], [`unit()`], [`dictionary()`] (all latents at a glance). Answers are plain data with names that are part of the wire's schema
 //! (`docs/json.md` and the server's OpenAPI document).
 
 mod ablate;
 mod activations;
 mod compare;
 mod concept;
+mod dictionary;
 mod encoder;
 mod error;
 mod explain;
@@ -31,6 +32,11 @@ pub use ablate::{AblateReply, Ablating, Outcome, ablate};
 pub use activations::{ActivationsReply, ActiveUnit, Looking, activations};
 pub use compare::{ChangedUnit, CompareReply, Comparing, compare};
 pub use concept::Concept;
+pub use dictionary::{
+    DictionaryAtlas, DictionaryCard, DictionaryFiles, DictionaryReply, LatentMap, LatentsReply, MOST_MAPPED,
+    ULTRA_LOW, build_command, check_dictionary, dictionary, kept_map, latent_words, latents, make_map,
+    map_file,
+};
 pub use encoder::{ENCODER, Meaning};
 pub use error::{Error, Result};
 pub use explain::{Cluster, ExplainReply, Explaining, Sum, UnitEffect, explain};

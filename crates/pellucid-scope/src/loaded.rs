@@ -1,8 +1,10 @@
 //! A model with the name that the user gave it.
 
+use crate::DictionaryFiles;
 use crate::error::{Result, bad};
 use crate::wire::Token;
 use pellucid_model::{Attached, Model};
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 /// A loaded model.
@@ -13,12 +15,23 @@ pub struct Loaded {
     /// The model.
     pub model: Model,
     texts: OnceLock<Vec<Arc<str>>>,
+    files: BTreeMap<String, DictionaryFiles>,
 }
 
 impl Loaded {
     /// A model under a name.
     pub fn new(name: &str, model: Model) -> Self {
-        Loaded { name: name.to_owned(), model, texts: OnceLock::new() }
+        Loaded { name: name.to_owned(), model, texts: OnceLock::new(), files: BTreeMap::new() }
+    }
+
+    /// Keeps what the files of a dictionary say of it, under its name.
+    pub fn keep_files(&mut self, name: &str, files: DictionaryFiles) {
+        self.files.insert(name.to_owned(), files);
+    }
+
+    /// What the files of a dictionary say of it; none where nobody told.
+    pub fn files(&self, name: &str) -> Option<&DictionaryFiles> {
+        self.files.get(name)
     }
 
     /// The dictionary of this name, or the only one.

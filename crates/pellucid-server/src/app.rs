@@ -6,7 +6,7 @@ use crate::guard::Guard;
 use crate::queue::{Full, Queue, Turn};
 use pellucid_core::Chat;
 use pellucid_model::Attached;
-use pellucid_scope::{Loaded, Meaning, Opened, Shelf, Text, TextSpec, latents_path};
+use pellucid_scope::{self as scope, Loaded, Meaning, Opened, Shelf, Text, TextSpec, latents_path};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,6 +57,8 @@ pub struct Setup {
     pub atlases: Vec<PathBuf>,
     /// Where shared runs are kept.
     pub runs: PathBuf,
+    /// Where maps of dictionaries are kept.
+    pub maps: PathBuf,
     /// The access token, without which it serves on loopback addresses only.
     pub token: Option<String>,
     /// Names that the server may be called by, besides loopback ones.
@@ -96,6 +98,7 @@ pub struct App {
     latents: BTreeMap<String, Shelf>,
     pub(crate) meaning: Meaning,
     pub(crate) runs: PathBuf,
+    pub(crate) maps: PathBuf,
     pub(crate) queue: Queue,
     pub(crate) limits: Limits,
     pub(crate) guard: Guard,
@@ -117,6 +120,7 @@ impl App {
             shelf: Shelf::of(setup.atlases),
             meaning: Meaning::default(),
             runs: setup.runs,
+            maps: setup.maps,
             queue: Queue::new(limits.at_a_time, limits.waiting, limits.waiting_each),
             limits,
             guard: Guard::new(setup.token.as_deref(), setup.names),
@@ -150,7 +154,15 @@ impl App {
 
     /// The same, for what cannot do without.
     pub(crate) fn need_atlas_of(&self, dictionary: Option<&str>) -> Result<Arc<Opened>, ApiError> {
-        Ok(self.shelf_of(dictionary)?.need(&self.loaded)?)
+        let shelf = self.shelf_of(dictionary)?;
+        let Some(name) = dictionary else { return Ok(shelf.need(&self.loaded)?) };
+        match shelf.get(&self.loaded)? {
+            Some(opened) => Ok(opened),
+            None => {
+                let build = scope::build_command(&self.loaded, self.loaded.dictionary(dictionary)?);
+                Err(ApiError::absent(format!("the latents of {name} have no atlas; make one with `{build}`")))
+            }
+        }
     }
 
     fn shelf_of(&self, dictionary: Option<&str>) -> Result<&Shelf, ApiError> {

@@ -1,17 +1,19 @@
 //! The OpenAPI document of the page's API: what the page's types are generated from.
 
 use crate::api::lab::{graph, places, task};
-use crate::api::{ask, generate, jobs, lab, runs, status, stories, unit};
+use crate::api::{ask, dictionary, generate, jobs, lab, runs, status, stories, unit};
 use crate::error::{Failure, Reason};
 use axum::Json;
 use pellucid_scope as scope;
-use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathItemBuilder};
+use utoipa::openapi::path::{
+    HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItemBuilder,
+};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathsBuilder, Ref, RefOr,
     Required, ResponseBuilder, ResponsesBuilder, Schema,
 };
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 /// The document.
 pub fn document() -> OpenApi {
@@ -50,6 +52,7 @@ pub fn document() -> OpenApi {
         "A person's words for a unit.",
     );
     list.post::<unit::VoteRequest, unit::VoteReply>("/api/unit/vote", "A vote on a description.");
+    dictionaries(&mut list);
     list.kept::<stories::Story>();
     list.get::<Vec<stories::Story>>("/api/stories", "Guided stories.");
     list.post::<stories::GateRequest, stories::GateReply>(
@@ -68,6 +71,20 @@ pub fn document() -> OpenApi {
     list.delete::<jobs::Job>("/api/jobs/{id}", "Stops a job.");
     list.stream("/api/jobs/{id}/events", "A job each time it moves: events `job` (Job).");
     list.build()
+}
+
+fn dictionaries(list: &mut Listing) {
+    list.get::<scope::DictionaryReply>("/api/dictionary", "What is known of a dictionary as a whole.");
+    list.get::<scope::LatentsReply>("/api/dictionary/latents", "A few numbers of each of its latents.");
+    list.kept::<scope::Words>();
+    list.post::<dictionary::LatentWordsRequest, dictionary::LatentWordsReply>(
+        "/api/dictionary/words",
+        "The words of some of its latents.",
+    );
+    list.post::<dictionary::LatentMapRequest, dictionary::LatentMapReply>(
+        "/api/dictionary/map",
+        "Where its latents lie on a plane, or the job that finds it out.",
+    );
 }
 
 /// Methods are streams of events: `step` (LabStep), `gate` (BehaviourReport), then `done` or `failed` (Failure).
@@ -185,11 +202,8 @@ impl Listing {
                 .schema(Some(String::schema()));
             operation = operation.parameter(id);
         }
-        if path == "/api/unit" {
-            for parameter in <unit::UnitQuery as utoipa::IntoParams>::into_params(|| Some(ParameterIn::Query))
-            {
-                operation = operation.parameter(parameter);
-            }
+        for parameter in asked_for(path) {
+            operation = operation.parameter(parameter);
         }
         self.paths.push((path, method, operation));
     }
@@ -251,6 +265,16 @@ impl Listing {
         let components = ComponentsBuilder::new().schemas_from_iter(self.schemas).build();
         let info = InfoBuilder::new().title("Pellucid").version(env!("CARGO_PKG_VERSION")).build();
         OpenApiBuilder::new().info(info).paths(paths.build()).components(Some(components)).build()
+    }
+}
+
+/// The query parameters of a path.
+fn asked_for(path: &str) -> Vec<Parameter> {
+    let place = || Some(ParameterIn::Query);
+    match path {
+        "/api/unit" => unit::UnitQuery::into_params(place),
+        "/api/dictionary" | "/api/dictionary/latents" => dictionary::DictionaryQuery::into_params(place),
+        _ => Vec::new(),
     }
 }
 

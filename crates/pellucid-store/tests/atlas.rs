@@ -497,6 +497,38 @@ fn search_by_words_and_columns() {
 }
 
 #[test]
+fn a_site_at_a_glance_says_of_each_unit_what_it_says_alone() {
+    let (_folder, path) = folder();
+    let mut atlas = searched(&path);
+    let id = atlas.add_description(&words(0, 7, Polarity::Negative, "the other side")).unwrap();
+    atlas.add_score(id, &judged(0.6, Split::Validation)).unwrap();
+    atlas.add_score(id, &judged(0.2, Split::Test)).unwrap();
+    for polarity in [Polarity::Positive, Polarity::Negative] {
+        let all = atlas.glances(site(0), polarity).unwrap();
+        assert_eq!(all.iter().map(|g| g.index).collect::<Vec<_>>(), (0..12).collect::<Vec<_>>());
+        for glance in &all {
+            let unit = atlas.unit(site(0), glance.index).unwrap().unwrap();
+            let bins = &unit.sketch(polarity).bins;
+            assert_eq!(glance.active, bins.iter().map(|b| u64::from(b.1)).sum::<u64>());
+            let most =
+                if polarity == Polarity::Positive { unit.statistics.max } else { -unit.statistics.min };
+            assert_eq!((glance.count, glance.most), (unit.statistics.count, most));
+            let chosen = atlas.descriptions(site(0), glance.index, polarity).unwrap();
+            assert_eq!(glance.described, chosen.iter().any(|(_, d)| d.chosen));
+        }
+        let scored: Vec<(u32, Option<f64>, Option<f64>)> =
+            all.iter().filter(|g| g.score.is_some()).map(|g| (g.index, g.score, g.null)).collect();
+        match polarity {
+            Polarity::Positive => assert_eq!(scored[0], (0, Some(0.0), Some(0.01))),
+            // what it scores on test goes before validation
+            Polarity::Negative => assert_eq!(scored, [(7, Some(0.2), Some(0.01))]),
+        }
+    }
+    assert_eq!(atlas.glances("resid_post.7".parse().unwrap(), Polarity::Positive).unwrap(), []);
+    assert_eq!(atlas.dictionary_hash().unwrap(), None);
+}
+
+#[test]
 fn no_words_are_an_error() {
     let (_folder, path) = folder();
     let atlas = searched(&path);

@@ -3,8 +3,9 @@
 use crate::models::Loaded;
 use anyhow::{Context, Result, bail, ensure};
 use pellucid::core::Site;
-use pellucid::dict::{Opened, open};
+use pellucid::dict::{Activation, Opened, open};
 use pellucid::model::Attached;
+use pellucid::scope::{DictionaryCard, DictionaryFiles};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -53,7 +54,25 @@ pub(crate) fn attach(loaded: &mut Loaded, argument: &str) -> Result<()> {
              --dictionary {name}={path}@resid_post.15"
         );
     };
+    let files = DictionaryFiles {
+        path: Path::new(path).to_owned(),
+        format: format.to_string(),
+        activation: activation(&dictionary.activation),
+        card: DictionaryCard::beside(Path::new(path)),
+    };
     let (hash, latents) = (dictionary.fingerprint(), Arc::new(dictionary));
     loaded.model.attach(Attached { name: name.to_owned(), site, hash, latents })?;
+    loaded.keep_files(name, files);
     Ok(())
+}
+
+/// What makes latents active, for a reader.
+fn activation(of: &Activation) -> String {
+    match of {
+        Activation::ReLU => "ReLU".to_owned(),
+        Activation::TopK { k } => format!("TopK, k = {k}"),
+        Activation::BatchTopK { k, .. } => format!("BatchTopK, k = {k} on average"),
+        Activation::JumpReLU { .. } => "JumpReLU".to_owned(),
+        Activation::Gated { .. } => "gated".to_owned(),
+    }
 }

@@ -2,6 +2,7 @@
 // fit what the server takes. Nothing here is run; a disagreement fails the type check.
 
 import type { components } from "./schema";
+import type * as Dictionary from "./dictionary";
 import type * as Lab from "./labtypes";
 import type * as Page from "./types";
 
@@ -24,6 +25,10 @@ export type Replies = [
   Fits<Page.GateReply, Server["GateReply"]>,
   Fits<Page.RunFile, Server["RunFile"]>,
   Fits<Page.Job, Server["Job"]>,
+  Fits<Dictionary.DictionaryReply, Server["DictionaryReply"]>,
+  Fits<Dictionary.LatentsReply, Server["LatentsReply"]>,
+  Fits<Dictionary.LatentMapReply, Server["LatentMapReply"]>,
+  Fits<{ words: (Page.Words | null)[] }, Server["LatentWordsReply"]>,
   Fits<Lab.LabBehaviour, Server["LabBehaviour"]>,
   Fits<Lab.LabStep, Server["LabStep"]>,
   Fits<Lab.BehaviourReport, Server["BehaviourReport"]>,
@@ -52,6 +57,8 @@ export type Requests = [
   Fits<Server["SteerRequest"], Page.SteerRequest>,
   Fits<Server["Finding"], Page.FindRequest>,
   Fits<Server["LensRequest"], Page.LensRequest>,
+  Fits<Server["LatentWordsRequest"], { name: string; latents: number[] }>,
+  Fits<Server["LatentMapRequest"], { name: string }>,
   Fits<Server["RunFile"], Page.RunFile>,
   Fits<Server["LabBehaviourRequest"], Lab.Asked>,
   Fits<Server["LabNeuronsRequest"], Lab.NeuronsRequest>,

@@ -151,6 +151,200 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/dictionary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is known of a dictionary as a whole. */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description The dictionary, as in `sae:NAME/7`; where there is one only it need not be named. */
+                    name?: string | null;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The answer. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["DictionaryReply"];
+                    };
+                };
+                /** @description What was wrong with the request, or why it could not be met. */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Failure"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/dictionary/latents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A few numbers of each of its latents. */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description The dictionary, as in `sae:NAME/7`; where there is one only it need not be named. */
+                    name?: string | null;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The answer. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["LatentsReply"];
+                    };
+                };
+                /** @description What was wrong with the request, or why it could not be met. */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Failure"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/dictionary/map": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Where its latents lie on a plane, or the job that finds it out. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["LatentMapRequest"];
+                };
+            };
+            responses: {
+                /** @description The answer. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["LatentMapReply"];
+                    };
+                };
+                /** @description What was wrong with the request, or why it could not be met. */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Failure"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/dictionary/words": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The words of some of its latents. */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["LatentWordsRequest"];
+                };
+            };
+            responses: {
+                /** @description The answer. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["LatentWordsReply"];
+                    };
+                };
+                /** @description What was wrong with the request, or why it could not be met. */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Failure"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/explain": {
         parameters: {
             query?: never;
@@ -2493,6 +2687,174 @@ export interface components {
             /** @description With its side: `mlp_act.3/1054+`; a latent, `sae:NAME/7`, has one. */
             unit: string;
         };
+        /** @description What an atlas of latents was made of, and what stands out in it. */
+        DictionaryAtlas: {
+            /**
+             * Format: int64
+             * @description How many of them score above their null.
+             */
+            above_null: number;
+            /** @description The program's version. */
+            code: string;
+            /** @description Hash of the corpus. */
+            corpus: string;
+            /**
+             * Format: int64
+             * @description Latents that were never active.
+             */
+            dead: number;
+            /**
+             * Format: int64
+             * @description Latents that were active on more than a tenth of tokens.
+             */
+            dense: number;
+            /**
+             * Format: int64
+             * @description Latents with words.
+             */
+            described: number;
+            /** @description Search by meaning works. */
+            embeddings: boolean;
+            /**
+             * Format: double
+             * @description The score in the middle, and that of another latent's words.
+             */
+            median: number | null;
+            /**
+             * Format: double
+             * @description The null in the middle.
+             */
+            median_null: number | null;
+            /** @description The file. */
+            path: string;
+            /**
+             * Format: int64
+             * @description Latents whose words were scored on held-out text.
+             */
+            scored: number;
+            /**
+             * Format: int64
+             * @description The seed of everything random.
+             */
+            seed: number;
+            /**
+             * Format: int64
+             * @description Tokens that it counted.
+             */
+            tokens: number;
+            /**
+             * Format: int64
+             * @description Latents that were, on fewer tokens than this share.
+             */
+            ultra_low: number;
+            /**
+             * Format: double
+             * @description The share.
+             */
+            ultra_low_share: number;
+        };
+        /** @description What a dictionary was trained on, and what it is worth on text that training did not see. */
+        DictionaryCard: {
+            /** @description The program's version. */
+            code: string | null;
+            /** @description Hash of the corpus. */
+            corpus: string | null;
+            /**
+             * Format: double
+             * @description 1 − FVU, with each coordinate's mean removed from the total.
+             */
+            explained_variance: number | null;
+            /**
+             * Format: double
+             * @description Mean number of active latents in a row.
+             */
+            l0: number | null;
+            /**
+             * Format: double
+             * @description Loss of the next token in nats: as the model is.
+             */
+            loss: number | null;
+            /**
+             * Format: double
+             * @description With the site's mean there.
+             */
+            loss_mean: number | null;
+            /**
+             * Format: double
+             * @description With the reconstruction in the value's place.
+             */
+            loss_spliced: number | null;
+            /**
+             * Format: double
+             * @description With zeros there.
+             */
+            loss_zero: number | null;
+            /** @description The model, as whoever trained it named it. */
+            model: string | null;
+            /** @description Hash of the model's weights. */
+            model_hash: string | null;
+            /**
+             * Format: double
+             * @description The same of what the mean costs.
+             */
+            recovered_from_mean: number | null;
+            /**
+             * Format: double
+             * @description Share of what zeros cost that the reconstruction does not.
+             */
+            recovered_from_zero: number | null;
+            /**
+             * Format: int64
+             * @description Rows of the test split that the rest is of.
+             */
+            rows: number | null;
+            /**
+             * Format: double
+             * @description Share of latents silent on these rows.
+             */
+            silent: number | null;
+            /**
+             * Format: int64
+             * @description Rows that it was trained on.
+             */
+            trained_rows: number | null;
+            /**
+             * Format: int64
+             * @description Tokens in a window.
+             */
+            window: number | null;
+        };
+        /** @description What is known of a dictionary as a whole. */
+        DictionaryReply: {
+            /** @description What makes latents active. */
+            activation: string | null;
+            atlas: null | components["schemas"]["DictionaryAtlas"];
+            /** @description Why the atlas cannot be used. */
+            atlas_fault: string | null;
+            /** @description The command that makes its atlas. */
+            build: string;
+            card: null | components["schemas"]["DictionaryCard"];
+            /** @description Why the card cannot be read. */
+            card_fault: string | null;
+            /** @description Whether the card is of this server's model; none where it does not say. */
+            card_of_model: boolean | null;
+            /** @description The format of its files; none where it came from none. */
+            format: string | null;
+            /** @description What tells its numbers from any other dictionary's. */
+            hash: string;
+            /** @description The command that judges it on text. */
+            judge: string;
+            /** @description How many latents it has. */
+            latents: number;
+            /** @description Its name, as in `sae:NAME/7`. */
+            name: string;
+            /** @description Where they are. */
+            path: string | null;
+            /** @description Where it reads and writes. */
+            site: string;
+            /** @description Coordinates of a row. */
+            width: number;
+        };
         DictionaryStatus: {
             /**
              * Format: int64
@@ -3095,10 +3457,13 @@ export interface components {
         };
         /** @description How far some work is. */
         Job: {
+            /** @description The dictionary that it is about; none for the model itself. */
+            dictionary: string | null;
             /** Format: int64 */
             done: number;
             /** Format: int64 */
             id: number;
+            /** @description `atlas` or `map`. */
             kind: string;
             /** @description What it is doing, or why it failed. */
             message: string;
@@ -3611,6 +3976,51 @@ export interface components {
              * @description Its probability.
              */
             top_probability: number;
+        };
+        /** @description Where every latent lies, by index: near each other where their directions are. Both axes have one scale, from 0 to 65,535. */
+        LatentMap: {
+            /** @description From left to right. */
+            x: number[];
+            /** @description From below. */
+            y: number[];
+        };
+        /** @description One of the two: a map takes seconds to minutes, and is kept once it is made. */
+        LatentMapReply: {
+            job: null | components["schemas"]["Job"];
+            map: null | components["schemas"]["LatentMap"];
+        };
+        /** @description The dictionary whose map is asked for. */
+        LatentMapRequest: {
+            /** @description Its name. */
+            name: string;
+        };
+        /** @description Their words, in the order in which they were asked for. */
+        LatentWordsReply: {
+            /** @description None for a latent that has no words. */
+            words: (null | components["schemas"]["Words"])[];
+        };
+        /** @description Latents whose words are asked for. */
+        LatentWordsRequest: {
+            /** @description Their numbers; 1,000 at most. */
+            latents: number[];
+            /** @description The dictionary. */
+            name: string;
+        };
+        /** @description A few numbers of every latent, by index: a column each. */
+        LatentsReply: {
+            /** @description On how many of them each latent was active: above zero. */
+            active: number[];
+            /** @description Its largest activation. */
+            most: number[];
+            /** @description The same of another latent's words. */
+            null: (number | null)[];
+            /** @description How well its words tell its activations on held-out text (r); none where it has no words or no score. */
+            score: (number | null)[];
+            /**
+             * Format: int64
+             * @description Tokens that were counted.
+             */
+            tokens: number;
         };
         /** @description The answer. */
         LensGrid: {

@@ -238,5 +238,5 @@ export interface RunFile {
 // POST /api/runs {run} -> {id}; GET -> RunFile; POST /api/runs/replay {run} -> {same: boolean, why: string | null, plain: {tokens, text}, edited: {tokens, text} | null}
 
 // ---------------------------------------------------------------- jobs
-export interface Job { id: number; kind: string; state: "waiting" | "running" | "done" | "failed" | "cancelled"; message: string; done: number; total: number }
+export interface Job { id: number; kind: string; dictionary: string | null; state: "waiting" | "running" | "done" | "failed" | "cancelled"; message: string; done: number; total: number }
 // GET /api/jobs -> Job[]; POST /api/jobs/atlas {tokens: number} -> Job; DELETE /api/jobs/{id}; GET /api/jobs/{id}/events (server-sent: event "job", data Job)

@@ -8,6 +8,7 @@ export type LabPage = (typeof LAB_PAGES)[number];
 export type Route =
   | { view: "workbench" } | { view: "lens" } | { view: "stories" }
   | { view: "lab"; method: LabPage }
+  | { view: "dictionary"; name: string | null }
   | { view: "unit"; unit: string } | { view: "run"; id: string };
 
 export function readRoute(hash: string): Route {
@@ -24,12 +25,17 @@ export function readRoute(hash: string): Route {
   if (head === "run" && rest) return { view: "run", id: rest };
   if (head === "lens") return { view: "lens" };
   if (head === "lab") return { view: "lab", method: LAB_PAGES.find((method) => method === rest) ?? "behaviour" };
+  if (head === "dictionary") return { view: "dictionary", name: rest || null };
   if (head === "stories") return { view: "stories" };
   return { view: "workbench" };
 }
 
 export function unitAddress(unit: string): string {
   return `#/unit/${unit}`;
+}
+
+export function dictionaryAddress(name: string | null): string {
+  return name === null ? "#/dictionary" : `#/dictionary/${encodeURIComponent(name)}`;
 }
 
 export function labAddress(method: LabPage): string {

@@ -14,13 +14,13 @@ export function useStatus() {
 
 const atWork = (job: Job): boolean => job.state === "running" || job.state === "waiting";
 
-/** Long work that goes on beside the page; watched closely only while there is some. */
+/** Building of the model's atlas that goes on beside the page; watched closely only while there is some. */
 export function useJobs(): Job[] {
   const jobs = useQuery({
     queryKey: ["jobs"], queryFn: ({ signal }) => fetchJobs(signal), staleTime: 0,
     refetchInterval: (query) => (query.state.data?.some(atWork) ? 1500 : 30_000),
   });
-  return jobs.data?.filter(atWork) ?? [];
+  return jobs.data?.filter((job) => atWork(job) && job.kind === "atlas") ?? [];
 }
 
 /** What every request about a run carries: its exact tokens, and the edits it truly ran with. */

@@ -7,6 +7,7 @@ import { keepConversation } from "../state/keeping";
 import { page } from "../state/page";
 import { useStatus } from "../state/queries";
 import { openRun } from "../state/sharing";
+import { DictionaryView } from "./dictionary/DictionaryView";
 import { ErrorBoundary } from "./ErrorBoundary";
 import { Header } from "./Header";
 import { HelpDialog } from "./HelpDialog";
@@ -52,13 +53,13 @@ function Shell() {
   const model = status?.model.sha256;
   useEffect(() => (model === undefined ? undefined : keepConversation(model)), [model]);
   useEffect(() => {
-    document.title = route.view === "unit" ? `${route.unit} · Pellucid` : route.view === "lens" ? "Lens · Pellucid" : route.view === "lab" ? "Lab · Pellucid" : route.view === "stories" ? "Stories · Pellucid" : "Pellucid";
+    document.title = route.view === "unit" ? `${route.unit} · Pellucid` : route.view === "lens" ? "Lens · Pellucid" : route.view === "lab" ? "Lab · Pellucid" : route.view === "dictionary" ? "Dictionary · Pellucid" : route.view === "stories" ? "Stories · Pellucid" : "Pellucid";
   }, [hash]); // eslint-disable-line react-hooks/exhaustive-deps
   return (
     <div className="app">
       <Header route={route} onHelp={() => setHelp(true)} guideToggle={(route.view === "workbench" || route.view === "run") && (layout === "wide" || layout === "three")} />
       <ErrorBoundary key={route.view === "run" ? "workbench" : route.view === "unit" ? hash : route.view}>
-        {route.view === "unit" ? <UnitPage unit={route.unit} /> : route.view === "lens" ? <LensView /> : route.view === "lab" ? <LabView method={route.method} /> : route.view === "stories" ? <StoriesView /> : <Workbench layout={layout} />}
+        {route.view === "unit" ? <UnitPage unit={route.unit} /> : route.view === "lens" ? <LensView /> : route.view === "lab" ? <LabView method={route.method} /> : route.view === "dictionary" ? <DictionaryView name={route.name} /> : route.view === "stories" ? <StoriesView /> : <Workbench layout={layout} />}
       </ErrorBoundary>
       <UnitDrawer />
       <HelpDialog open={help} onClose={() => setHelp(false)} />

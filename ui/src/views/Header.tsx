@@ -12,11 +12,13 @@ export function Header({ route, onHelp, guideToggle }: { route: Route; onHelp: (
   const waiting = useStore(connection, (s) => s.waiting), running = useStore(connection, (s) => s.running);
   const guideOpen = usePage((s) => s.guideOpen);
   const load = status.data?.load;
+  // whoever has none is not shown a page of nothing; its address says how to get one
+  const dictionaries = (status.data?.dictionaries.length ?? 0) > 0 || route.view === "dictionary";
   const link = (view: Route["view"], href: string, text: string) => <a href={href} aria-current={route.view === view || (view === "workbench" && route.view === "run") ? "page" : undefined} data-testid={`nav-${view}`}>{text}</a>;
   return (
     <header className="topbar">
       <a href="#/" className="brand" aria-label="Pellucid, to the workbench"><img src="./icon.svg" alt="" width="22" height="22" /><span>Pellucid</span></a>
-      <nav aria-label="Views">{link("workbench", "#/", "Workbench")}{link("lens", "#/lens", "Lens")}{link("lab", "#/lab", "Lab")}{link("stories", "#/stories", "Stories")}</nav>
+      <nav aria-label="Views">{link("workbench", "#/", "Workbench")}{link("lens", "#/lens", "Lens")}{link("lab", "#/lab", "Lab")}{dictionaries && link("dictionary", "#/dictionary", "Dictionary")}{link("stories", "#/stories", "Stories")}</nav>
       <div className="topbar-state">
         {waiting ? <span className="busy is-waiting" role="status" data-testid="busy">busy, trying again in {Math.ceil(waiting.seconds)} s ({waiting.attempt}/{waiting.of})</span>
           : running > 0 ? <span className="busy" data-testid="busy"><span className="dot" aria-hidden="true" />working</span>

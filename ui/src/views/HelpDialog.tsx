@@ -5,9 +5,9 @@ const KEYS: [string, string][] = [
   ["← → ↑ ↓", "move between tokens (or cells of the lens)"], ["Home, End", "first and last token"],
   ["Enter", "explain this token: it becomes the target"], ["Shift + Enter", "make this token the foil: why the target and not this"],
   ["Shift + arrows", "choose a range of tokens"], ["Esc", "clear target, foil and range; close what is open"],
-  ["Enter (in the message)", "send; Shift + Enter for a new line"], ["/", "filter the units"],
+  ["Enter (in the message)", "send; Shift + Enter for a new line"], ["/", "filter the units, search the latents"],
   ["← → ↑ ↓ (on a border)", "make panels larger and smaller; Enter: as they were"],
-  ["c", "to the message"], ["t", "to the tokens of the answer"], ["g then w, l, b, s", "workbench, lens, lab, stories"], ["v", "switch between the plain and the steered run"], ["?", "this help"],
+  ["c", "to the message"], ["t", "to the tokens of the answer"], ["g then w, l, b, d, s", "workbench, lens, lab, dictionary, stories"], ["v", "switch between the plain and the steered run"], ["?", "this help"],
 ];
 
 export function HelpDialog({ open, onClose }: { open: boolean; onClose: () => void }) {

@@ -13,9 +13,9 @@ export function useHotkeys(onHelp: () => void): void {
       if (event.ctrlKey || event.metaKey || event.altKey || typing(document.activeElement)) return;
       if (document.querySelector("[role=dialog].dialog") && event.key !== "?") return;
       const now = Date.now();
-      if (now - go < 1500 && "wlbs".includes(event.key)) {
+      if (now - go < 1500 && "wlbds".includes(event.key)) {
         go = 0;
-        location.hash = { w: "#/", l: "#/lens", b: "#/lab", s: "#/stories" }[event.key as "w" | "l" | "b" | "s"];
+        location.hash = { w: "#/", l: "#/lens", b: "#/lab", d: "#/dictionary", s: "#/stories" }[event.key as "w" | "l" | "b" | "d" | "s"];
         return;
       }
       switch (event.key) {

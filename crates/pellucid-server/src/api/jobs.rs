@@ -19,7 +19,10 @@ use utoipa::ToSchema;
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Job {
     id: u64,
+    /// `atlas` or `map`.
     kind: &'static str,
+    /// The dictionary that it is about; none for the model itself.
+    dictionary: Option<String>,
     state: Phase,
     /// What it is doing, or why it failed.
     message: String,
@@ -77,7 +80,7 @@ impl App {
     /// Waits until jobs that were asked to stop have done so, `most` long.
     pub fn wait_for_jobs(&self, most: std::time::Duration) {
         let begun = std::time::Instant::now();
-        let running = || self.jobs.entries().values().any(|e| e.progress.borrow().state == Phase::Running);
+        let running = || self.jobs.entries().values().any(|e| e.progress.borrow().runs());
         while running() && begun.elapsed() < most {
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
@@ -87,15 +90,34 @@ impl App {
         let build = self.jobs.build.clone();
         let build =
             build.ok_or_else(|| ApiError::bad("this server was started without building of atlases"))?;
-        let mut all = self.jobs.entries();
-        if all.values().any(|e| e.progress.borrow().state == Phase::Running) {
-            return Err(ApiError::conflict("an atlas is being built already"));
+        let tokens = tokens.to_vec();
+        let begun = self.jobs.begin("atlas", None, move |tell, stop| {
+            tokens.iter().try_for_each(|&tokens| build(tokens, tell, stop))
+        });
+        begun.map_err(|_| ApiError::conflict("an atlas is being built already"))
+    }
+}
+
+impl Jobs {
+    /// Begins work on a thread of its own; where the same is being done already, that job as the error. What it says last is
+    /// why it failed.
+    pub(crate) fn begin(
+        &self,
+        kind: &'static str,
+        dictionary: Option<String>,
+        work: impl FnOnce(&mut dyn FnMut(&str, u64, u64), &AtomicBool) -> Result<(), String> + Send + 'static,
+    ) -> Result<Job, Job> {
+        let mut all = self.entries();
+        let same = |job: &Job| job.kind == kind && job.dictionary == dictionary;
+        let running = all.values().map(|e| e.progress.borrow().clone()).find(|j| same(j) && j.runs());
+        if let Some(running) = running {
+            return Err(running);
         }
         let id = all.last_key_value().map_or(1, |(id, _)| id + 1);
-        let job = Job { id, kind: "atlas", state: Phase::Running, message: String::new(), done: 0, total: 0 };
+        let (state, message) = (Phase::Running, String::new());
+        let job = Job { id, kind, dictionary, state, message, done: 0, total: 0 };
         let (progress, stop) = (watch::Sender::new(job.clone()), Arc::new(AtomicBool::new(false)));
         all.insert(id, Entry { progress: progress.clone(), stop: Arc::clone(&stop) });
-        let tokens = tokens.to_vec();
         std::thread::spawn(move || {
             let mut tell = |message: &str, done: u64, total: u64| {
                 progress.send_modify(|job| {
@@ -103,7 +125,7 @@ impl App {
                     (job.done, job.total) = (done, total);
                 });
             };
-            let result = tokens.iter().try_for_each(|&tokens| build(tokens, &mut tell, &stop));
+            let result = work(&mut tell, &stop);
             progress.send_modify(|job| match result {
                 _ if stop.load(Ordering::Relaxed) => job.state = Phase::Cancelled,
                 Ok(()) => job.state = Phase::Done,
@@ -111,6 +133,19 @@ impl App {
             });
         });
         Ok(job)
+    }
+
+    /// The job of this kind that is running for a dictionary.
+    pub(crate) fn running(&self, kind: &str, dictionary: &str) -> Option<Job> {
+        let all = self.entries();
+        let mut jobs = all.values().map(|e| e.progress.borrow().clone());
+        jobs.find(|j| j.kind == kind && j.dictionary.as_deref() == Some(dictionary) && j.runs())
+    }
+}
+
+impl Job {
+    fn runs(&self) -> bool {
+        self.state == Phase::Running
     }
 }
 

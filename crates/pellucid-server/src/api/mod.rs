@@ -1,6 +1,7 @@
 //! The page's API. Paths and shapes are listed in the OpenAPI document, which the page's types are made from.
 
 pub(crate) mod ask;
+pub(crate) mod dictionary;
 pub(crate) mod generate;
 pub(crate) mod jobs;
 pub(crate) mod lab;
@@ -48,6 +49,10 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/unit/test", post(unit::test))
         .route("/unit/describe", post(unit::describe))
         .route("/unit/vote", post(unit::vote))
+        .route("/dictionary", get(dictionary::dictionary))
+        .route("/dictionary/latents", get(dictionary::latents))
+        .route("/dictionary/words", post(dictionary::words))
+        .route("/dictionary/map", post(dictionary::map))
         .route("/stories", get(stories::list))
         .route("/stories/gate", post(stories::gate))
         .route("/guide", post(stories::guide))

@@ -12,6 +12,7 @@ mod dump;
 mod error;
 mod exemplars;
 mod find;
+mod glance;
 mod neuronpedia;
 mod open;
 #[cfg(feature = "parquet")]
@@ -26,6 +27,7 @@ pub use descriptions::{
 pub use error::AtlasError;
 pub use exemplars::{Precision, rounded};
 pub use find::{Hit, Query, Sort};
+pub use glance::Glance;
 pub use neuronpedia::{Export, Imported, LineError, neuronpedia_layer, neuronpedia_site};
 pub use units::{SiteRow, Summary};
 pub use vectors::Vectors;

@@ -98,12 +98,16 @@ pub(super) fn sites(db: &Connection) -> Result<Vec<SiteRow>, AtlasError> {
     Ok(sites)
 }
 
-/// The dictionary that the sweep was of, by name.
-pub(super) fn dictionary(db: &Connection) -> Result<Option<String>, AtlasError> {
+/// The settings of the first run; null where they are no JSON.
+pub(super) fn settings(db: &Connection) -> Result<serde_json::Value, AtlasError> {
     let settings = db.query_row("SELECT settings FROM provenance ORDER BY id LIMIT 1", [], |row| row.get(0));
     let settings: Option<String> = settings.optional()?;
-    let settings = settings.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
-    Ok(settings.and_then(|settings| settings["dictionary"]["name"].as_str().map(str::to_owned)))
+    Ok(settings.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+}
+
+/// The dictionary that the sweep was of, by name.
+pub(super) fn dictionary(db: &Connection) -> Result<Option<String>, AtlasError> {
+    Ok(settings(db)?["dictionary"]["name"].as_str().map(str::to_owned))
 }
 
 pub(super) fn site_id(db: &Connection, site: Site) -> Result<Option<i64>, AtlasError> {

@@ -97,6 +97,7 @@ impl Arguments {
             loaded,
             atlases,
             runs: pellucid::model::load::cache_dir().join("runs"),
+            maps: pellucid::model::load::cache_dir().join("maps"),
             token: token.clone(),
             names: self.names(),
             limits: self.limits(),

@@ -136,7 +136,8 @@ impl Plan {
         let windows = (self.batch / self.context).max(1);
         let run = Run {
             corpus: texts.corpus.clone(),
-            plan: self.clone(),
+            // how often a state is saved decides nothing
+            plan: Plan { checkpoint: 0, ..self.clone() },
             batches_of_windows: windows,
             config: self.config(&vocabulary, &texts, windows, seed),
             code: env!("CARGO_PKG_VERSION").to_owned(),
