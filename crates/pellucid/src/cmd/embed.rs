@@ -76,6 +76,8 @@ impl Arguments {
         let text = self.text(&loaded, &sources)?;
         let settings = Settings {
             site: SITE,
+            to: None,
+            skip: false,
             window: self.model.context,
             batch: self.rows,
             latents: self.expansion * self.model.neurons,

@@ -162,6 +162,8 @@ impl Monosemanticity {
                 say(&format!("dictionary {name}"));
                 let settings = Settings {
                     site: SITE,
+                    to: None,
+                    skip: false,
                     window: self.model.context,
                     batch: self.rows,
                     latents: expansion * self.model.neurons,
