@@ -590,10 +590,13 @@ export interface paths {
                     };
                     content: {
                         "application/json": {
+                            /** @description The dictionary that it is about; none for the model itself. */
+                            dictionary?: string | null;
                             /** Format: int64 */
                             done: number;
                             /** Format: int64 */
                             id: number;
+                            /** @description `atlas` or `map`. */
                             kind: string;
                             /** @description What it is doing, or why it failed. */
                             message: string;
