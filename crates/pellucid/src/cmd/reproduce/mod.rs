@@ -58,6 +58,9 @@ struct Monosemanticity {
     /// Active latents of a token.
     #[arg(long, default_value_t = 16)]
     k: usize,
+    /// How often a dictionary's training goes through the text, in another order each time.
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    passes: usize,
     /// Rows of a step of a dictionary's training.
     #[arg(long, default_value_t = 2048, value_name = "N")]
     rows: usize,
@@ -91,6 +94,7 @@ impl Monosemanticity {
             self.expansion.last().is_some_and(|last| *last > 0) && !self.expansion.contains(&0),
             "--expansion needs numbers above 0"
         );
+        ensure!(self.passes > 0, "--passes needs at least 1");
         let begun = Instant::now();
         let sources = default_corpus::or_these(&self.corpus)?;
         let mut models = Vec::new();
@@ -174,7 +178,7 @@ impl Monosemanticity {
                 let text = Text {
                     width: self.model.neurons,
                     corpus: texts.corpus.clone(),
-                    train: texts.train.clone(),
+                    train: self.passed(&texts.train),
                     test: texts.test.iter().take(JUDGED).cloned().collect(),
                 };
                 cards.push((
@@ -184,6 +188,15 @@ impl Monosemanticity {
             }
         }
         Ok(cards)
+    }
+
+    /// The windows of every pass, one after the other.
+    fn passed(&self, windows: &[Window]) -> Vec<Window> {
+        let pass = |pass: usize| {
+            let order = Seed(0).for_purpose(&format!("pass {pass}")).choose(windows.len(), windows.len());
+            order.into_iter().map(|i| windows[i].clone())
+        };
+        (0..self.passes).flat_map(pass).collect()
     }
 
     /// The widest dictionary's latents for each neuron.
