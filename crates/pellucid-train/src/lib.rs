@@ -1,7 +1,7 @@
 //! A small language model from text: a byte-pair vocabulary, and a transformer of one layer trained from nothing.
 //!
 //! It exists so that what Bricken et al. 2023 ("Towards Monosemanticity") did can be done again from the text on: their model has one
-//! layer, a stream of 128 and 512 ReLU neurons. Ours has GPT-2's block, so the folder that [`write`] leaves is opened by
+//! layer, a stream of 128 and 512 ReLU neurons. Ours has GPT-2's block, so the folder that [`write()`] leaves is opened by
 //! every program that opens GPT-2, and by `pellucid-model`, which a test of the program holds to the same numbers.
 //!
 //! This is the only place where gradients of a language model's weights are computed.

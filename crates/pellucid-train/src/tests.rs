@@ -18,7 +18,7 @@ fn config(shape: Shape, steps: u64) -> Config {
     }
 }
 
-fn texts<'t>(all: &'t [Vec<u32>]) -> Vec<&'t [u32]> {
+fn texts(all: &[Vec<u32>]) -> Vec<&[u32]> {
     all.iter().map(Vec::as_slice).collect()
 }
 

@@ -37,7 +37,7 @@ fn train<'a>(place: &'a Place, folder: &'a str, more: &[&'a str]) -> Vec<&'a str
     ];
     // what is said again replaces what is fixed, and not every recipe has a k
     let other = more.contains(&"--recipe");
-    let stays = |pair: &&[&str]| !more.contains(&pair[0]) && !(other && pair[0] == "--k");
+    let stays = |pair: &&[&str]| !(more.contains(&pair[0]) || other && pair[0] == "--k");
     let kept = fixed.chunks(2).filter(stays).flatten().copied();
     kept.chain(more.iter().copied()).collect()
 }
