@@ -5,9 +5,9 @@
 //! Feature Circuits", arXiv 2403.19647, with the error kept as a node).
 
 use crate::attribute::{Effects, UnitEffect};
-use crate::product::dot;
 use crate::{Error, Result};
 use pellucid_core::{Site, UnitId};
+use pellucid_model::sample::expectation as dot;
 use pellucid_model::{Attached, Model};
 use std::collections::BTreeMap;
 use std::ops::Range;

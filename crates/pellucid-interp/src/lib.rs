@@ -24,7 +24,6 @@ mod metric;
 pub mod neuron;
 pub mod patch;
 pub mod patchscope;
-mod product;
 mod rank;
 pub mod steered;
 pub mod stream;

@@ -3,6 +3,7 @@
 
 use crate::simd::{dot_body, multiply_add};
 use crate::wide;
+use serde::{Deserialize, Serialize};
 
 /// Which row of a table, and what it is multiplied by.
 pub type Term = (u32, f32);
@@ -63,6 +64,33 @@ pub struct Stride {
     pub widen: f32,
     /// What gradients are multiplied by first: 1, or less where they are clipped.
     pub scale: f32,
+}
+
+/// Adam's constants.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Adam {
+    /// β₁.
+    pub beta1: f32,
+    /// β₂.
+    pub beta2: f32,
+    /// ε.
+    pub epsilon: f32,
+}
+
+impl Adam {
+    /// The step of this number, counted from 0, at a learning rate; gradients are multiplied by `scale` first.
+    pub fn stride(self, step: u64, rate: f32, scale: f32) -> Stride {
+        let Adam { beta1, beta2, epsilon } = self;
+        let gone = |beta: f32| 1.0 - f64::from(beta).powf(step as f64 + 1.0);
+        Stride {
+            beta1,
+            beta2,
+            epsilon,
+            rate: (f64::from(rate) / gone(beta1)) as f32,
+            widen: (1.0 / gone(beta2).sqrt()) as f32,
+            scale,
+        }
+    }
 }
 
 #[inline(always)]

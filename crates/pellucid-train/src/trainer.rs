@@ -4,21 +4,11 @@ use crate::error::{Result, setting};
 use crate::pass::Pass;
 use crate::shape::Shape;
 use pellucid_core::Seed;
-use pellucid_kernels::rows::{Stride, adam, add_scaled, finite};
+pub use pellucid_kernels::rows::Adam;
+use pellucid_kernels::rows::{adam, add_scaled, finite};
 use pellucid_kernels::simd::dot_wide;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-
-/// Adam's constants (Kingma and Ba 2015).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Adam {
-    /// β₁.
-    pub beta1: f32,
-    /// β₂.
-    pub beta2: f32,
-    /// ε.
-    pub epsilon: f32,
-}
 
 /// All that decides a run, beside the texts. Nothing here has a default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -196,17 +186,9 @@ impl Trainer {
     }
 
     fn apply(&mut self, gradient: &[f32], predicted: f64, norm: f64) {
-        let Config { adam: Adam { beta1, beta2, epsilon }, clip, .. } = self.config;
-        let gone = |beta: f32| 1.0 - f64::from(beta).powf(self.step as f64 + 1.0);
-        let clipped = (f64::from(clip) / norm.max(f64::MIN_POSITIVE)).min(1.0);
-        let stride = Stride {
-            beta1,
-            beta2,
-            epsilon,
-            rate: (f64::from(self.config.rate(self.step)) / gone(beta1)) as f32,
-            widen: (1.0 / gone(beta2).sqrt()) as f32,
-            scale: (clipped / predicted) as f32,
-        };
+        let clipped = (f64::from(self.config.clip) / norm.max(f64::MIN_POSITIVE)).min(1.0);
+        let rate = self.config.rate(self.step);
+        let stride = self.config.adam.stride(self.step, rate, (clipped / predicted) as f32);
         let moments = self.first.par_chunks_mut(TASK).zip(self.second.par_chunks_mut(TASK));
         let parameters = self.at.par_chunks_mut(TASK).zip(gradient.par_chunks(TASK));
         parameters.zip(moments).for_each(|((at, g), (first, second))| adam(at, first, second, g, stride));

@@ -1,6 +1,7 @@
 //! What decides a training run. Nothing here has a default: a result names all of it.
 
 use pellucid_kernels::Precision;
+pub use pellucid_kernels::rows::Adam;
 use serde::{Deserialize, Serialize};
 
 use crate::dictionary::Shape;
@@ -92,17 +93,6 @@ pub struct Auxiliary {
     pub k: usize,
     /// α, the term's factor (Gao et al.: 1/32); the term is divided by the residual's variance.
     pub coefficient: f32,
-}
-
-/// Adam's constants (Kingma and Ba 2015).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Adam {
-    /// β₁.
-    pub beta1: f32,
-    /// β₂.
-    pub beta2: f32,
-    /// ε.
-    pub epsilon: f32,
 }
 
 /// All that decides a run, beside the rows.

@@ -214,16 +214,8 @@ impl Update<'_> {
 
     fn stride(&self, at: &Parameters, room: &mut Room) -> Stride {
         let Config { adam, clip, .. } = self.config;
-        let gone = |beta: f32| 1.0 - f64::from(beta).powf(self.step as f64 + 1.0);
         let shrunk = |clip: f32| (f64::from(clip) / self.norm(at, room).max(f64::MIN_POSITIVE)).min(1.0);
-        Stride {
-            beta1: adam.beta1,
-            beta2: adam.beta2,
-            epsilon: adam.epsilon,
-            rate: (f64::from(self.config.rate(self.step)) / gone(adam.beta1)) as f32,
-            widen: (1.0 / gone(adam.beta2).sqrt()) as f32,
-            scale: clip.map_or(1.0, shrunk) as f32,
-        }
+        adam.stride(self.step, self.config.rate(self.step), clip.map_or(1.0, shrunk) as f32)
     }
 
     /// One step of Adam: parameters, first and second moments.

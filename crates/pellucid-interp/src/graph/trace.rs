@@ -3,10 +3,9 @@
 use super::influence::{Graph, Kinds};
 use super::units::{LayerUnits, Units};
 use crate::error::tensor;
-use crate::product::dot;
 use crate::{Error, Metric, Progress, Result};
 use pellucid_core::UnitId;
-use pellucid_model::sample::{log_softmax, top_k};
+use pellucid_model::sample::{expectation as dot, log_softmax, top_k};
 use pellucid_model::{Frozen, Reader, Tensor, with_numbers};
 use rayon::prelude::*;
 

@@ -125,26 +125,13 @@ impl Monosemanticity {
     fn texts(&self, sources: &[String]) -> Result<Texts> {
         let loaded = self.load(MODELS[0].0)?;
         let corpus = corpus_of(&loaded, sources, self.model.context, u64::MAX, 0)?;
-        let mut splits: [Vec<Window>; 3] = Default::default();
-        for window in corpus.windows().filter(|w| w.tokens.len() >= 2) {
-            splits[match window.split {
-                Split::Train => 0,
-                Split::Validation => 1,
-                Split::Test => 2,
-            }]
-            .push(window);
-        }
-        let mut drawn = splits.into_iter().zip(["train", "validation", "test"]).map(|(windows, name)| {
-            let order = Seed(0)
-                .for_purpose(&format!("{name} windows of a study"))
-                .choose(windows.len(), windows.len());
-            order.into_iter().map(|i| windows[i].clone()).collect::<Vec<_>>()
+        let all: Vec<Window> = corpus.windows().filter(|w| w.tokens.len() >= 2).collect();
+        let [train, validation, test] = Split::ALL.map(|split| {
+            let here: Vec<&Window> = all.iter().filter(|window| window.split == split).collect();
+            let mut seed = Seed(0).for_purpose(&format!("{split} windows of a study"));
+            let order = seed.choose(here.len(), here.len());
+            order.into_iter().map(|i| here[i].clone()).collect::<Vec<_>>()
         });
-        let (train, validation, test) = (
-            drawn.next().unwrap_or_default(),
-            drawn.next().unwrap_or_default(),
-            drawn.next().unwrap_or_default(),
-        );
         ensure!(
             ![&train, &validation, &test].iter().any(|split| split.is_empty()),
             "the corpus has no windows in one of its splits; take more text"
