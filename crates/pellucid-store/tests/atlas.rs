@@ -267,6 +267,28 @@ fn an_interrupted_creation_is_taken_over() {
 }
 
 #[test]
+fn a_writer_killed_in_the_middle_of_a_step_leaves_an_atlas_to_read() {
+    let (_folder, path) = folder();
+    let (atlas, _) = small(&path);
+    let before = atlas.summary().unwrap();
+    drop(atlas);
+    // as a kill leaves it: pages of the step stand in the file, what they were in the journal
+    let killed = path.with_file_name("killed.atlas");
+    let journal = |path: &Path| PathBuf::from(format!("{}-journal", path.display()));
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute_batch("PRAGMA cache_size = 1; BEGIN; UPDATE tokens SET bytes = x'00'; DELETE FROM windows;")
+        .unwrap();
+    fs::copy(&path, &killed).unwrap();
+    fs::copy(journal(&path), journal(&killed)).unwrap();
+    assert!(fs::read(journal(&killed)).unwrap().iter().any(|byte| *byte != 0));
+
+    let read = Atlas::open_read(&killed).unwrap();
+    read.check().unwrap();
+    assert_eq!(read.summary().unwrap(), before);
+    assert!(!journal(&killed).exists());
+}
+
+#[test]
 fn one_writes_and_many_read() {
     let (folder, path) = folder();
     let (mut writer, windows) = small(&path);

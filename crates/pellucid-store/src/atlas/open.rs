@@ -113,8 +113,13 @@ impl Atlas {
         let opened = Self::read_only(path, false);
         // A log's index cannot be made in a folder that may not be written to; without a log the file is whole.
         let opened = match opened {
-            Err(AtlasError::Denied { .. }) if bytes.get(18) == Some(&2) && !log(path).exists() => {
+            Err(AtlasError::Denied { .. }) if bytes.get(18) == Some(&2) && !beside(path, "-wal").exists() => {
                 Self::read_only(path, true)
+            }
+            // A writer killed in the moment of closing leaves a step that only a writer can take back.
+            Err(AtlasError::Denied { .. }) if beside(path, "-journal").exists() => {
+                take_back(path)?;
+                Self::read_only(path, false)
             }
             other => other,
         };
@@ -249,10 +254,23 @@ fn provenances(db: &Connection, version: i64) -> Result<i64, AtlasError> {
     Ok(db.query_row("SELECT count(*) FROM provenance", [], |row| row.get(0))?)
 }
 
-fn log(path: &Path) -> PathBuf {
+/// SQLite's file for the step in hand: `-wal` (the log) or `-journal`.
+fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
+    name.push(ending);
     name.into()
+}
+
+/// Undoes the half of a step that a killed writer left behind: SQLite does so at the first look of a connection
+/// that may write.
+fn take_back(path: &Path) -> Result<(), AtlasError> {
+    let _lock = Lock::take(path)?;
+    let undone = || {
+        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | FLAGS)?;
+        db.busy_timeout(PATIENCE)?;
+        schema::look(&db).map(drop)
+    };
+    undone().map_err(|error: AtlasError| error.at(path))
 }
 
 fn empty() -> AtlasError {
