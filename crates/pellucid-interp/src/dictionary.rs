@@ -7,9 +7,10 @@ use crate::sweep::next_batch;
 use crate::{Error, Result};
 use pellucid_core::Site;
 use pellucid_dict::Dictionary;
-use pellucid_model::sample::Mass;
+use pellucid_model::sample::{divergence, log_softmax};
 use pellucid_model::{Batch, Logits, Model, Place, Plan, Record, Row, Tap, Tensor, with_numbers};
 use pellucid_store::Window;
+use rayon::prelude::*;
 
 /// Tokens that run together.
 const BATCH: usize = 2048;
@@ -68,36 +69,55 @@ pub fn rows_of<const N: usize>(
     Ok(out)
 }
 
-/// The mean next-token loss in nats, with different things at the site.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What the model says with something else at the site: means over next tokens, in nats.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Said {
+    /// Next-token loss.
+    pub loss: f64,
+    /// KL divergence from what the model says as it is.
+    pub kl: f64,
+}
+
+/// The model as it is, and with three things at the site.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Losses {
-    /// The model as it is.
+    /// The next-token loss of the model as it is.
     pub plain: f64,
-    /// The dictionary's reconstruction instead of the value.
-    pub spliced: f64,
-    /// Zeros instead.
-    pub zero: f64,
-    /// The mean instead.
-    pub mean: f64,
+    /// With the dictionary's reconstruction.
+    pub spliced: Said,
+    /// With zeros.
+    pub zero: Said,
+    /// With the site's mean.
+    pub mean: Said,
 }
 
 impl Losses {
-    /// The share of what is lost by zeros that the dictionary keeps; none where zeros cost nothing.
+    /// The share of the loss that zeros cost and the dictionary does not; none where zeros cost nothing.
     pub fn recovered_from_zero(&self) -> Option<f64> {
-        self.recovered(self.zero)
+        share(self.zero.loss - self.plain, self.spliced.loss - self.plain)
     }
 
     /// The same against the mean.
     pub fn recovered_from_mean(&self) -> Option<f64> {
-        self.recovered(self.mean)
+        share(self.mean.loss - self.plain, self.spliced.loss - self.plain)
     }
 
-    fn recovered(&self, without: f64) -> Option<f64> {
-        (without > self.plain).then(|| (without - self.spliced) / (without - self.plain))
+    /// The share of the KL divergence that zeros cause and the dictionary does not.
+    pub fn kl_recovered_from_zero(&self) -> Option<f64> {
+        share(self.zero.kl, self.spliced.kl)
+    }
+
+    /// The same against the mean.
+    pub fn kl_recovered_from_mean(&self) -> Option<f64> {
+        share(self.mean.kl, self.spliced.kl)
     }
 }
 
-/// Measures all four on these windows. `mean` is the site's mean row.
+fn share(without: f64, with: f64) -> Option<f64> {
+    (without > 0.0).then(|| (without - with) / without)
+}
+
+/// Measures all of it on these windows. `mean` is the site's mean row.
 ///
 /// # Errors
 /// If a window or the dictionary does not fit the model.
@@ -122,29 +142,41 @@ pub fn losses_between(
     dictionary: &Dictionary,
     mean: &[f32],
 ) -> Result<Losses> {
-    let zero = vec![0.0; mean.len()];
-    let with = |instead: Instead<'_>| loss(model, windows, &mut Splice { from, to, instead, read: None });
-    Ok(Losses {
-        plain: loss(model, windows, &mut ())?,
-        spliced: with(Instead::Dictionary(dictionary))?,
-        zero: with(Instead::Row(&zero))?,
-        mean: with(Instead::Row(mean))?,
-    })
+    let zeros = vec![0.0; mean.len()];
+    let mut sums = Losses::default();
+    let mut count = 0usize;
+    for window in windows {
+        let plain = said(model, window, &mut ())?;
+        // the token after the first is told by the first alone, which nobody changes
+        let asked: Vec<(&Vec<f32>, u32)> =
+            plain.iter().zip(window.tokens.iter().skip(1).copied()).skip(1).collect();
+        count += asked.len();
+        sums.plain -= asked.iter().map(|(row, next)| f64::from(row[*next as usize])).sum::<f64>();
+        let Losses { spliced, zero, mean: by_mean, .. } = &mut sums;
+        let arms = [
+            (spliced, Instead::Dictionary(dictionary)),
+            (zero, Instead::Row(&zeros)),
+            (by_mean, Instead::Row(mean)),
+        ];
+        for (sum, instead) in arms {
+            let changed = said(model, window, &mut Splice { from, to, instead, read: None })?;
+            for ((plain, next), changed) in asked.iter().zip(changed.iter().skip(1)) {
+                sum.loss -= f64::from(changed[*next as usize]);
+                sum.kl += divergence(plain, changed);
+            }
+        }
+    }
+    let count = count.max(1) as f64;
+    let of = |sum: Said| Said { loss: sum.loss / count, kl: sum.kl / count };
+    let Losses { plain, spliced, zero, mean } = sums;
+    Ok(Losses { plain: plain / count, spliced: of(spliced), zero: of(zero), mean: of(mean) })
 }
 
-fn loss(model: &Model, windows: &[Window], tap: &mut dyn Tap) -> Result<f64> {
-    let (mut sum, mut count) = (0.0, 0usize);
-    for window in windows {
-        let logits = model.forward(&Batch::one(Row::new(window.tokens.as_slice())), tap)?;
-        let width = model.spec().vocabulary;
-        with_numbers(&logits, |logits| {
-            for (row, &next) in logits.chunks_exact(width).zip(window.tokens.iter().skip(1)).skip(1) {
-                sum += Mass::of(row).log_total - f64::from(row[next as usize]);
-                count += 1;
-            }
-        })?;
-    }
-    Ok(sum / count.max(1) as f64)
+/// Log-probabilities of what follows each token.
+fn said(model: &Model, window: &Window, tap: &mut dyn Tap) -> Result<Vec<Vec<f32>>> {
+    let logits = model.forward(&Batch::one(Row::new(window.tokens.as_slice())), tap)?;
+    let width = model.spec().vocabulary;
+    Ok(with_numbers(&logits, |logits| logits.par_chunks_exact(width).map(log_softmax).collect())?)
 }
 
 /// What stands at the site, for every token but the first.

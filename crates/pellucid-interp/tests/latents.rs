@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
-use pellucid_core::{Edit, Latents, Op, Point, Positions, Seed, Site, Target};
+use pellucid_core::{Edit, Latents, Op, Point, Positions, Seed, Site, Split, Target};
 use pellucid_dict::{Activation, Dictionary, Normalisation, Shape};
+use pellucid_interp::dictionary::losses;
 use pellucid_interp::{
     LatentEffects, Method, Metric, Replacement, ablate_each, attribute, latent_effects, promoted,
     promoted_latents,
 };
-use pellucid_model::{Apply, Attached, Batch, Logits, Model, Plan, Record, Row, Rules, Storage, Tensor};
+use pellucid_model::sample::{divergence, log_softmax};
+use pellucid_model::{Apply, Attached, Batch, Logits, Model, Plan, Record, Row, Rules, Storage, Tap, Tensor};
+use pellucid_store::{Document, Window};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -270,4 +273,38 @@ fn effects_of_latents_error_and_constant_are_the_rows_and_what_scaling_a_latent_
             assert_eq!(by_position[best.position], best.effect_there);
         }
     }
+}
+
+#[test]
+fn what_a_dictionary_costs_is_what_leaving_out_its_error_costs() {
+    let (model, dictionary) = model("llama", Activation::TopK { k: 8 });
+    let (document, split, counted) = (Document([0; 16]), Split::Test, vec![true; TEXT.len()]);
+    let window = Window { document, split, index: 0, tokens: TEXT.to_vec(), counted };
+    let mean = vec![0.0; dictionary.shape.d_out];
+    let found = losses(&model, site(), &[window.clone(), window], &dictionary, &mean).unwrap();
+    let said = |tap: &mut dyn Tap| -> Vec<Vec<f32>> {
+        let logits = model.forward(&Batch::one(row()), tap).unwrap().to_vec2::<f32>().unwrap();
+        logits.iter().map(|row| log_softmax(row)).collect()
+    };
+    // the first token is not asked for: nobody changes what tells it
+    let next = |rows: &[Vec<f32>]| {
+        let asked: Vec<f64> =
+            (1..TEXT.len() - 1).map(|at| -f64::from(rows[at][TEXT[at + 1] as usize])).collect();
+        asked.iter().sum::<f64>() / asked.len() as f64
+    };
+    let plain = said(&mut ());
+    let without = said(&mut Apply::new(&model, &[edit("sae:d/error=0")]).unwrap());
+    let zero =
+        said(&mut Apply::new(&model, &[Edit::read("resid_post.0=0@1..", &|_| None).unwrap()]).unwrap());
+    let kl = |rows: &[Vec<f32>]| {
+        let each = plain.iter().zip(rows).take(TEXT.len() - 1).skip(1).map(|(p, q)| divergence(p, q));
+        each.sum::<f64>() / (TEXT.len() - 2) as f64
+    };
+    assert!((found.plain - next(&plain)).abs() < 1e-6);
+    for (said, rows) in [(found.spliced, &without), (found.zero, &zero), (found.mean, &zero)] {
+        assert!((said.loss - next(rows)).abs() < 1e-5 && (said.kl - kl(rows)).abs() < 1e-5, "{said:?}");
+        assert!(said.kl > 1e-3);
+    }
+    let share = (found.zero.kl - found.spliced.kl) / found.zero.kl;
+    assert_eq!(found.kl_recovered_from_zero(), Some(share));
 }

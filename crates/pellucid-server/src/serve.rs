@@ -3,7 +3,6 @@
 use crate::error::{ApiError, ServeError};
 use crate::{App, api, guard, openai, page};
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,7 +30,6 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/", get(page::index))
         .route("/{*path}", get(page::asset))
         .method_not_allowed_fallback(|| async { ApiError::method() })
-        .layer(DefaultBodyLimit::max(app.limits.body))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), guard::guard))
         .with_state(app)
 }

@@ -2,13 +2,38 @@
 
 use crate::App;
 use crate::error::{ApiError, ApiResult};
-use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
+use futures_core::Stream;
 use serde::de::DeserializeOwned;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a body that is refused is still read.
+const DRAINING: Duration = Duration::from_secs(5);
+
+/// All of a body of at most so many bytes. The rest of a larger one is read and thrown away for a while, because whoever is
+/// cut off while sending sees a broken connection and not the reason.
+async fn whole(body: axum::body::Body, most: usize) -> ApiResult<Vec<u8>> {
+    let mut parts = body.into_data_stream();
+    let mut next = async || std::future::poll_fn(|cx| Pin::new(&mut parts).poll_next(cx)).await;
+    let mut bytes = Vec::new();
+    while let Some(part) = next().await {
+        let part = part.map_err(|e| ApiError::bad(format!("the request's body could not be read: {e}")))?;
+        if bytes.len() + part.len() > most {
+            let rest = async { while next().await.is_some_and(|part| part.is_ok()) {} };
+            let _ = tokio::time::timeout(DRAINING, rest).await;
+            let most = most >> 20;
+            return Err(ApiError::large(format!(
+                "the request is larger than the {most} MiB that this server takes"
+            )));
+        }
+        bytes.extend_from_slice(&part);
+    }
+    Ok(bytes)
+}
 
 /// A JSON body, with our own words where it is none.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -17,15 +42,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
-        let bytes = Bytes::from_request(request, app).await.map_err(|rejection| {
-            if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
-                let most = app.limits.body >> 20;
-                return ApiError::large(format!(
-                    "the request is larger than the {most} MiB that this server takes"
-                ));
-            }
-            ApiError::bad(format!("the request's body could not be read: {rejection}"))
-        })?;
+        let bytes = whole(request.into_body(), app.limits.body).await?;
         let value = serde_json::from_slice(&bytes);
         value.map(Body).map_err(|e| ApiError::bad(format!("the request is not what was expected: {e}")))
     }

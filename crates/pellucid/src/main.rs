@@ -6,6 +6,7 @@ mod cmd;
 mod default_corpus;
 mod dictionaries;
 mod edits;
+mod embedded;
 mod json;
 mod models;
 mod save;
@@ -13,7 +14,7 @@ mod show;
 mod target;
 mod text;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use show::Out;
 use std::process::ExitCode;
 
@@ -29,7 +30,10 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    // the page opens at once on what comes with the program; every other command has something to say on a real model
+    let command = Cli::command()
+        .mut_subcommand("serve", |serve| serve.mut_arg("model", |model| model.default_value(embedded::NAME)));
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
     pellucid::model::keep_freed_memory();
     // This thread is one of the pool's: a run then hands it work without waking another (but not where it will only
     // wait, and its share of the work with it). If a pool already stands, that one serves as well.

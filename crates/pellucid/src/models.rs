@@ -1,5 +1,6 @@
 //! Loading a model for a command, with progress.
 
+use crate::embedded;
 use crate::show::bar;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Which model, and how its weights are kept.
 #[derive(Args, Clone)]
 pub(crate) struct ModelArgs {
-    /// A built-in name (smollm2, gemma3-270m), a path (.gguf, .safetensors, folder) or a hub id (org/name).
+    /// A built-in name (one-layer, smollm2, gemma3-270m), a path (.gguf, .safetensors, folder) or a hub id (org/name).
     #[arg(long, default_value = "smollm2", value_name = "MODEL")]
     pub(crate) model: String,
     #[command(flatten)]
@@ -103,7 +104,11 @@ impl ModelArgs {
 pub(crate) fn load(name: &str, how: impl Into<StorageArgs>) -> Result<Loaded> {
     let how = how.into();
     let mut shown = Shown::default();
-    let model = Model::load(name, how.dtype.into(), &mut |progress| shown.loading(progress))?;
+    let path = match name {
+        embedded::NAME => embedded::unpacked()?.model.display().to_string(),
+        _ => name.to_owned(),
+    };
+    let model = Model::load(&path, how.dtype.into(), &mut |progress| shown.loading(progress))?;
     shown.done();
     let precision = how.precision.map_or(Precision::Exact, Into::into);
     Ok(Loaded::new(name, model.with_precision(precision)))

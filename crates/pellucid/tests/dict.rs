@@ -81,6 +81,12 @@ fn a_killed_training_goes_on_to_the_same_dictionary() {
         (loss("loss_spliced") - loss("loss")).abs() < (loss("loss_zero") - loss("loss")).abs() + 1e-9,
         "{judged}"
     );
+    assert!(0.0 < loss("kl_spliced") && loss("kl_spliced") < loss("kl_zero"), "{judged}");
+    let cosine = |key: &str| judged["decoder_cosine"][key].as_f64().unwrap();
+    assert!(
+        0.0 < cosine("median") && cosine("median") <= cosine("upper") && cosine("upper") <= 1.0,
+        "{judged}"
+    );
 
     kill_and_go_on(&train(&place, &cut, &[]), &cut);
     same_files(&whole, &cut);

@@ -133,7 +133,7 @@ fn a_study_is_done_again_from_the_text_on() {
     let first = report(study(&[]));
     let names: Vec<&str> =
         first["dictionaries"].as_array().unwrap().iter().map(|d| d["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["a-x1", "a-x3", "b-x3", "shuffled-x3"]);
+    assert_eq!(names, ["a-x1", "a-x3", "b-x1", "b-x3", "shuffled-x3"]);
     assert!(
         first["models"][0]["judged"]["loss"] != first["models"][1]["judged"]["loss"],
         "two seeds, two models"
@@ -142,8 +142,13 @@ fn a_study_is_done_again_from_the_text_on() {
     let kinds = first["measured"]["kinds"].as_array().unwrap();
     let hebrew = kinds.iter().find(|kind| kind["name"] == "generated-hebrew").unwrap();
     assert!(hebrew["latent"]["r"].as_f64().unwrap() > 0.3, "{hebrew}");
-    let best = first["measured"]["latents"]["best"].as_array().unwrap();
-    assert!(!best.is_empty() && best.iter().all(|r| r.as_f64().unwrap().abs() <= 1.0));
+    let sets = first["measured"]["latents"].as_array().unwrap();
+    assert_eq!(sets.len(), 2);
+    for set in sets {
+        let [best, active] = ["best", "active"].map(|key| set[key].as_array().unwrap());
+        assert!(!best.is_empty() && best.iter().all(|r| r.as_f64().unwrap().abs() <= 1.0));
+        assert!(best.len() == active.len() && active.iter().all(|count| count.as_u64().unwrap() > 0));
+    }
     let page = String::from_utf8(read(&folder, "index.html")).unwrap();
     assert!(page.contains("universality") && page.contains("<svg") && !page.contains("NaN"));
     let kept: Value = serde_json::from_slice(&read(&folder, "report.json")).unwrap();

@@ -1,7 +1,8 @@
 // What the guide's buttons and the stories' steps do.
-import type { Story, StoryAction } from "../api/types";
+import type { Status, Story, StoryAction } from "../api/types";
 import { sentence } from "../api/http";
 import { makeAtlas } from "../api/calls";
+import { examples } from "../logic/examples";
 import type { GuideAction } from "../logic/guide";
 import { labAddress } from "../logic/route";
 import { ask, runSteered, send } from "./answering";
@@ -19,7 +20,7 @@ function press(testid: string): void {
 export function guideAction(action: GuideAction): void {
   const { turn, run } = current(page.get());
   switch (action) {
-    case "ask-example": showPanel("chat"); void send(page.get().mode === "chat" ? "What is the capital of France?" : "The capital of France is"); break;
+    case "ask-example": showPanel("chat"); void send(examples(page.get().mode, client.getQueryData<Status>(["status"])?.model.layers)[0] ?? ""); break;
     case "explain-first": {
       // The first token that says something: not a lone space, quote or line end.
       const said = run?.generated.find((token) => /[\p{L}\p{N}]/u.test(token.text)) ?? run?.generated[0];

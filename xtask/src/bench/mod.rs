@@ -21,6 +21,7 @@ mod lineup;
 mod machine;
 mod options;
 mod peer;
+mod quality;
 pub(crate) mod report;
 mod subject;
 mod table;
@@ -52,6 +53,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let options = Options::parse(arguments)?;
     if options.dictionaries {
         return dictionaries::run(&options);
+    }
+    if options.quality {
+        return quality::run(&options);
     }
     if options.kernels {
         return kernels::run(&options);

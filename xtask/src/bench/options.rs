@@ -16,6 +16,8 @@ pub(super) struct Options {
     pub(super) peers: bool,
     /// Time the training of dictionaries instead, always with its peers.
     pub(super) dictionaries: bool,
+    /// Judge a dictionary of a real model instead, beside dictionary_learning's.
+    pub(super) quality: bool,
     /// Time the tile linear instead, beside PyTorch's.
     pub(super) kernels: bool,
     /// Time the scoring of a circuit's edges instead, beside the code in this checkout of hannamw/EAP-IG.
@@ -40,6 +42,7 @@ impl Options {
         let mut options = Self {
             peers: false,
             dictionaries: false,
+            quality: false,
             kernels: false,
             circuits: None,
             cases: CASES.to_vec(),
@@ -56,6 +59,7 @@ impl Options {
             match option.as_str() {
                 "--peers" => options.peers = true,
                 "--dictionaries" => options.dictionaries = true,
+                "--quality" => options.quality = true,
                 "--kernels" => options.kernels = true,
                 "--circuits" => options.circuits = Some(value()?.into()),
                 "--only" => options.cases = chosen("case", &CASES, |case| case, value()?)?,

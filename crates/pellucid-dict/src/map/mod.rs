@@ -60,5 +60,13 @@ pub fn map(
     place::settle(begin, &edges, place::curve(settings.min_dist), epochs, &mut seed, tell)
 }
 
+/// The largest cosine of each row `(rows, width)` with another one, exactly: how alike the most alike latents are. None where a row has
+/// no direction, or there is no other.
+pub fn largest_cosines(rows: &[f32], width: usize) -> Vec<Option<f32>> {
+    assert!(width > 0 && rows.len().is_multiple_of(width), "rows of {width}");
+    let nearest = near::nearest(&near::Directions::of(rows, width), 1, &mut |_, _, _| true);
+    nearest.into_iter().flatten().map(|near| Some(1.0 - near.first()?.distance)).collect()
+}
+
 #[cfg(test)]
 mod tests;

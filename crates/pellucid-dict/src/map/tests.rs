@@ -60,6 +60,15 @@ fn trustworthiness(rows: &[f32], points: &[[f32; 2]], k: usize) -> f64 {
 }
 
 #[test]
+fn the_most_alike_row_is_found_and_a_row_without_a_direction_has_none() {
+    let rows = [1.0, 0.0, 0.6, 0.8, 0.0, -2.0, 0.0, 0.0f32];
+    let found = super::largest_cosines(&rows, 2);
+    assert!((found[0].unwrap() - 0.6).abs() < 1e-6 && (found[1].unwrap() - 0.6).abs() < 1e-6);
+    assert!(found[2].unwrap().abs() < 1e-6 && found[3].is_none());
+    assert_eq!(super::largest_cosines(&rows[..2], 2), [None]);
+}
+
+#[test]
 fn neighbours_are_the_nearest_by_definition() {
     let rows = groups(3, 230, 0.8);
     let directions = near::Directions::of(&rows, WIDTH);

@@ -152,6 +152,13 @@ pub fn automatic_rate(latents: usize) -> f32 {
     (2e-4 / (latents as f64 / 16_384.0).sqrt()) as f32
 }
 
+/// How much higher the rate of a run of fewer than 10,000 steps is: √(10⁴ / steps), at most 8. Published rates are those of long
+/// runs, which can afford slow steps; in a short one most of what could be explained stays unlearned at them (docs/dictionaries.md,
+/// "A short run").
+pub fn haste(steps: u64) -> f32 {
+    (1e4 / steps.max(1) as f64).sqrt().clamp(1.0, 8.0) as f32
+}
+
 impl Recipe {
     /// The penalty, from the mean over rows of what is penalised (`Rule::penalised`).
     pub(crate) fn penalty(&self, mean: f64) -> f64 {

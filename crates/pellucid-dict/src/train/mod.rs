@@ -20,7 +20,7 @@ mod rules;
 mod trainer;
 mod update;
 
-pub use config::{Adam, Auxiliary, Config, ErrorScale, Recipe, Sparsity, automatic_rate};
+pub use config::{Adam, Auxiliary, Config, ErrorScale, Recipe, Sparsity, automatic_rate, haste};
 pub use init::geometric_median;
 pub use trainer::{Step, Trainer};
 

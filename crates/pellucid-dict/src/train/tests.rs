@@ -471,6 +471,8 @@ fn schedules_and_medians_are_as_stated() {
     let want = [1.0 / 3.0, 2.0 / 3.0, 1.0, 1.0, 1.0, 0.8, 0.2];
     assert!(rates.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-5), "{rates:?}");
     assert!((automatic_rate(16_384) - 2e-4).abs() < 1e-10 && (automatic_rate(4096) - 4e-4).abs() < 1e-10);
+    assert_eq!([1, 100, 10_000, 1 << 40].map(haste), [8.0, 8.0, 1.0, 1.0]);
+    assert!((haste(1000) - 10f32.sqrt()).abs() < 1e-5);
     let median = geometric_median(&[0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.5, 1e6], 2).unwrap();
     assert!(median.iter().all(|v| (0.0..=1.5).contains(v)), "{median:?}");
     assert_eq!(geometric_median(&[], 2), None);

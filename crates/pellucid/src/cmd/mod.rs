@@ -16,6 +16,7 @@ mod docs_attribution;
 mod docs_blind;
 mod docs_parity;
 mod docs_points;
+mod embed;
 mod fetch;
 mod find;
 mod flow;
@@ -97,6 +98,9 @@ pub(crate) enum Command {
     Corpus(corpus::Arguments),
     /// A tour: ask SmolLM2 for a capital, see which neurons say it, and turn them off.
     Demo(demo::Arguments),
+    /// Make the model that comes with the program, from text and seeds.
+    #[command(hide = true)]
+    Embed(Box<embed::Arguments>),
     /// Write a page of measurements as markdown.
     #[command(hide = true)]
     Docs(Box<docs::Arguments>),
@@ -136,6 +140,7 @@ impl Command {
             Command::Fetch(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Corpus(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Demo(a) => a.run(out).map(|()| ExitCode::SUCCESS),
+            Command::Embed(a) => a.run(out).map(|()| ExitCode::SUCCESS),
             Command::Docs(a) => a.run(out).map(|()| ExitCode::SUCCESS),
         }
     }

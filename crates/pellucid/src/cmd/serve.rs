@@ -1,6 +1,7 @@
 //! `pellucid serve`: the live page on this machine, over one model and its atlas.
 
 use crate::atlas::default_path;
+use crate::embedded;
 use crate::models::ModelArgs;
 use crate::show::{BOLD, DIM, LINES, Out};
 use anyhow::{Context, Result, bail};
@@ -72,7 +73,15 @@ impl Arguments {
     pub(crate) fn run(&self, out: &mut Out) -> Result<()> {
         let token = self.token()?;
         let llm = self.llm()?;
-        let loaded = crate::models::with_template(self.model.load()?, self.template.as_ref())?;
+        let mut loaded = self.model.load()?;
+        if self.model.model == embedded::NAME && self.model.dictionary.is_empty() {
+            let folder = embedded::unpacked()?.dictionary;
+            crate::dictionaries::attach(
+                &mut loaded,
+                &format!("{}={}", embedded::DICTIONARY, folder.display()),
+            )?;
+        }
+        let loaded = crate::models::with_template(loaded, self.template.as_ref())?;
         let whole = self.atlas.clone().unwrap_or_else(|| default_path(&loaded));
         let small = whole.with_extension("small.atlas");
         let atlases = match &self.atlas {

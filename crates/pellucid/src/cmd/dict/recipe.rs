@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use pellucid::dict::{self, Adam, Auxiliary, Config, ErrorScale, Shape, Sparsity, automatic_rate};
+use pellucid::dict::{self, Adam, Auxiliary, Config, ErrorScale, Shape, Sparsity, automatic_rate, haste};
 use pellucid::model::Precision;
 
 /// `--recipe`'s names.
@@ -93,6 +93,8 @@ pub(super) struct Frame {
     pub(super) batch: usize,
     pub(super) seed: u64,
     pub(super) precision: Precision,
+    /// The learning rate, where it is said.
+    pub(super) rate: Option<f32>,
 }
 
 impl RecipeArgs {
@@ -158,7 +160,7 @@ impl Recipe {
             dead_after: (rows / 10).clamp(1, 10_000_000),
             subtract_bias: !frame.transcoder,
             unit_norm: true,
-            learning_rate: automatic_rate(shape.latents),
+            learning_rate: frame.rate.unwrap_or_else(|| self.rate(shape.latents, steps)),
             warm_up: (steps / 20).min(1000),
             decay_from: steps - steps / 5,
             steps,
@@ -185,6 +187,15 @@ impl Recipe {
             Recipe::Gated { .. } => Config { adam: eager, ..penalised },
             Recipe::JumpReLU { .. } => Config { adam: eager, penalty_warm_up: steps / 20, ..plain },
         }
+    }
+
+    /// Where k latents are active whatever the rate, a short run may learn faster; penalties are for the published one.
+    fn rate(&self, latents: usize, steps: u64) -> f32 {
+        let faster = match self {
+            Recipe::TopK { .. } | Recipe::BatchTopK { .. } | Recipe::Matryoshka { .. } => haste(steps),
+            _ => 1.0,
+        };
+        faster * automatic_rate(latents)
     }
 
     fn of(&self, shape: Shape, steps: u64) -> dict::Recipe {

@@ -37,6 +37,10 @@ pub(super) struct TrainArgs {
     /// Rows of a step.
     #[arg(long, default_value_t = 2048, value_name = "N")]
     batch: usize,
+    /// The highest learning rate. [default: 2e-4 / √(latents / 16,384); for topk, batch-topk and matryoshka more in a run of fewer than
+    /// 10,000 steps, up to 8 times]
+    #[arg(long, value_name = "RATE")]
+    learning_rate: Option<f32>,
     /// The folder to write: cfg.json, sae_weights.safetensors, card.json, and the state of the training.
     #[arg(long, value_name = "FOLDER", required_unless_present = "rows")]
     out: Option<PathBuf>,
@@ -65,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) latents: usize,
     /// What is active and what is penalised.
     pub(crate) recipe: Recipe,
+    /// The highest learning rate; the recipe's own where it is not said.
+    pub(crate) rate: Option<f32>,
     /// Of everything random.
     pub(crate) seed: u64,
     /// Between two savings of the training's state.
@@ -158,6 +164,7 @@ impl TrainArgs {
             batch: self.batch,
             latents: self.latents,
             recipe,
+            rate: self.learning_rate,
             seed: self.of.seed,
             checkpoint: Duration::from_secs(self.checkpoint),
         })
@@ -221,6 +228,7 @@ fn learn(
         batch: settings.batch,
         seed: settings.seed,
         precision,
+        rate: settings.rate,
     };
     let run = Run {
         model_hash: loaded.model.sha256().to_owned(),

@@ -54,23 +54,29 @@ impl Kinds {
     }
 }
 
-/// A model with a dictionary of its neurons.
+/// A model with dictionaries of its neurons, the one that is looked at closely last.
 pub(super) struct Subject {
     pub(super) loaded: Loaded,
-    pub(super) dictionary: Dictionary,
+    pub(super) neurons: usize,
+    pub(super) dictionaries: Vec<Dictionary>,
     pub(super) site: Site,
 }
 
 impl Subject {
-    /// Active neurons and latents, token by token.
-    fn see(&self, windows: &[Window]) -> Result<[Sparse; 2]> {
+    /// What is active, token by token: neurons, then the latents of each dictionary.
+    fn see(&self, windows: &[Window]) -> Result<Vec<Sparse>> {
         let x = rows(&self.loaded.model, self.site, windows)?;
-        let latents = self.dictionary.encode(&x)?;
-        Ok([Sparse::of(&x, self.dictionary.shape.d_in), latents])
+        let mut seen = vec![Sparse::of(&x, self.neurons)];
+        for dictionary in &self.dictionaries {
+            seen.push(dictionary.encode(&x)?);
+        }
+        Ok(seen)
     }
 
-    fn widths(&self) -> [usize; 2] {
-        [self.dictionary.shape.d_in, self.dictionary.shape.latents]
+    /// How many neurons, then how many latents of each dictionary.
+    fn widths(&self) -> Vec<usize> {
+        let latents = self.dictionaries.iter().map(|dictionary| dictionary.shape.latents);
+        std::iter::once(self.neurons).chain(latents).collect()
     }
 }
 
@@ -99,9 +105,33 @@ pub(super) struct Kind {
 }
 
 /// Each unit's best correlation with a unit of another set; units that were never active have none.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Matches {
+    /// Units of the set, silent ones too.
+    pub(super) units: usize,
     pub(super) best: Vec<f64>,
+    /// In how many test tokens each of these units was active.
+    pub(super) active: Vec<u64>,
+}
+
+impl Matches {
+    fn new(twins: &Twins, density: &Density) -> Self {
+        let counts = density.counts();
+        let mut matches = Matches { units: counts.len(), ..Matches::default() };
+        for (best, count) in twins.best().into_iter().zip(counts) {
+            if let Some((_, r)) = best {
+                matches.best.push(r);
+                matches.active.push(*count);
+            }
+        }
+        matches
+    }
+
+    /// Of units that were active in so many tokens: from the first number, below the second.
+    pub(super) fn of(&self, least: u64, below: u64) -> Vec<f64> {
+        let all = self.best.iter().zip(&self.active);
+        all.filter(|(_, count)| (least..below).contains(count)).map(|(r, _)| *r).collect()
+    }
 }
 
 /// Everything that was measured.
@@ -109,13 +139,13 @@ pub(super) struct Matches {
 pub(super) struct Measured {
     pub(super) tokens: u64,
     pub(super) kinds: Vec<Kind>,
-    /// Latents of `a` in `b`.
-    pub(super) latents: Matches,
     /// Neurons of `a` in `b`.
     pub(super) neurons: Matches,
-    /// Latents of `a` among the neurons that they read.
+    /// Latents of `a` in `b`: of every dictionary.
+    pub(super) latents: Vec<Matches>,
+    /// Latents of `a` among the neurons that they read: of the last dictionary.
     pub(super) latents_by_neurons: Matches,
-    /// In how many test tokens each latent of `a` was active.
+    /// In how many test tokens each latent of the last dictionary of `a` was active.
     pub(super) active: Vec<u64>,
 }
 
@@ -125,44 +155,51 @@ pub(super) fn measure(
     kinds: &Kinds,
     [validation, test]: [&[Window]; 2],
 ) -> Result<Measured> {
-    let chosen = [0, 1].map(|set| Choice::new(kinds, a.widths()[set]));
-    let [mut neurons, mut latents] = match chosen {
-        [Ok(neurons), Ok(latents)] => [neurons, latents],
-        [Err(error), _] | [_, Err(error)] => return Err(error),
-    };
+    let (widths, others) = (a.widths(), b.widths());
+    let last = widths.len() - 1;
+    // neurons, and the last dictionary's latents
+    let looked_at = [0, last];
+    let mut choices =
+        looked_at.map(|set| Choice::new(kinds, widths[set])).into_iter().collect::<Result<Vec<_>>>()?;
     let shown = bar("kinds of text: windows", validation.len());
     for windows in validation.chunks(CHUNK) {
         let (seen, told) = (a.see(windows)?, kinds.rows(windows));
-        neurons.add(&told, &seen[0])?;
-        latents.add(&told, &seen[1])?;
+        for (choice, set) in choices.iter_mut().zip(looked_at) {
+            choice.add(&told, &seen[set])?;
+        }
         shown.inc(windows.len() as u64);
     }
     shown.finish_and_clear();
-    let mut found = [neurons.chosen(), latents.chosen()];
-    let [n, m] = a.widths();
-    let mut twins = [Twins::new(n, b.widths()[0])?, Twins::new(m, b.widths()[1])?, Twins::new(m, n)?];
-    let mut told = [Twins::new(kinds.names.len(), n)?, Twins::new(kinds.names.len(), m)?];
-    let (mut density, mut of_kind) = (Density::new(m), vec![0u64; kinds.names.len()]);
+    let mut found: Vec<Vec<Option<Counted>>> = choices.iter().map(Choice::chosen).collect();
+    let twins_of = |(first, second): (&usize, &usize)| Ok(Twins::new(*first, *second)?);
+    let mut twins = widths.iter().zip(&others).map(twins_of).collect::<Result<Vec<_>>>()?;
+    let mut by_neurons = Twins::new(widths[last], widths[0])?;
+    let mut density: Vec<Density> = widths.iter().map(|width| Density::new(*width)).collect();
+    let mut told = looked_at
+        .map(|set| Ok(Twins::new(kinds.names.len(), widths[set])?))
+        .into_iter()
+        .collect::<Result<Vec<_>>>()?;
+    let mut of_kind = vec![0u64; kinds.names.len()];
     let shown = bar("twins: windows", test.len());
     for windows in test.chunks(CHUNK) {
         let (ours, theirs, here) = (a.see(windows)?, b.see(windows)?, kinds.rows(windows));
-        twins[0].add(&ours[0], &theirs[0])?;
-        twins[1].add(&ours[1], &theirs[1])?;
-        twins[2].add(&ours[1], &ours[0])?;
-        density.add(&ours[1]);
+        for (set, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+            twins[set].add(ours, theirs)?;
+            density[set].add(ours);
+        }
+        by_neurons.add(&ours[last], &ours[0])?;
         here.latents.iter().for_each(|kind| of_kind[*kind as usize] += 1);
-        for ((found, told), seen) in found.iter_mut().zip(&mut told).zip(&ours) {
-            told.add(&here, seen)?;
-            found.iter_mut().flatten().for_each(|counted| counted.add(&here, seen));
+        for ((found, told), set) in found.iter_mut().zip(&mut told).zip(looked_at) {
+            told.add(&here, &ours[set])?;
+            found.iter_mut().flatten().for_each(|counted| counted.add(&here, &ours[set]));
         }
         shown.inc(windows.len() as u64);
     }
     shown.finish_and_clear();
     let tokens = row_count(test) as u64;
-    let detector = |set: usize, kind: usize| -> Option<Detector> {
-        found[set][kind]
-            .as_ref()?
-            .told(told[set].correlation(kind, found[set][kind].as_ref()?.unit as usize)?, of_kind[kind])
+    let detector = |place: usize, kind: usize| -> Option<Detector> {
+        let counted = found[place][kind].as_ref()?;
+        counted.told(told[place].correlation(kind, counted.unit as usize)?, of_kind[kind])
     };
     let reported = (0..kinds.names.len()).filter(|kind| of_kind[*kind] >= FEWEST).map(|kind| Kind {
         name: kinds.names[kind].clone(),
@@ -170,15 +207,14 @@ pub(super) fn measure(
         latent: detector(1, kind),
         neuron: detector(0, kind),
     });
-    let matches =
-        |twins: &Twins| Matches { best: twins.best().into_iter().flatten().map(|(_, r)| r).collect() };
+    let mut matches = twins.iter().zip(&density).map(|(twins, density)| Matches::new(twins, density));
     Ok(Measured {
         tokens,
         kinds: reported.collect(),
-        latents: matches(&twins[1]),
-        neurons: matches(&twins[0]),
-        latents_by_neurons: matches(&twins[2]),
-        active: density.counts().to_vec(),
+        neurons: matches.next().unwrap_or_default(),
+        latents: matches.collect(),
+        latents_by_neurons: Matches::new(&by_neurons, &density[last]),
+        active: density[last].counts().to_vec(),
     })
 }
 
@@ -261,6 +297,19 @@ mod tests {
         let mut sparse = Sparse::default();
         rows.iter().for_each(|row| sparse.push(row.iter().copied()));
         sparse
+    }
+
+    #[test]
+    fn matches_are_of_units_that_were_active_and_are_told_by_how_often() {
+        let seen = sparse(&[&[(0, 1.0), (3, 2.0)], &[(0, 2.0)], &[(0, 3.0), (3, 1.0)], &[(1, 1.0)]]);
+        let (mut twins, mut density) = (Twins::new(4, 4).unwrap(), Density::new(4));
+        twins.add(&seen, &seen).unwrap();
+        density.add(&seen);
+        let matches = Matches::new(&twins, &density);
+        assert_eq!((matches.units, matches.active.as_slice()), (4, &[3, 1, 2][..]));
+        assert!(matches.best.iter().all(|r| (r - 1.0).abs() < 1e-9));
+        let counts = [(0, 9), (2, 9), (2, 3), (4, 9)].map(|(least, below)| matches.of(least, below).len());
+        assert_eq!(counts, [3, 2, 1, 0]);
     }
 
     #[test]

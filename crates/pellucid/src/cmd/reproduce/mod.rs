@@ -140,13 +140,12 @@ impl Monosemanticity {
         Ok(Texts { corpus: corpus.id().to_string(), train, validation, test, kinds })
     }
 
-    /// Trains every dictionary: all expansions of `a`, the last one of the others.
+    /// Trains every dictionary: all expansions of both seeds, the last one of the shuffled model.
     fn dictionaries(&self, texts: &Texts) -> Result<Vec<(String, DictionaryCard)>> {
         let last = self.last();
         let mut cards = Vec::new();
-        for (model, expansions) in
-            [(MODELS[0].0, self.expansion.as_slice()), (MODELS[1].0, &[last]), (SHUFFLED, &[last])]
-        {
+        let all = self.expansion.as_slice();
+        for (model, expansions) in [(MODELS[0].0, all), (MODELS[1].0, all), (SHUFFLED, &[last])] {
             let mut loaded = self.load(model)?;
             for expansion in expansions {
                 let name = format!("{model}-x{expansion}");
@@ -159,6 +158,7 @@ impl Monosemanticity {
                     batch: self.rows,
                     latents: expansion * self.model.neurons,
                     recipe: Recipe::TopK { k: self.k },
+                    rate: None,
                     seed: 0,
                     checkpoint: Duration::from_secs(60),
                 };
@@ -243,9 +243,14 @@ impl Monosemanticity {
         let subject = |name: &str| -> Result<Subject> {
             let mut loaded = self.load(name)?;
             loaded.model.set_precision(Precision::Exact);
-            let folder = self.folder_of(name);
-            let opened = pellucid::dict::open(&folder).with_context(|| format!("in {}", folder.display()))?;
-            Ok(Subject { loaded, dictionary: opened.dictionary, site: SITE })
+            let open = |expansion: &usize| {
+                let folder = self.out.join(format!("{name}-x{expansion}"));
+                let opened =
+                    pellucid::dict::open(&folder).with_context(|| format!("in {}", folder.display()));
+                Ok(opened?.dictionary)
+            };
+            let dictionaries = self.expansion.iter().map(open).collect::<Result<Vec<_>>>()?;
+            Ok(Subject { loaded, neurons: self.model.neurons, dictionaries, site: SITE })
         };
         let windows = |all: &[Window]| -> Vec<Window> {
             let mut tokens = 0;

@@ -1,6 +1,7 @@
 //! The report as one page without scripts: the figures, three histograms, and what tells each kind of text.
 
-use super::report::{Report, Words, median, one, percent};
+use super::measure::Matches;
+use super::report::{OFTEN, Report, Words, median, one, percent};
 use std::fmt::Write as _;
 
 const STYLE: &str = "
@@ -43,17 +44,20 @@ pub(super) fn page(report: &Report) -> String {
     text += "</table></div><h2>Latents and neurons</h2><div class=\"charts\">";
     let Words { scores: latents, .. } = &report.latents;
     text += &chart("Score of words on held-out text (r)", latents, &report.neurons.scores, [-0.2, 1.0]);
+    let often = |set: &Matches| set.of(OFTEN, u64::MAX);
     text += &chart(
-        "Best correlation in the other seed",
-        &report.measured.latents.best,
-        &report.measured.neurons.best,
+        &format!("Best correlation in the other seed, of units active on {OFTEN} tokens or more"),
+        &report.measured.latents.last().map(often).unwrap_or_default(),
+        &often(&report.measured.neurons),
         [-0.2, 1.0],
     );
     let tokens = report.measured.tokens.max(1) as f64;
     let density: Vec<f64> =
         report.measured.active.iter().filter(|n| **n > 0).map(|n| (*n as f64 / tokens).log10()).collect();
     text += &chart("Share of tokens in which a latent is active (log10)", &density, &[], [-6.0, 0.0]);
-    text += "</div><h2>What tells each kind of text</h2><p>Chosen on validation text, told on test text.</p>\
+    text += "</div>";
+    text += &bands(report);
+    text += "<h2>What tells each kind of text</h2><p>Chosen on validation text, told on test text.</p>\
              <div class=\"wide\"><table><tr><th>kind<th>share of tokens<th>latent<th>neuron</tr>";
     for kind in &report.measured.kinds {
         let cell = |d: &Option<super::measure::Detector>| {
@@ -68,6 +72,18 @@ pub(super) fn page(report: &Report) -> String {
         );
     }
     text + "</table></div></html>\n"
+}
+
+fn bands(report: &Report) -> String {
+    let mut text = format!(
+        "<h2>Twins in the other seed, by how often a unit is active</h2><p>Median of the best correlations (units). In few tokens one \
+         document decides.</p><div class=\"wide\"><table><tr><th>test tokens<th>{}</tr>",
+        report.bands_of().join("<th>")
+    );
+    for (band, cells) in report.bands() {
+        let _ = write!(text, "<tr><td>{band}<td>{}</tr>", cells.join("<td>"));
+    }
+    text + "</table></div>"
 }
 
 /// Bars of a histogram.

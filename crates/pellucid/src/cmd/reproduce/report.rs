@@ -1,6 +1,6 @@
 //! The study's numbers beside the paper's, in one file of JSON, one of Markdown, and a page.
 
-use super::measure::{Detector, Kind, Measured};
+use super::measure::{Detector, Kind, Matches, Measured};
 use super::{DictionaryCard, ModelCard, page, write};
 use crate::show::{Out, Table};
 use anyhow::Result;
@@ -76,12 +76,36 @@ pub(super) struct Report {
     pub(super) latents: Words,
     pub(super) shuffled: Words,
     pub(super) latents_above_neurons: Difference,
-    pub(super) twins_above_neurons: Difference,
+    /// Universality of the latents of each dictionary above neurons'.
+    pub(super) twins_above_neurons: Vec<Universality>,
     pub(super) measured: Measured,
 }
 
+/// How far latents go beyond neurons in having a twin in the other seed.
+#[derive(Clone, Copy, Serialize)]
+pub(super) struct Universality {
+    pub(super) latents: usize,
+    /// Of all that were ever active.
+    pub(super) all: Difference,
+    /// Of those that were active often enough for a correlation to mean something.
+    pub(super) often: Difference,
+}
+
+impl Universality {
+    fn new(measured: &Measured, latents: &Matches) -> Self {
+        let above = |least| difference(&latents.of(least, u64::MAX), &measured.neurons.of(least, u64::MAX));
+        Universality { latents: latents.units, all: above(0), often: above(OFTEN) }
+    }
+}
+
+/// Test tokens in which a unit must have been active for its best correlation to be told apart from chance: with fewer, a few documents
+/// decide.
+pub(super) const OFTEN: u64 = 100;
+
 /// Activation that is this share on one token makes a unit one of single tokens.
 const MOSTLY: f64 = 0.5;
+/// Test tokens in which units were active, for the table of universality.
+const BANDS: [u64; 9] = [1, 10, 30, 100, 300, 1000, 3000, 10_000, u64::MAX];
 /// Rarer than this is ultra-low.
 const RARE: f64 = 1e-6;
 
@@ -91,7 +115,8 @@ impl Report {
         let dictionaries = dictionaries.into_iter().map(trained).collect();
         let scores = |all: &[Judgement]| -> Vec<f64> { all.iter().map(|one| one.score).collect() };
         let latents_above_neurons = difference(&scores(&latents), &scores(&neurons));
-        let twins_above_neurons = difference(&measured.latents.best, &measured.neurons.best);
+        let twins_above_neurons =
+            measured.latents.iter().map(|latents| Universality::new(&measured, latents)).collect();
         let [neurons, latents, shuffled] = [neurons, latents, shuffled].map(|all| words(&all));
         let mut report = Report {
             study: "Bricken et al. 2023, Towards Monosemanticity",
@@ -140,6 +165,7 @@ impl Report {
             ));
         }
         all.extend(self.figures_of_the_last());
+        all.extend(self.figures_of_twins());
         for (name, paper) in KINDS {
             let kind = self.measured.kinds.iter().find(|kind| kind.name == name);
             all.extend(kind.into_iter().flat_map(|kind| {
@@ -178,10 +204,7 @@ impl Report {
             .iter()
             .filter(|count| **count > 0 && (**count as f64) < RARE * tokens as f64);
         let (l, n, d) = (&self.latents, &self.neurons, self.latents_above_neurons);
-        let t = self.twins_above_neurons;
-        let [twins, neurons, by_neurons] =
-            [&self.measured.latents, &self.measured.neurons, &self.measured.latents_by_neurons]
-                .map(|matches| median(&matches.best));
+        let by_neurons = median(&self.measured.latents_by_neurons.best);
         let figure = |what: &str, paper: &str, here: String, note: &str| Figure {
             what: what.to_owned(),
             paper: paper.to_owned(),
@@ -226,24 +249,65 @@ impl Report {
                 "",
             ),
             figure(
-                "universality, median: latents, neurons",
-                "0.72, 0.46",
-                format!("{twins:.2}, {neurons:.2}"),
-                "best correlation in the other seed, on held-out text",
-            ),
-            figure(
-                "universality: latents above neurons, 95 % interval",
-                "above",
-                format!("{:+.2} ({:+.2} to {:+.2})", t.value, t.low, t.high),
-                "",
-            ),
-            figure(
                 "median best correlation of a latent with a neuron",
                 "low",
                 format!("{by_neurons:.2}"),
                 "",
             ),
         ]
+    }
+
+    fn figures_of_twins(&self) -> Vec<Figure> {
+        let of_one = |(latents, above): (&Matches, &Universality)| {
+            [(0, above.all), (OFTEN, above.often)].map(|(least, above)| {
+                let which = if least == 0 {
+                    "ever active".to_owned()
+                } else {
+                    format!("active on {least} tokens or more")
+                };
+                let [ours, neurons] = [latents, &self.measured.neurons].map(|m| m.of(least, u64::MAX));
+                Figure {
+                    what: format!(
+                        "universality, median of those {which}: {} latents, neurons",
+                        latents.units
+                    ),
+                    paper: "0.72, 0.46 (4,096 latents)".to_owned(),
+                    here: format!(
+                        "{:.2}, {:.2} ({} and {} units); means {:+.2} ({:+.2} to {:+.2}) apart",
+                        median(&ours),
+                        median(&neurons),
+                        ours.len(),
+                        neurons.len(),
+                        above.value,
+                        above.low,
+                        above.high
+                    ),
+                    note: "best correlation in the other seed, on held-out text".to_owned(),
+                }
+            })
+        };
+        self.measured.latents.iter().zip(&self.twins_above_neurons).flat_map(of_one).collect()
+    }
+
+    /// Best correlations in the other seed by how often units are active: the band, then number and median of neurons and of each
+    /// dictionary's latents.
+    pub(super) fn bands(&self) -> Vec<(String, Vec<String>)> {
+        let sets = || std::iter::once(&self.measured.neurons).chain(&self.measured.latents);
+        let cell = |band: &[u64], set: &Matches| {
+            let here = set.of(band[0], band[1]);
+            if here.is_empty() { "–".to_owned() } else { format!("{:.2} ({})", median(&here), here.len()) }
+        };
+        let name = |band: &[u64]| match band[1] {
+            u64::MAX => format!("{} or more", band[0]),
+            below => format!("{}–{}", band[0], below - 1),
+        };
+        BANDS.windows(2).map(|band| (name(band), sets().map(|set| cell(band, set)).collect())).collect()
+    }
+
+    /// What the columns of [`Self::bands`] are.
+    pub(super) fn bands_of(&self) -> Vec<String> {
+        let latents = self.measured.latents.iter().map(|set| format!("{} latents", set.units));
+        std::iter::once("neurons".to_owned()).chain(latents).collect()
     }
 
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
@@ -257,6 +321,16 @@ impl Report {
             format!("# {}\n\n| figure | paper | this run | note |\n| --- | --- | --- | --- |\n", self.study);
         for Figure { what, paper, here, note } in &self.figures {
             let _ = writeln!(text, "| {what} | {paper} | {here} | {note} |");
+        }
+        let of = self.bands_of();
+        let _ = writeln!(
+            text,
+            "\n## Universality by how often units are active: median (units)\n\n| test tokens | {} |\n| --- |{}",
+            of.join(" | "),
+            " --: |".repeat(of.len())
+        );
+        for (band, cells) in self.bands() {
+            let _ = writeln!(text, "| {band} | {} |", cells.join(" | "));
         }
         let _ = writeln!(
             text,
