@@ -307,3 +307,44 @@ fn what_cannot_be_trained_is_refused() {
     fails(&train(&place, &folder, &["--site", "attn_probs.0"]), "attn_probs.0");
     fails(&train(&place, &folder, &["--batch", "1000000"]), "--batch");
 }
+
+#[test]
+fn dictionaries_learn_the_same_from_a_store_of_activations_found_as_made() {
+    let place = Place::new(300);
+    let [made, found, store] = ["made", "found", "store"].map(|name| place.path(name));
+    let kept = ["--activations", store.as_str()];
+    ok(&train(&place, &made, &kept));
+    let shards = || {
+        let mut all: Vec<_> = std::fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().path()).collect();
+        all.sort();
+        all.into_iter()
+            .map(|path| (std::fs::metadata(&path).unwrap().modified().unwrap(), path))
+            .collect::<Vec<_>>()
+    };
+    let before = shards();
+    assert!(
+        before.len() > 2 && before.iter().all(|(_, path)| path.extension().unwrap() != "part"),
+        "{before:?}"
+    );
+    kill_and_go_on(&train(&place, &found, &kept), &found);
+    same_files(&made, &found);
+    // another dictionary, and nothing was computed again
+    ok(&train(&place, &place.path("narrow"), &[&kept[..], &["--latents", "32"]].concat()));
+    assert_eq!(shards(), before);
+
+    // rounded rows are another run than the model's own
+    fails(&train(&place, &made, &[]), "holds another training");
+    fails(
+        &train(&place, &place.path("x"), &[&kept[..], &["--seed", "5"]].concat()),
+        "another model, site, text, seed",
+    );
+    fails(&train(&place, &place.path("x"), &[&kept[..], &["--to", "mlp_out.1"]].concat()), "resid_post.0");
+    let shard = &before[0].1;
+    let bytes = std::fs::read(shard).unwrap();
+    std::fs::write(shard, &bytes[..bytes.len() - 2]).unwrap();
+    fails(&train(&place, &place.path("x"), &kept), "remove it, and it is made again");
+    std::fs::remove_file(shard).unwrap();
+    ok(&train(&place, &place.path("again"), &kept));
+    assert_eq!(std::fs::read(shard).unwrap(), bytes);
+    same_files(&made, &place.path("again"));
+}

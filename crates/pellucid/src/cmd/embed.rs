@@ -84,6 +84,7 @@ impl Arguments {
             latents: self.expansion * self.model.neurons,
             recipe: Recipe::TopK { k: self.k },
             rate: None,
+            activations: None,
             seed: 0,
             checkpoint: Duration::from_secs(60),
         };

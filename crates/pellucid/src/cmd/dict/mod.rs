@@ -5,6 +5,7 @@ pub(crate) mod judge;
 pub(crate) mod recipe;
 mod rows;
 mod steer;
+mod store;
 pub(crate) mod text;
 pub(crate) mod train;
 

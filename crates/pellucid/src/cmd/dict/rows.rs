@@ -1,5 +1,6 @@
 //! Rows in the order in which a training learns from them, and `--rows`, which writes them to a file instead.
 
+use super::store::Store;
 use super::text::Text;
 use super::train::{Settings, write};
 use crate::models::Loaded;
@@ -31,12 +32,13 @@ pub(super) struct RowsCard {
 }
 
 /// What a chunk of windows gives: rows that are read and, of a transcoder, rows that it should write.
-type Pair = (Vec<f32>, Option<Vec<f32>>);
+pub(super) type Pair = (Vec<f32>, Option<Vec<f32>>);
 
 /// A site's rows, chunk after chunk; those of the first one are kept from where their scale was taken until they are learned from.
 pub(super) struct Stream<'a> {
     loaded: &'a Loaded,
     settings: &'a Settings,
+    store: Option<Store>,
     first: Option<Pair>,
     /// Coordinates of a row that is read, and of one that is written.
     pub(super) widths: [usize; 2],
@@ -46,17 +48,44 @@ pub(super) struct Stream<'a> {
 
 impl<'a> Stream<'a> {
     pub(super) fn new(loaded: &'a Loaded, text: &Text, settings: &'a Settings) -> Result<Self> {
-        let first = pair(loaded, settings, &text.train[..CHUNK.min(text.train.len())])?;
-        let read = (scale(&first.0, text.width)?, text.width);
-        let written = match (&first.1, settings.to) {
-            (Some(y), Some(to)) => {
-                let (_, width) = sweep_sites(&loaded.model, &[to])?[0];
-                (scale(y, width)?, width)
-            }
-            _ => read,
+        let written = match settings.to {
+            Some(to) => sweep_sites(&loaded.model, &[to])?[0].1,
+            None => text.width,
         };
-        let (scales, widths) = ([read.0, written.0], [read.1, written.1]);
-        Ok(Stream { loaded, settings, first: Some(first), widths, scales })
+        let widths = [text.width, written];
+        let store = match &settings.activations {
+            Some(folder) => Some(Store::open(folder, loaded, text, settings, widths)?),
+            None => None,
+        };
+        let mut stream = Stream { loaded, settings, store, first: None, widths, scales: [1.0; 2] };
+        let first = stream.pair(0, &text.train[..CHUNK.min(text.train.len())])?;
+        let read = scale(&first.0, widths[0])?;
+        stream.scales = [read, first.1.as_ref().map_or(Ok(read), |y| scale(y, widths[1]))?];
+        stream.first = Some(first);
+        Ok(stream)
+    }
+
+    /// What a chunk of windows gives: from the store where it is there, else from the model, and kept.
+    fn pair(&self, chunk: usize, windows: &[Window]) -> Result<Pair> {
+        let (loaded, settings) = (self.loaded, self.settings);
+        let found = self
+            .store
+            .as_ref()
+            .map(|store| store.read(chunk, row_count(windows), self.widths, settings.to.is_some()));
+        if let Some(found) = found.transpose()?.flatten() {
+            return Ok(found);
+        }
+        let mut pair = match settings.to {
+            None => (rows(&loaded.model, settings.site, windows)?, None),
+            Some(to) => {
+                let [x, y] = rows_of(&loaded.model, [settings.site, to], windows)?;
+                (x, Some(y))
+            }
+        };
+        if let Some(store) = &self.store {
+            store.keep(chunk, &mut pair)?;
+        }
+        Ok(pair)
     }
 
     /// Up to so many of the first chunk's rows, scaled: read and written. None once that chunk was asked for.
@@ -72,23 +101,13 @@ impl<'a> Stream<'a> {
     pub(super) fn chunk(&mut self, index: usize, windows: &[Window]) -> Result<Chunk> {
         let (x, y) = match self.first.take() {
             Some(first) if index == 0 => first,
-            _ => pair(self.loaded, self.settings, windows)?,
+            _ => self.pair(index, windows)?,
         };
         let count = x.len() / self.widths[0];
         let seed = Seed(self.settings.seed);
         let order = seed.for_purpose(&format!("dictionary chunk {index}")).choose(count, count);
         Ok(Chunk { x, y, order, batch: self.settings.batch, widths: self.widths, scales: self.scales })
     }
-}
-
-fn pair(loaded: &Loaded, settings: &Settings, windows: &[Window]) -> Result<Pair> {
-    Ok(match settings.to {
-        None => (rows(&loaded.model, settings.site, windows)?, None),
-        Some(to) => {
-            let [x, y] = rows_of(&loaded.model, [settings.site, to], windows)?;
-            (x, Some(y))
-        }
-    })
 }
 
 /// The rows of some windows, mixed.

@@ -48,6 +48,10 @@ pub(super) struct TrainArgs {
     /// .json beside it.
     #[arg(long, value_name = "FILE", conflicts_with = "out")]
     rows: Option<PathBuf>,
+    /// Keep the site's rows in this folder, in bf16 (their size is said first), or take them from there: several dictionaries of one site
+    /// then learn from one run of the model. Rows are rounded either way, so it belongs to what decides a run.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "rows")]
+    activations: Option<PathBuf>,
     /// Seconds between two savings of the training's state.
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     checkpoint: u64,
@@ -71,6 +75,8 @@ pub(crate) struct Settings {
     pub(crate) recipe: Recipe,
     /// The highest learning rate; the recipe's own where it is not said.
     pub(crate) rate: Option<f32>,
+    /// Where the site's rows are kept and found; none where they are not.
+    pub(crate) activations: Option<PathBuf>,
     /// Of everything random.
     pub(crate) seed: u64,
     /// Between two savings of the training's state.
@@ -96,6 +102,9 @@ pub(crate) struct Run {
     /// The steps before which dead latents begin anew.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) resample_at: Vec<u64>,
+    /// What rows were rounded to before they were learned from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) activations: Option<String>,
     pub(crate) arithmetic: String,
     pub(crate) config: Config,
     pub(crate) code: String,
@@ -165,6 +174,7 @@ impl TrainArgs {
             latents: self.latents,
             recipe,
             rate: self.learning_rate,
+            activations: self.activations.clone(),
             seed: self.of.seed,
             checkpoint: Duration::from_secs(self.checkpoint),
         })
@@ -240,6 +250,7 @@ fn learn(
         scale: stream.scales[0],
         scale_out: settings.to.map(|_| stream.scales[1]),
         resample_at: if settings.to.is_some() { Vec::new() } else { settings.recipe.resampling(steps) },
+        activations: settings.activations.as_ref().map(|_| "bf16".to_owned()),
         arithmetic: precision.name().to_owned(),
         config: settings.recipe.config(frame),
         code: env!("CARGO_PKG_VERSION").to_owned(),

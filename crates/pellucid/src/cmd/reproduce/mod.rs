@@ -159,6 +159,7 @@ impl Monosemanticity {
                     latents: expansion * self.model.neurons,
                     recipe: Recipe::TopK { k: self.k },
                     rate: None,
+                    activations: None,
                     seed: 0,
                     checkpoint: Duration::from_secs(60),
                 };
