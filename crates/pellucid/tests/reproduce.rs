@@ -149,6 +149,25 @@ fn a_study_is_done_again_from_the_text_on() {
         assert!(!best.is_empty() && best.iter().all(|r| r.as_f64().unwrap().abs() <= 1.0));
         assert!(best.len() == active.len() && active.iter().all(|count| count.as_u64().unwrap() > 0));
     }
+    // every part is one of the wide latents, and none is a part of two
+    let splits = first["measured"]["splits"].as_array().unwrap();
+    let parts: Vec<u64> = splits
+        .iter()
+        .flat_map(|split| {
+            split["into"].as_array().unwrap().iter().map(|part| part["latent"].as_u64().unwrap())
+        })
+        .collect();
+    let different: std::collections::BTreeSet<u64> = parts.iter().copied().collect();
+    assert!(
+        !parts.is_empty() && different.len() == parts.len() && different.iter().all(|l| *l < 3 * 24),
+        "{splits:?}"
+    );
+    for automaton in first["measured"]["automata"].as_array().unwrap() {
+        assert!(
+            (1..=3).contains(&automaton["states"].as_array().unwrap().len())
+                && automaton["r"].as_f64().unwrap() >= 0.1
+        );
+    }
     let page = String::from_utf8(read(&folder, "index.html")).unwrap();
     assert!(page.contains("universality") && page.contains("<svg") && !page.contains("NaN"));
     let kept: Value = serde_json::from_slice(&read(&folder, "report.json")).unwrap();

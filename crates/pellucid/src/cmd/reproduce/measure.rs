@@ -3,6 +3,7 @@
 //! Detectors are chosen on validation windows and told on test windows. A window's first token is left out, as everywhere with
 //! dictionaries.
 
+use super::automata::{Automaton, Firing, Split};
 use crate::models::Loaded;
 use crate::show::bar;
 use anyhow::Result;
@@ -147,6 +148,10 @@ pub(super) struct Measured {
     pub(super) latents_by_neurons: Matches,
     /// In how many test tokens each latent of the last dictionary of `a` was active.
     pub(super) active: Vec<u64>,
+    /// Latents of the last dictionary that lead to one another and back.
+    pub(super) automata: Vec<Automaton>,
+    /// Latents of the first dictionary, and what the last one makes of them; empty where there is only one.
+    pub(super) splits: Vec<Split>,
 }
 
 /// Measures both models on validation and test windows.
@@ -174,6 +179,9 @@ pub(super) fn measure(
     let twins_of = |(first, second): (&usize, &usize)| Ok(Twins::new(*first, *second)?);
     let mut twins = widths.iter().zip(&others).map(twins_of).collect::<Result<Vec<_>>>()?;
     let mut by_neurons = Twins::new(widths[last], widths[0])?;
+    // of the first and the last dictionary: where they are active, and which of the last go with which of the first
+    let mut firing = [Firing::new(widths[1])?, Firing::new(widths[last])?];
+    let mut parts = Twins::new(widths[last], widths[1])?;
     let mut density: Vec<Density> = widths.iter().map(|width| Density::new(*width)).collect();
     let mut told = looked_at
         .map(|set| Ok(Twins::new(kinds.names.len(), widths[set])?))
@@ -188,6 +196,11 @@ pub(super) fn measure(
             density[set].add(ours);
         }
         by_neurons.add(&ours[last], &ours[0])?;
+        if last > 1 {
+            firing[0].add(windows, &ours[1])?;
+            parts.add(&ours[last], &ours[1])?;
+        }
+        firing[1].add(windows, &ours[last])?;
         here.latents.iter().for_each(|kind| of_kind[*kind as usize] += 1);
         for ((found, told), set) in found.iter_mut().zip(&mut told).zip(looked_at) {
             told.add(&here, &ours[set])?;
@@ -207,6 +220,8 @@ pub(super) fn measure(
         latent: detector(1, kind),
         neuron: detector(0, kind),
     });
+    let [narrow, wide] = firing;
+    let splits = if last > 1 { wide.splits(&narrow, &parts, &a.loaded)? } else { Vec::new() };
     let mut matches = twins.iter().zip(&density).map(|(twins, density)| Matches::new(twins, density));
     Ok(Measured {
         tokens,
@@ -215,6 +230,8 @@ pub(super) fn measure(
         latents: matches.collect(),
         latents_by_neurons: Matches::new(&by_neurons, &density[last]),
         active: density[last].counts().to_vec(),
+        automata: wide.automata(&a.loaded, a.site, &a.dictionaries[last - 1])?,
+        splits,
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Each stage leaves its result in the folder or the cache, and the same command goes on where it was stopped.
 
+mod automata;
 mod measure;
 mod page;
 mod report;

@@ -1,7 +1,8 @@
 //! The report as one page without scripts: the figures, three histograms, and what tells each kind of text.
 
+use super::automata::{Automaton, Named, Split};
 use super::measure::Matches;
-use super::report::{OFTEN, Report, Words, median, one, percent};
+use super::report::{OFTEN, Report, Words, median, name, one, percent};
 use std::fmt::Write as _;
 
 const STYLE: &str = "
@@ -57,6 +58,7 @@ pub(super) fn page(report: &Report) -> String {
     text += &chart("Share of tokens in which a latent is active (log10)", &density, &[], [-6.0, 0.0]);
     text += "</div>";
     text += &bands(report);
+    text += &ways(report);
     text += "<h2>What tells each kind of text</h2><p>Chosen on validation text, told on test text.</p>\
              <div class=\"wide\"><table><tr><th>kind<th>share of tokens<th>latent<th>neuron</tr>";
     for kind in &report.measured.kinds {
@@ -82,6 +84,23 @@ fn bands(report: &Report) -> String {
     );
     for (band, cells) in report.bands() {
         let _ = write!(text, "<tr><td>{band}<td>{}</tr>", cells.join("<td>"));
+    }
+    text + "</table></div>"
+}
+
+fn ways(report: &Report) -> String {
+    let cell = |named: &Named| escaped(&name(named));
+    let mut text = "<h2>Latents that lead to one another</h2><p>Half or more of the next one's activation lies on the ten tokens that a latent speaks \
+                    for most, and it is active one token later.</p><div class=\"wide\"><table><tr><th>states, by their tokens<th>least r</tr>"
+        .to_owned();
+    for Automaton { states, r } in report.automata() {
+        let states: Vec<String> = states.iter().map(cell).collect();
+        let _ = write!(text, "<tr><td>{}<td class=\"here\">{r:.2}</tr>", states.join(" → "));
+    }
+    text += "</table></div><h2>Latents that a wider dictionary splits</h2><div class=\"wide\"><table><tr><th>latent<th>into</tr>";
+    for Split { of, into } in report.splits() {
+        let into: Vec<String> = into.iter().map(cell).collect();
+        let _ = write!(text, "<tr><td>{}<td>{}</tr>", cell(of), into.join("<br>"));
     }
     text + "</table></div>"
 }

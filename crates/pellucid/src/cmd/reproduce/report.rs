@@ -1,5 +1,6 @@
 //! The study's numbers beside the paper's, in one file of JSON, one of Markdown, and a page.
 
+use super::automata::{Automaton, Named, Split};
 use super::measure::{Detector, Kind, Matches, Measured};
 use super::{DictionaryCard, ModelCard, page, write};
 use crate::show::{Out, Table};
@@ -106,6 +107,9 @@ pub(super) const OFTEN: u64 = 100;
 const MOSTLY: f64 = 0.5;
 /// Test tokens in which units were active, for the table of universality.
 const BANDS: [u64; 9] = [1, 10, 30, 100, 300, 1000, 3000, 10_000, u64::MAX];
+/// How many automata of a length and how many splits are shown, and the most parts of one.
+const SHOWN: usize = 8;
+const READ: usize = 8;
 /// Rarer than this is ultra-low.
 const RARE: f64 = 1e-6;
 
@@ -166,6 +170,7 @@ impl Report {
         }
         all.extend(self.figures_of_the_last());
         all.extend(self.figures_of_twins());
+        all.extend(self.figures_of_ways());
         for (name, paper) in KINDS {
             let kind = self.measured.kinds.iter().find(|kind| kind.name == name);
             all.extend(kind.into_iter().flat_map(|kind| {
@@ -289,6 +294,36 @@ impl Report {
         self.measured.latents.iter().zip(&self.twins_above_neurons).flat_map(of_one).collect()
     }
 
+    fn figures_of_ways(&self) -> [Figure; 2] {
+        let Measured { automata, splits, .. } = &self.measured;
+        let of = |states: usize| automata.iter().filter(|one| one.states.len() == states).count();
+        let split = splits.iter().filter(|split| split.into.len() > 1).count();
+        let most = splits.first().map_or(0, |split| split.into.len());
+        let figure = |what: String, paper: &str, here: String, note: &str| Figure {
+            what,
+            paper: paper.to_owned(),
+            here,
+            note: note.to_owned(),
+        };
+        let narrow = self.measured.latents.first().map_or(0, |set| set.units);
+        [
+            figure(
+                "finite-state automata: latents that lead to themselves; pairs; triples".to_owned(),
+                "some shown, of one to four states",
+                format!("{}; {}; {}", of(1), of(2), of(3)),
+                "found from weights, held to what follows on held-out text",
+            ),
+            figure(
+                format!(
+                    "feature splitting: of {narrow} latents, found again as one and as several of the widest"
+                ),
+                "many",
+                format!("{} and {split}, into {most} at most", splits.len() - split),
+                "by correlation on held-out text",
+            ),
+        ]
+    }
+
     /// Best correlations in the other seed by how often units are active: the band, then number and median of neurons and of each
     /// dictionary's latents.
     pub(super) fn bands(&self) -> Vec<(String, Vec<String>)> {
@@ -332,6 +367,16 @@ impl Report {
         for (band, cells) in self.bands() {
             let _ = writeln!(text, "| {band} | {} |", cells.join(" | "));
         }
+        let _ = writeln!(text, "\n## Automata\n\n| states, by their tokens | r |\n| --- | --: |");
+        for Automaton { states, r } in self.automata() {
+            let states: Vec<String> = states.iter().map(name).collect();
+            let _ = writeln!(text, "| {} | {r:.2} |", escaped(&states.join(" → ")));
+        }
+        let _ = writeln!(text, "\n## Splits\n\n| latent | into |\n| --- | --- |");
+        for Split { of, into } in self.splits() {
+            let into: Vec<String> = into.iter().map(name).collect();
+            let _ = writeln!(text, "| {} | {} |", escaped(&name(of)), escaped(&into.join("; ")));
+        }
         let _ = writeln!(
             text,
             "\n## Kinds of text\n\n| kind | share of tokens | latent | neuron |\n| --- | --: | --- | --- |"
@@ -350,6 +395,19 @@ impl Report {
             );
         }
         text
+    }
+
+    /// The best automata of each length: what several latents do is worth more than what one does alone.
+    pub(super) fn automata(&self) -> impl Iterator<Item = &Automaton> {
+        [3, 2, 1].into_iter().flat_map(|states| {
+            let of = self.measured.automata.iter().filter(move |one| one.states.len() == states);
+            of.take(SHOWN)
+        })
+    }
+
+    /// The latents that are split into most, but not into more than can be read.
+    pub(super) fn splits(&self) -> impl Iterator<Item = &Split> {
+        self.measured.splits.iter().filter(|split| (2..=READ).contains(&split.into.len())).take(SHOWN)
     }
 
     pub(super) fn show(&self, out: &mut Out) -> Result<()> {
@@ -378,6 +436,17 @@ fn purity(kind: &Kind) -> String {
     let Some(latent) = kind.latent else { return "no latent goes with it".to_owned() };
     let share = 100.0 * kind.share;
     format!("{}, {} ({share:.2} % of all tokens)", percent(Some(latent.active)), percent(latent.strong))
+}
+
+/// A latent by the tokens on which it is active most.
+pub(super) fn name(named: &Named) -> String {
+    let tokens: Vec<String> = named.tokens.iter().map(|token| format!("{token:?}")).collect();
+    format!("{} ({})", named.latent, tokens.join(", "))
+}
+
+/// Text in a cell of a table of Markdown.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;").replace('`', "\\`")
 }
 
 /// A detector in a few numbers.
