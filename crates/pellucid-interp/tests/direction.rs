@@ -4,7 +4,9 @@
 
 use pellucid_core::{Edit, Op, Point, Positions, Seed, Site, Target};
 use pellucid_interp::behaviour::{Behaviour, Ready};
-use pellucid_interp::direction::{ControlVector, Directions, Kind, Method, On, candidates, choose, validate};
+use pellucid_interp::direction::{
+    ControlVector, Directions, Kind, Method, On, candidates, choose, orthogonalise, validate,
+};
 use pellucid_interp::function::{Pairs, Settings, Task, find, measure};
 use pellucid_model::{Apply, Batch, Model, Plan, Record, Storage};
 use std::path::Path;
@@ -178,4 +180,50 @@ fn a_heads_effect_is_what_putting_its_mean_there_does() {
         assert_eq!(plain, measure(&model, &asked, Some((0, &vec![0.0; model.spec().d_model], 1.0))).unwrap());
         assert!(Pairs::of(&model, &task, 40, Seed(3)).is_err());
     }
+}
+
+#[test]
+fn orthogonalised_weights_compute_what_ablating_at_every_write_computes() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny");
+    // tied and not, with biases and without, attention and MLP in parallel, learned positions
+    for name in ["llama-gguf", "gpt2-gguf", "gpt-neox-gguf", "phi3-gguf", "qwen2-gguf", "smollm3-gguf"] {
+        let model = tiny(name);
+        let mut seed = Seed(3);
+        let r: Vec<f32> = (0..model.spec().d_model).map(|_| seed.normal() as f32).collect();
+        let to = dir.path().join(format!("{name}.gguf"));
+        let changed = orthogonalise(model.path(), &r, &to).unwrap();
+        assert!(changed > 2 * model.spec().n_layers, "{name}: {changed}");
+        let without = Model::open(&to, Storage::F32, &mut |_| ()).unwrap();
+        let layers = 0..model.spec().n_layers;
+        let both = layers.flat_map(|l| [Site::new(Point::AttnOutPost, l), Site::new(Point::MlpOutPost, l)]);
+        let edits: Vec<Edit> = std::iter::once(Site::new(Point::ResidPre, 0))
+            .chain(both)
+            .map(|site| {
+                let op = Op::ProjectOut { direction: r.clone(), centre: None };
+                Edit { site, target: Target::Whole, positions: Positions::All, op }
+            })
+            .collect();
+        let batch = Batch::one(pellucid_model::Row::new([5u32, 17, 42, 8, 99]));
+        let run = |model: &Model, edits: &[Edit]| -> Vec<Vec<f32>> {
+            let mut tap = Apply::new(model, edits).unwrap();
+            model.forward(&batch, &mut tap).unwrap().to_vec2::<f32>().unwrap()
+        };
+        let (plain, ablated, made) = (run(&model, &[]), run(&model, &edits), run(&without, &[]));
+        let apart = |a: &[Vec<f32>], b: &[Vec<f32>]| {
+            a.iter().flatten().zip(b.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+        };
+        assert!(apart(&ablated, &made) < 1e-4, "{name}: {}", apart(&ablated, &made));
+        assert!(apart(&plain, &made) > 1e-2, "{name}");
+    }
+    let refused = |name: &str, width: usize, why: &str| {
+        let to = dir.path().join("refused.gguf");
+        let path = fixtures.join(name);
+        let error = orthogonalise(&path, &vec![1.0; width], &to).unwrap_err().to_string();
+        assert!(error.contains(why) && !to.exists(), "{name}: {error}");
+    };
+    refused("gemma3-gguf", tiny("gemma3-gguf").spec().d_model, "normed before it is added");
+    refused("olmo2-gguf", tiny("olmo2-gguf").spec().d_model, "normed before it is added");
+    refused("llama-gguf", 3, "the direction has 3 numbers");
+    refused("llama", tiny("llama").spec().d_model, "convert it first");
 }

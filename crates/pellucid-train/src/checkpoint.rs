@@ -6,6 +6,7 @@ use pellucid_kernels::rows::finite;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 impl Trainer {
@@ -77,8 +78,16 @@ pub(crate) fn bytes(values: &[f32]) -> Vec<u8> {
 
 /// Writes a file whole, or leaves what was there.
 pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<()> {
-    let beside = path.with_extension("part");
     let fault = |action, source| Error::File { action, path: path.to_owned(), source };
-    fs::write(&beside, bytes).map_err(|e| fault("write", e))?;
+    let beside = path.with_extension("part");
+    let written = fs::File::create(&beside).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    if let Err(error) = written {
+        // half of it is of no use, and its room may be what is missing
+        let _ = fs::remove_file(&beside);
+        return Err(fault("write", error));
+    }
     fs::rename(&beside, path).map_err(|e| fault("put in place", e))
 }

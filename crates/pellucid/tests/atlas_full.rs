@@ -1,4 +1,4 @@
-//! A disk that is full: writes fail from some size of a file on, as they do where a limit on it is set.
+//! A disk that is full, for atlases and for dictionaries: writes fail from some size of a file on, as they do where a limit on it is set.
 
 #![cfg(unix)]
 #![allow(clippy::expect_used, clippy::unwrap_used)] // helpers of tests are tests too
@@ -73,4 +73,49 @@ fn a_disk_that_fills_while_describing_is_said_and_describing_goes_on_to_the_same
     assert_eq!(place.content(&atlas, "full.jsonl"), place.content(&calm, "calm.jsonl"));
     assert_eq!(stats(&place, &atlas), stats(&place, &calm));
     assert!(stats(&place, &atlas)["chosen"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn a_disk_that_fills_while_a_dictionary_is_trained_is_said_and_training_goes_on_to_the_same_bytes() {
+    let place = Place::new(300);
+    let [calm, full, store, x] = ["calm", "full", "store", "x"].map(|name| place.path(name));
+    fn train<'a>(place: &'a Place, folder: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        let fixed =
+            ["dict", "train", "--model", &place.model, "--corpus", &place.corpus, "--site", "resid_post.0"];
+        let small = [
+            "--tokens",
+            "30000",
+            "--window",
+            "16",
+            "--latents",
+            "64",
+            "--k",
+            "4",
+            "--batch",
+            "64",
+            "--checkpoint",
+            "0",
+        ];
+        [&fixed[..], &small, &["--out", folder], more].concat()
+    }
+    ok(&train(&place, &calm, &[]));
+    // nothing fits; then the weights and the training's state do not
+    for blocks in [0, 8] {
+        let said = refused(&limited(blocks, &train(&place, &full, &[])));
+        assert!(said.contains("File too large") && said.contains("full"), "{said}");
+    }
+    let parts = |folder: &str| {
+        let all = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        all.filter(|path| path.extension().is_some_and(|end| end == "part")).count()
+    };
+    assert_eq!(parts(&full), 0, "half a file is left behind");
+    ok(&train(&place, &full, &[]));
+    for file in ["sae_weights.safetensors", "training.safetensors"] {
+        let read = |folder: &str| std::fs::read(Path::new(folder).join(file)).unwrap();
+        assert!(read(&full) == read(&calm), "{file}");
+    }
+    let kept = ["--activations", store.as_str()];
+    let said = refused(&limited(8, &train(&place, &x, &kept)));
+    assert!(said.contains("store") && parts(&store) == 0, "{said}");
+    ok(&train(&place, &x, &kept));
 }

@@ -348,3 +348,53 @@ fn dictionaries_learn_the_same_from_a_store_of_activations_found_as_made() {
     assert_eq!(std::fs::read(shard).unwrap(), bytes);
     same_files(&made, &place.path("again"));
 }
+
+#[test]
+fn kinds_of_text_are_told_by_few_latents() {
+    let place = Place::new(300);
+    let folder = place.path("dict");
+    // two kinds that share no letter, and a third of which there is too little
+    let line = |i: usize, kind: &str, letters: [char; 4]| {
+        let mut state = i as u32;
+        let mut letter = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            letters[(state >> 24) as usize % 4]
+        };
+        let text: Vec<String> = (0..60).map(|_| (0..3).map(|_| letter()).collect()).collect();
+        serde_json::json!({ "text": text.join(" "), "source": kind }).to_string()
+    };
+    let of = |i: usize| [line(i, "front", ['a', 'b', 'c', 'd']), line(i, "back", ['s', 't', 'u', 'v'])];
+    let mut lines: Vec<String> = (0..60).flat_map(of).collect();
+    lines.push(serde_json::json!({ "text": "m n o", "source": "rare" }).to_string());
+    let corpus = place.path("kinds.jsonl");
+    std::fs::write(&corpus, lines.join("\n")).unwrap();
+    ok(&train(&place, &folder, &["--corpus", &corpus]));
+    let asked = [
+        "dict",
+        "probe",
+        &folder,
+        "--site",
+        "resid_post.0",
+        "--model",
+        &place.model,
+        "--corpus",
+        &corpus,
+        "--tokens",
+        "30000",
+        "--window",
+        "16",
+        "--test-windows",
+        "300",
+        "--k",
+        "1,4",
+    ];
+    let found = json(&asked);
+    let kinds: Vec<&str> =
+        found["kinds"].as_array().unwrap().iter().map(|k| k["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["back", "front"]);
+    let [one, four] = [0, 1].map(|i| found["mean_latents"][i].as_f64().unwrap());
+    assert!(one > 0.5 && four > 0.8 && found["mean_direction"].as_f64().unwrap() > 0.9, "{found}");
+    assert_eq!(found["kinds"][0]["latents"][1]["units"].as_array().unwrap().len(), 4);
+    fails(&[&asked[..], &["--k", "0"]].concat(), "--k needs numbers from 1 to 64");
+    fails(&[&asked[..4], &["mlp_act.0"], &asked[5..]].concat(), "says that it reads resid_post.0");
+}

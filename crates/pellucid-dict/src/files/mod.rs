@@ -34,6 +34,7 @@ pub use openai::read_openai;
 pub(crate) use saelens::unit_decoder;
 pub use saelens::{read_saelens, write_saelens, write_saelens_transcoder};
 pub use sparsify::{read_sparsify, write_sparsify};
+pub(crate) use tensors::put;
 
 #[cfg(test)]
 mod fault_tests;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
@@ -246,11 +247,19 @@ pub(crate) fn write(path: &Path, format: &'static str, tensors: &[(&str, Vec<usi
     put(path, &all)
 }
 
-/// Writes beside and renames.
+/// Writes a file whole, or leaves what was there.
 pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     let fault = |action, source| Error::File { action, path: path.to_owned(), source };
     let beside = path.with_extension("part");
-    fs::write(&beside, bytes).map_err(|e| fault("write", e))?;
+    let written = fs::File::create(&beside).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    if let Err(error) = written {
+        // half of it is of no use, and its room may be what is missing
+        let _ = fs::remove_file(&beside);
+        return Err(fault("write", error));
+    }
     fs::rename(&beside, path).map_err(|e| fault("put in place", e))
 }
 

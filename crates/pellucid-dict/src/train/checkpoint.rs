@@ -7,6 +7,7 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::error::{Error, Result, expect_finite, expect_length};
+use crate::files::put;
 use crate::train::config::Config;
 use crate::train::trainer::{Parameters, Room, Trainer};
 
@@ -37,10 +38,7 @@ impl Trainer {
         }
         let header = HashMap::from([("config".to_owned(), config)]);
         let bytes = safetensors::serialize(views, Some(header)).map_err(|e| malformed(e.to_string()))?;
-        let beside = path.with_extension("part");
-        let fault = |action, source| Error::File { action, path: path.to_owned(), source };
-        fs::write(&beside, bytes).map_err(|e| fault("write", e))?;
-        fs::rename(&beside, path).map_err(|e| fault("put in place", e))
+        put(path, &bytes)
     }
 
     /// Reads a run back.

@@ -9,11 +9,13 @@ mod file;
 mod find;
 mod select;
 mod validate;
+mod weights;
 
 pub use file::ControlVector;
 pub use find::{Directions, Method};
 pub use select::{Candidate, MOST_KL, choose};
 pub use validate::{Kind, On, Outcome, TRIALS, Tested, candidates, validate};
+pub use weights::orthogonalise;
 
 use pellucid_core::{Point, Site};
 use pellucid_model::Model;
@@ -22,5 +24,6 @@ use pellucid_model::Model;
 fn writes(model: &Model) -> Vec<Site> {
     let layers = 0..model.spec().n_layers;
     let both = layers.flat_map(|l| [Site::new(Point::AttnOutPost, l), Site::new(Point::MlpOutPost, l)]);
-    std::iter::once(Site::new(Point::Embeddings, 0)).chain(both).collect()
+    // what stands before the first block: learned positions, too, where there are some
+    std::iter::once(Site::new(Point::ResidPre, 0)).chain(both).collect()
 }

@@ -64,7 +64,7 @@ fn starts_with_magic(path: &Path) -> Result<bool, LoadError> {
 
 fn open_gguf(path: &Path, file: &Path) -> Result<Checkpoint, LoadError> {
     let map = Map::open(file)?;
-    let gguf::Header { metadata, tensors } = gguf::Header::parse(&map, file)?;
+    let gguf::Header { metadata, tensors, .. } = gguf::Header::parse(&map, file)?;
     if metadata.has("split.count") && metadata.u32("split.count")? > 1 {
         let expected = "a GGUF model in one file (join the parts with llama-gguf-split --merge)";
         let found = format!("one of {} parts", metadata.u32("split.count")?);

@@ -239,6 +239,10 @@ pub struct Header {
     pub metadata: Metadata,
     /// Tensors in the order of the file's entries, with their byte ranges from the start of the file.
     pub tensors: Vec<(TensorInfo, Range<usize>)>,
+    /// Where the entries of tensors begin, behind the keys.
+    pub(super) entries: usize,
+    /// What every tensor's offset is a multiple of.
+    pub(super) alignment: usize,
 }
 
 impl Header {
@@ -248,6 +252,7 @@ impl Header {
         let (tensor_count, key_count) = cursor.preamble()?;
         let metadata = Metadata { values: cursor.pairs(key_count)?, path: path.into() };
         let alignment = cursor.alignment(&metadata)?;
+        let behind_keys = cursor.at;
         let entries = cursor.entries(tensor_count, alignment)?;
         let data = cursor.at.checked_next_multiple_of(alignment).unwrap_or(usize::MAX);
         let mut tensors = Vec::with_capacity(entries.len());
@@ -256,7 +261,7 @@ impl Header {
             tensors.push((info, range));
         }
         refuse_overlaps(&tensors, path)?;
-        Ok(Self { metadata, tensors })
+        Ok(Self { metadata, tensors, entries: behind_keys, alignment })
     }
 }
 

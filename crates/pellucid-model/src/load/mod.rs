@@ -17,6 +17,7 @@ mod hub;
 mod map;
 mod memory;
 pub mod named;
+mod rewrite;
 pub mod safetensors;
 mod source;
 mod weight;

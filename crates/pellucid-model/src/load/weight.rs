@@ -113,6 +113,11 @@ impl WeightType {
         self.kind
     }
 
+    /// The type's id in a GGUF file; none for types that only other files have.
+    pub(super) fn ggml(self) -> Option<u32> {
+        GGML.iter().find(|(_, known)| *known == self).map(|(id, _)| *id)
+    }
+
     pub(super) fn from_ggml(id: u32) -> Option<Self> {
         GGML.iter().find(|(known, _)| *known == id).map(|(_, kind)| *kind)
     }

@@ -5,8 +5,9 @@ use crate::models::{in_file, read_bytes};
 use crate::show::{BAD, Bars, DIM, Out, Table, heat, signed};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use pellucid::interp::direction::{ControlVector, Kind, MOST_KL, Method, Tested};
+use pellucid::interp::direction::{ControlVector, Kind, MOST_KL, Method, Tested, orthogonalise};
 use pellucid::scope::lab::{DirectionReport, Leading, directions};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -34,6 +35,9 @@ pub(crate) struct Arguments {
     /// Write the last position's directions of all layers as a control vector for llama.cpp (GGUF).
     #[arg(long, value_name = "FILE.gguf")]
     save: Option<PathBuf>,
+    /// Write the model again without what it writes along the direction that was tested (GGUF in, GGUF out): what ablating it raw does, for good.
+    #[arg(long, value_name = "FILE.gguf")]
+    weights: Option<PathBuf>,
     /// Test the directions of a control vector instead of finding some.
     #[arg(long, value_name = "FILE.gguf")]
     from: Option<PathBuf>,
@@ -94,11 +98,21 @@ impl Arguments {
             std::fs::write(file, found.directions.control_vector(model).to_bytes()?)
                 .with_context(|| format!("cannot write {}", file.display()))?;
         }
+        let vectors = if self.weights.is_some() { found.directions.vectors.clone() } else { BTreeMap::new() };
         let mut bars = Bars::default();
         let report = found.tried(model, &measured, &asked, &mut |step| bars.show(step))?;
         bars.end();
+        let written = self.weights.as_ref().map(|file| {
+            let at = (report.tested.position, report.tested.layer);
+            let direction = vectors.get(&at).context("the direction that was tested is gone")?;
+            Ok::<_, anyhow::Error>((file, orthogonalise(model.path(), direction, file)?))
+        });
+        let written = written.transpose()?;
         if !out.json("direction", Some(&loaded), &report)? {
             show(&report, out)?;
+            if let Some((file, changed)) = written {
+                out.line(format!("{} ({changed} tensors without the direction, in f32)", file.display()))?;
+            }
         }
         Ok(())
     }

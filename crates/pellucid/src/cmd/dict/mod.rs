@@ -2,6 +2,8 @@
 
 mod eval;
 pub(crate) mod judge;
+pub(crate) mod kinds;
+mod probe;
 pub(crate) mod recipe;
 mod rows;
 mod steer;
@@ -13,6 +15,7 @@ use crate::show::Out;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use eval::EvalArgs;
+use probe::ProbeArgs;
 use steer::SteerArgs;
 use train::TrainArgs;
 
@@ -28,6 +31,8 @@ enum Action {
     Train(Box<TrainArgs>),
     /// Judge a dictionary of any published format on text that it was not trained on.
     Eval(Box<EvalArgs>),
+    /// How well a few latents tell kinds of text, beside as few coordinates.
+    Probe(Box<ProbeArgs>),
     /// Switch latents on, and see whether the model then writes what they stand for; beside no edit and other latents.
     Steer(Box<SteerArgs>),
 }
@@ -37,6 +42,7 @@ impl Arguments {
         match &self.action {
             Action::Train(a) => a.run(out),
             Action::Eval(a) => a.run(out),
+            Action::Probe(a) => a.run(out),
             Action::Steer(a) => a.run(out),
         }
     }

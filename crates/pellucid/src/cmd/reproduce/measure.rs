@@ -4,16 +4,15 @@
 //! dictionaries.
 
 use super::automata::{Automaton, Firing, Split};
+use crate::cmd::dict::kinds::Kinds;
 use crate::models::Loaded;
 use crate::show::bar;
 use anyhow::Result;
 use pellucid::core::Site;
 use pellucid::dict::{Density, Dictionary, Sparse, Twins};
 use pellucid::interp::dictionary::{row_count, rows};
-use pellucid::store::corpus::{Options, Source};
-use pellucid::store::{Document, Window};
+use pellucid::store::Window;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Windows that are looked at together.
 const CHUNK: usize = 64;
@@ -21,39 +20,6 @@ const CHUNK: usize = 64;
 const STRONG: f32 = 0.5;
 /// The fewest held-out tokens of a kind that is reported.
 const FEWEST: u64 = 200;
-
-/// Which kind of text each document is: the source that it is counted under.
-pub(super) struct Kinds {
-    of: HashMap<Document, u32>,
-    names: Vec<String>,
-}
-
-impl Kinds {
-    /// Reads the sources again, for where each document is from.
-    pub(super) fn read(sources: &[String]) -> Result<Self> {
-        let mut found = Vec::new();
-        for source in sources {
-            for text in Source::open(source, &Options::default())?.texts() {
-                let text = text?;
-                found.push((text.content.document(), text.from));
-            }
-        }
-        let names: BTreeSet<String> = found.iter().map(|(_, from)| from.clone()).collect();
-        let number: BTreeMap<&String, u32> = names.iter().zip(0..).collect();
-        let of = found.iter().map(|(document, from)| (*document, number[from])).collect();
-        Ok(Kinds { of, names: names.into_iter().collect() })
-    }
-
-    /// One active unit a token: its kind.
-    fn rows(&self, windows: &[Window]) -> Sparse {
-        let mut sparse = Sparse::default();
-        for window in windows {
-            let kind = self.of.get(&window.document).map(|kind| (*kind, 1.0));
-            (1..window.tokens.len()).for_each(|_| sparse.push(kind));
-        }
-        sparse
-    }
-}
 
 /// A model with dictionaries of its neurons, the one that is looked at closely last.
 pub(super) struct Subject {
@@ -309,6 +275,7 @@ impl Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashMap;
 
     fn sparse(rows: &[&[(u32, f32)]]) -> Sparse {
         let mut sparse = Sparse::default();

@@ -8,6 +8,7 @@ mod page;
 mod report;
 mod shuffled;
 
+use super::dict::kinds::Kinds;
 use super::dict::recipe::Recipe;
 use super::dict::text::Text;
 use super::dict::train::{Card as DictionaryCard, Settings, train as train_dictionary};
@@ -20,7 +21,7 @@ use crate::models::{Dtype, Loaded, StorageArgs};
 use crate::show::{DIM, Out};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
-use measure::{Kinds, Measured, Subject, measure};
+use measure::{Measured, Subject, measure};
 use pellucid::core::{Point, Seed, Site, Split};
 use pellucid::model::Precision;
 use pellucid::store::Window;
