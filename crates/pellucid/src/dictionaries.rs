@@ -23,6 +23,18 @@ pub(crate) fn refuse_transcoder(opened: &Opened, why: &str) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a dictionary whose files say that it stands elsewhere, unless it is wanted there all the same.
+pub(crate) fn expect_site(opened: &Opened, site: Site, elsewhere: bool) -> Result<()> {
+    let (named, format) = (named_site(opened), opened.format);
+    ensure!(
+        elsewhere || named.is_none_or(|named| named == site),
+        "this {format} dictionary says that it reads {}, and --site is {site}; give that site, or --elsewhere to judge it \
+         here all the same",
+        named.map_or_else(String::new, |named| named.to_string())
+    );
+    Ok(())
+}
+
 /// Where a dictionary's files say that it stands. Names that are not ours say nothing.
 pub(crate) fn named_site(opened: &Opened) -> Option<Site> {
     opened.input.as_deref().and_then(|name| name.parse().ok())

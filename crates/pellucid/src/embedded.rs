@@ -18,23 +18,22 @@ pub(crate) const FOLDERS: [&str; 3] = ["model", "dictionary", "atlases"];
 
 static ARCHIVE: &[u8] = include_bytes!("../embedded/one-layer.zip");
 
-/// Where the model and its dictionary lie after they were unpacked.
-pub(crate) struct Embedded {
-    pub(crate) model: PathBuf,
-    pub(crate) dictionary: PathBuf,
-}
-
-/// Unpacks what is not there yet into the cache.
-pub(crate) fn unpacked() -> Result<Embedded> {
+/// Unpacks what is not there yet into the cache; the model's folder.
+pub(crate) fn unpacked() -> Result<PathBuf> {
     let cache = pellucid::model::load::cache_dir();
     unpack(ARCHIVE, &cache)
         .with_context(|| format!("cannot unpack the embedded model into {}", cache.display()))
 }
 
-fn unpack(archive: &[u8], cache: &Path) -> Result<Embedded> {
+/// Its dictionary, of the model where it was unpacked.
+pub(crate) fn dictionary_beside(model: &Path) -> PathBuf {
+    model.with_file_name(FOLDERS[1])
+}
+
+fn unpack(archive: &[u8], cache: &Path) -> Result<PathBuf> {
     let hash: String = Sha256::digest(archive).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let folder = cache.join("embedded").join(hash);
-    let [model, dictionary, atlases] = FOLDERS;
+    let [model, _, atlases] = FOLDERS;
     if !folder.exists() {
         std::fs::create_dir_all(cache.join("embedded"))?;
         // beside it, and then in place by one rename: half of it is never found
@@ -47,7 +46,7 @@ fn unpack(archive: &[u8], cache: &Path) -> Result<Embedded> {
         }
     }
     copy_missing(&folder.join(atlases), &cache.join(atlases))?;
-    Ok(Embedded { model: folder.join(model), dictionary: folder.join(dictionary) })
+    Ok(folder.join(model))
 }
 
 fn write(archive: &[u8], folder: &Path) -> Result<()> {
@@ -91,12 +90,11 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let first = unpack(ARCHIVE, cache.path()).unwrap();
         let stamp = |path: &Path| std::fs::metadata(path.join("config.json")).unwrap().modified().unwrap();
-        let before = stamp(&first.model);
+        let before = stamp(&first);
         let again = unpack(ARCHIVE, cache.path()).unwrap();
-        assert_eq!((&first.model, before), (&again.model, stamp(&again.model)));
-        let model =
-            pellucid::model::Model::open(&first.model, pellucid::model::Storage::F32, &mut |_| ()).unwrap();
-        let opened = pellucid::dict::open(&first.dictionary).unwrap();
+        assert_eq!((&first, before), (&again, stamp(&again)));
+        let model = pellucid::model::Model::open(&first, pellucid::model::Storage::F32, &mut |_| ()).unwrap();
+        let opened = pellucid::dict::open(&dictionary_beside(&first)).unwrap();
         assert_eq!((model.spec().n_layers, model.spec().d_mlp), (1, opened.dictionary.shape.d_in));
         // its atlases are found under the names that the cache gives them
         let short = &model.sha256()[..16];

@@ -105,7 +105,7 @@ pub(crate) fn load(name: &str, how: impl Into<StorageArgs>) -> Result<Loaded> {
     let how = how.into();
     let mut shown = Shown::default();
     let path = match name {
-        embedded::NAME => embedded::unpacked()?.model.display().to_string(),
+        embedded::NAME => embedded::unpacked()?.display().to_string(),
         _ => name.to_owned(),
     };
     let model = Model::load(&path, how.dtype.into(), &mut |progress| shown.loading(progress))?;

@@ -5,7 +5,7 @@
 
 mod place;
 
-use place::{Place, json, ok};
+use place::{Place, json, ok, train};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -79,25 +79,6 @@ fn a_disk_that_fills_while_describing_is_said_and_describing_goes_on_to_the_same
 fn a_disk_that_fills_while_a_dictionary_is_trained_is_said_and_training_goes_on_to_the_same_bytes() {
     let place = Place::new(300);
     let [calm, full, store, x] = ["calm", "full", "store", "x"].map(|name| place.path(name));
-    fn train<'a>(place: &'a Place, folder: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-        let fixed =
-            ["dict", "train", "--model", &place.model, "--corpus", &place.corpus, "--site", "resid_post.0"];
-        let small = [
-            "--tokens",
-            "30000",
-            "--window",
-            "16",
-            "--latents",
-            "64",
-            "--k",
-            "4",
-            "--batch",
-            "64",
-            "--checkpoint",
-            "0",
-        ];
-        [&fixed[..], &small, &["--out", folder], more].concat()
-    }
     ok(&train(&place, &calm, &[]));
     // nothing fits; then the weights and the training's state do not
     for blocks in [0, 8] {

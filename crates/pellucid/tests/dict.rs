@@ -4,43 +4,10 @@
 
 mod place;
 
-use place::{Place, command, fails, json, ok};
+use place::{Place, command, fails, json, ok, train};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-
-/// The arguments of a training into `folder`, its state saved after every chunk.
-fn train<'a>(place: &'a Place, folder: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let fixed = [
-        "dict",
-        "train",
-        "--model",
-        &place.model,
-        "--corpus",
-        &place.corpus,
-        "--site",
-        "resid_post.0",
-        "--tokens",
-        "30000",
-        "--window",
-        "16",
-        "--latents",
-        "64",
-        "--k",
-        "4",
-        "--batch",
-        "64",
-        "--out",
-        folder,
-        "--checkpoint",
-        "0",
-    ];
-    // what is said again replaces what is fixed, and not every recipe has a k
-    let other = more.contains(&"--recipe");
-    let stays = |pair: &&[&str]| !(more.contains(&pair[0]) || other && pair[0] == "--k");
-    let kept = fixed.chunks(2).filter(stays).flatten().copied();
-    kept.chain(more.iter().copied()).collect()
-}
 
 /// Kills a training into `folder` as soon as it has saved a state, and says the same command again.
 fn kill_and_go_on(command_line: &[&str], folder: &str) {

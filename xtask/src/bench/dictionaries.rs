@@ -296,11 +296,7 @@ fn page(machine: &Machine, options: &Options, samples: &Samples, wrong: &[String
     let mut page = String::from(
         "# How fast dictionaries are trained\n\nWritten by `cargo xtask bench --dictionaries`; do not edit.\n\n",
     );
-    let Machine { cpu, features, cores, threads, system } = machine;
-    let _ = writeln!(
-        page,
-        "Machine: {cpu}, {cores} cores, {system}, {features}. Threads: {threads} on every side."
-    );
+    let _ = writeln!(page, "{machine}");
     let all = samples.values().flatten();
     let versions: BTreeMap<_, _> = all.clone().flat_map(|s| s.versions.clone()).collect();
     let versions: Vec<String> = versions.iter().map(|(name, version)| format!("{name} {version}")).collect();

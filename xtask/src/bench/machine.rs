@@ -1,6 +1,7 @@
 //! The machine that the numbers belong to, and how busy it was with other things.
 
 use std::env::consts::{ARCH, OS};
+use std::fmt;
 use std::fs;
 use std::thread;
 use std::time::Duration;
@@ -34,6 +35,14 @@ impl Machine {
             threads,
             system: format!("{OS} {ARCH}"),
         }
+    }
+}
+
+impl fmt::Display for Machine {
+    /// The sentence that a page of measurements begins with.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Machine { cpu, features, cores, threads, system } = self;
+        write!(f, "Machine: {cpu}, {cores} cores, {system}, {features}. Threads: {threads} on every side.")
     }
 }
 

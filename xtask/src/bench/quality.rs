@@ -16,7 +16,7 @@ use super::machine::Machine;
 use super::options::Options;
 use super::peer::folder;
 use super::report::{header, line};
-use crate::shell::{cargo, fetch, program, read, step};
+use crate::shell::{cargo, program, read, step};
 use crate::{docs, paths, python};
 
 /// The site and the text, as `dict train` and `dict eval` take them.
@@ -40,7 +40,6 @@ struct Place {
 }
 
 pub(super) fn run(options: &Options) -> Result<()> {
-    fetch(&["smollm2"])?;
     step("build", &mut cargo(&["build", "--release", "-p", "pellucid", "--bin", "pellucid"]))?;
     let requirements = fs::read_to_string(folder().join("dictionaries.txt")).context("the requirements")?;
     let place = Place {
@@ -133,11 +132,7 @@ fn page(machine: &Machine, rows: f64, all: &[Trained]) -> Result<String> {
     let mut page = String::from(
         "# What a dictionary is worth after a short training\n\nWritten by `cargo xtask bench --quality`; do not edit.\n\n",
     );
-    let Machine { cpu, features, cores, threads, system } = machine;
-    let _ = writeln!(
-        page,
-        "Machine: {cpu}, {cores} cores, {system}, {features}. Threads: {threads} on every side.\n"
-    );
+    let _ = writeln!(page, "{machine}\n");
     let judged = &all.first().context("nothing was trained")?.judged;
     let loss = |name: &str| Ok::<_, anyhow::Error>(format!("{:.3}", number(judged, name)?));
     let _ = writeln!(

@@ -70,11 +70,7 @@ pub(super) fn page(machine: &Machine, options: &Options, sections: &[Section]) -
 
 fn head(machine: &Machine, options: &Options) -> String {
     let mut text = String::from("# Benchmarks\n\nWritten by `cargo xtask bench --peers`; do not edit.\n\n");
-    let Machine { cpu, features, cores, threads, system } = machine;
-    let _ = writeln!(
-        text,
-        "Machine: {cpu}, {cores} cores, {system}, {features}. Threads: {threads} on every side."
-    );
+    let _ = writeln!(text, "{machine}");
     let Options { rounds, runs, .. } = options;
     let _ = writeln!(
         text,

@@ -75,7 +75,7 @@ impl Arguments {
         let llm = self.llm()?;
         let mut loaded = self.model.load()?;
         if self.model.model == embedded::NAME && self.model.dictionary.is_empty() {
-            let folder = embedded::unpacked()?.dictionary;
+            let folder = embedded::dictionary_beside(loaded.model.path());
             crate::dictionaries::attach(
                 &mut loaded,
                 &format!("{}={}", embedded::DICTIONARY, folder.display()),

@@ -121,3 +121,36 @@ impl Place {
         std::fs::read_to_string(file).unwrap()
     }
 }
+
+/// The arguments of a dictionary's training into `folder`, its state saved after every chunk.
+pub(crate) fn train<'a>(place: &'a Place, folder: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let fixed = [
+        "dict",
+        "train",
+        "--model",
+        &place.model,
+        "--corpus",
+        &place.corpus,
+        "--site",
+        "resid_post.0",
+        "--tokens",
+        "30000",
+        "--window",
+        "16",
+        "--latents",
+        "64",
+        "--k",
+        "4",
+        "--batch",
+        "64",
+        "--out",
+        folder,
+        "--checkpoint",
+        "0",
+    ];
+    // what is said again replaces what is fixed, and not every recipe has a k
+    let other = more.contains(&"--recipe");
+    let stays = |pair: &&[&str]| !(more.contains(&pair[0]) || other && pair[0] == "--k");
+    let kept = fixed.chunks(2).filter(stays).flatten().copied();
+    kept.chain(more.iter().copied()).collect()
+}

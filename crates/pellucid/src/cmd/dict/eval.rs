@@ -2,7 +2,7 @@
 
 use super::judge::{judge_between, show};
 use super::text::OfArgs;
-use crate::dictionaries::{named_site, refuse_transcoder};
+use crate::dictionaries::{expect_site, refuse_transcoder};
 use crate::show::Out;
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -29,7 +29,7 @@ pub(super) struct EvalArgs {
 impl EvalArgs {
     pub(super) fn run(&self, out: &mut Out) -> Result<()> {
         let opened = open(&self.path)?;
-        self.expect_site(&opened)?;
+        self.expect_sites(&opened)?;
         let dictionary = opened.dictionary;
         let loaded = self.of.model.load()?;
         let text = self.of.text(&loaded)?;
@@ -53,7 +53,7 @@ impl EvalArgs {
 
 impl EvalArgs {
     /// Refuses a dictionary whose files say that it belongs elsewhere, and a transcoder of which it is not said what it writes.
-    fn expect_site(&self, opened: &Opened) -> Result<()> {
+    fn expect_sites(&self, opened: &Opened) -> Result<()> {
         match self.to {
             None => refuse_transcoder(opened, "say with --to what it writes")?,
             Some(to) => {
@@ -67,14 +67,6 @@ impl EvalArgs {
                 );
             }
         }
-        let (named, format) = (named_site(opened), opened.format);
-        ensure!(
-            self.elsewhere || named.is_none_or(|site| site == self.of.site),
-            "this {format} dictionary says that it reads {}, and --site is {}; give that site, or --elsewhere to judge it \
-             here all the same",
-            named.map_or_else(String::new, |site| site.to_string()),
-            self.of.site
-        );
-        Ok(())
+        expect_site(opened, self.of.site, self.elsewhere)
     }
 }

@@ -8,7 +8,7 @@
 use super::kinds::Kinds;
 use super::text::{OfArgs, Text};
 use crate::default_corpus;
-use crate::dictionaries::{named_site, refuse_transcoder};
+use crate::dictionaries::{expect_site, refuse_transcoder};
 use crate::models::Loaded;
 use crate::show::{Out, Table, bar};
 use anyhow::{Result, ensure};
@@ -84,13 +84,7 @@ impl ProbeArgs {
         );
         let opened = open(&self.path)?;
         refuse_transcoder(&opened, "only autoencoders are probed")?;
-        let named = named_site(&opened);
-        ensure!(
-            self.elsewhere || named.is_none_or(|site| site == self.of.site),
-            "this dictionary says that it reads {}, and --site is {}; give that site, or --elsewhere",
-            named.map_or_else(String::new, |site| site.to_string()),
-            self.of.site
-        );
+        expect_site(&opened, self.of.site, self.elsewhere)?;
         let loaded = self.of.model.load()?;
         let text = self.of.text(&loaded)?;
         let dictionary = opened.dictionary;

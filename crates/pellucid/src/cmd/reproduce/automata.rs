@@ -4,7 +4,6 @@
 //! go together on held-out text, one token apart (Pearson's r). Ways that come back to where they began are automata (Bricken et al. 2023).
 
 use super::report::OFTEN;
-use crate::atlas::texts::vocabulary;
 use crate::models::Loaded;
 use anyhow::Result;
 use pellucid::core::Site;
@@ -49,39 +48,33 @@ pub(super) struct Split {
     pub(super) into: Vec<Named>,
 }
 
-/// On which tokens latents are active, and what is active one token later.
+/// On which tokens latents are active.
 pub(super) struct Firing {
     /// Σ of activation by token, latent by latent.
     on: Vec<BTreeMap<u32, f64>>,
     active: Vec<u64>,
+}
+
+/// The same, and what is active one token later.
+pub(super) struct Following {
+    firing: Firing,
     next: Twins,
 }
 
 impl Firing {
-    pub(super) fn new(latents: usize) -> Result<Self> {
-        let on = vec![BTreeMap::new(); latents];
-        Ok(Firing { on, active: vec![0; latents], next: Twins::new(latents, latents)? })
+    pub(super) fn new(latents: usize) -> Self {
+        Firing { on: vec![BTreeMap::new(); latents], active: vec![0; latents] }
     }
 
     /// Adds windows with what was active in all their tokens but the first.
-    pub(super) fn add(&mut self, windows: &[Window], seen: &Sparse) -> Result<()> {
-        let (mut now, mut later) = (Sparse::default(), Sparse::default());
-        let mut row = 0;
-        for window in windows {
-            let last = window.tokens.len().saturating_sub(1);
-            for (at, token) in window.tokens.iter().enumerate().skip(1) {
-                for (latent, value) in seen.row(row) {
-                    *self.on[latent as usize].entry(*token).or_default() += f64::from(value);
-                    self.active[latent as usize] += 1;
-                }
-                if at < last {
-                    now.push(seen.row(row));
-                    later.push(seen.row(row + 1));
-                }
-                row += 1;
+    pub(super) fn add(&mut self, windows: &[Window], seen: &Sparse) {
+        let tokens = windows.iter().flat_map(|window| window.tokens.iter().skip(1));
+        for (row, token) in tokens.enumerate() {
+            for (latent, value) in seen.row(row) {
+                *self.on[latent as usize].entry(*token).or_default() += f64::from(value);
+                self.active[latent as usize] += 1;
             }
         }
-        Ok(self.next.add(&now, &later)?)
     }
 
     /// The tokens on which a latent is active most, of equal ones the first.
@@ -93,11 +86,37 @@ impl Firing {
         Named { latent, tokens: on.iter().take(NAMES).map(text).collect() }
     }
 
+    fn often(&self, latent: usize) -> bool {
+        self.active[latent] >= OFTEN
+    }
+}
+
+impl Following {
+    pub(super) fn new(latents: usize) -> Result<Self> {
+        Ok(Following { firing: Firing::new(latents), next: Twins::new(latents, latents)? })
+    }
+
+    /// As [`Firing::add`].
+    pub(super) fn add(&mut self, windows: &[Window], seen: &Sparse) -> Result<()> {
+        self.firing.add(windows, seen);
+        let (mut now, mut later) = (Sparse::default(), Sparse::default());
+        let mut first = 0;
+        for window in windows {
+            let rows = window.tokens.len().saturating_sub(1);
+            for row in first..first + rows.saturating_sub(1) {
+                now.push(seen.row(row));
+                later.push(seen.row(row + 1));
+            }
+            first += rows;
+        }
+        Ok(self.next.add(&now, &later)?)
+    }
+
     /// Which latents each one leads to, with the correlation; `spoken` are the tokens that each one speaks for.
     fn leads(&self, spoken: &[Vec<u32>]) -> Vec<BTreeMap<u32, f64>> {
-        let often = |latent: usize| self.active[latent] >= OFTEN;
+        let often = |latent: usize| self.firing.often(latent);
         let mut by_token: HashMap<u32, Vec<(u32, f64)>> = HashMap::new();
-        for (latent, on) in self.on.iter().enumerate().filter(|(latent, _)| often(*latent)) {
+        for (latent, on) in self.firing.on.iter().enumerate().filter(|(latent, _)| often(*latent)) {
             let all: f64 = on.values().sum();
             for (token, value) in on {
                 by_token.entry(*token).or_default().push((latent as u32, value / all));
@@ -134,23 +153,26 @@ impl Firing {
         let promoted = promoted_latents(&loaded.model, &attached, all, SPOKEN, &mut |_| ())?;
         let spoken: Vec<Vec<u32>> =
             promoted.iter().map(|p| p.up.iter().map(|(token, _)| *token).collect()).collect();
-        let texts = vocabulary(loaded)?;
+        let texts = loaded.vocabulary();
         let mut found: Vec<Automaton> = cycles(&self.leads(&spoken))
             .into_iter()
-            .map(|(way, r)| Automaton { states: way.iter().map(|l| self.named(*l, &texts)).collect(), r })
+            .map(|(way, r)| Automaton {
+                states: way.iter().map(|l| self.firing.named(*l, texts)).collect(),
+                r,
+            })
             .collect();
         found.sort_by(|a, b| b.r.total_cmp(&a.r));
         Ok(found)
     }
 
     /// What a wide dictionary, whose firing this is, makes of a narrow one's latents; `together` are correlations of wide with narrow.
-    pub(super) fn splits(&self, narrow: &Firing, together: &Twins, loaded: &Loaded) -> Result<Vec<Split>> {
-        let texts = vocabulary(loaded)?;
+    pub(super) fn splits(&self, narrow: &Firing, together: &Twins, loaded: &Loaded) -> Vec<Split> {
+        let texts = loaded.vocabulary();
         let mut parts: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for (wide, best) in together.best().into_iter().enumerate() {
             if let Some((of, r)) = best
                 && r >= PART
-                && self.active[wide] >= OFTEN
+                && self.firing.often(wide)
             {
                 parts.entry(of).or_default().push(wide as u32);
             }
@@ -158,12 +180,12 @@ impl Firing {
         let mut splits: Vec<Split> = parts
             .into_iter()
             .map(|(of, into)| Split {
-                of: narrow.named(of, &texts),
-                into: into.into_iter().map(|latent| self.named(latent, &texts)).collect(),
+                of: narrow.named(of, texts),
+                into: into.into_iter().map(|latent| self.firing.named(latent, texts)).collect(),
             })
             .collect();
         splits.sort_by_key(|split| std::cmp::Reverse(split.into.len()));
-        Ok(splits)
+        splits
     }
 }
 
@@ -218,15 +240,15 @@ mod tests {
         }
         let counted = vec![true; tokens.len()];
         let window = Window { document: Document([0; 16]), split: Part::Test, index: 0, tokens, counted };
-        let mut firing = Firing::new(3).unwrap();
-        firing.add(&[window], &seen).unwrap();
-        assert_eq!(firing.active, [200, 200, 400]);
+        let mut following = Following::new(3).unwrap();
+        following.add(&[window], &seen).unwrap();
+        assert_eq!(following.firing.active, [200, 200, 400]);
         // 0 speaks for 8 and 1 for 7, as they should; two thirds of 2 lie on 8. It speaks for 9, on which nothing is active
-        let leads = firing.leads(&[vec![8], vec![7], vec![9]]);
+        let leads = following.leads(&[vec![8], vec![7], vec![9]]);
         let of = |latent: usize| leads[latent].keys().copied().collect::<Vec<_>>();
         assert_eq!((of(0), of(1), of(2)), (vec![1, 2], vec![0], vec![]));
         assert!(cycles(&leads).iter().any(|(way, r)| *way == [0, 1] && *r > 0.99));
         let texts: Vec<Arc<str>> = (0..9).map(|i| format!("t{i}").into()).collect();
-        assert_eq!(firing.named(1, &texts).tokens, ["t8"]);
+        assert_eq!(following.firing.named(1, &texts).tokens, ["t8"]);
     }
 }

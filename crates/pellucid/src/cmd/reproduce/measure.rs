@@ -3,7 +3,7 @@
 //! Detectors are chosen on validation windows and told on test windows. A window's first token is left out, as everywhere with
 //! dictionaries.
 
-use super::automata::{Automaton, Firing, Split};
+use super::automata::{Automaton, Firing, Following, Split};
 use crate::cmd::dict::kinds::Kinds;
 use crate::models::Loaded;
 use crate::show::bar;
@@ -146,7 +146,7 @@ pub(super) fn measure(
     let mut twins = widths.iter().zip(&others).map(twins_of).collect::<Result<Vec<_>>>()?;
     let mut by_neurons = Twins::new(widths[last], widths[0])?;
     // of the first and the last dictionary: where they are active, and which of the last go with which of the first
-    let mut firing = [Firing::new(widths[1])?, Firing::new(widths[last])?];
+    let (mut narrow, mut wide) = (Firing::new(widths[1]), Following::new(widths[last])?);
     let mut parts = Twins::new(widths[last], widths[1])?;
     let mut density: Vec<Density> = widths.iter().map(|width| Density::new(*width)).collect();
     let mut told = looked_at
@@ -163,10 +163,10 @@ pub(super) fn measure(
         }
         by_neurons.add(&ours[last], &ours[0])?;
         if last > 1 {
-            firing[0].add(windows, &ours[1])?;
+            narrow.add(windows, &ours[1]);
             parts.add(&ours[last], &ours[1])?;
         }
-        firing[1].add(windows, &ours[last])?;
+        wide.add(windows, &ours[last])?;
         here.latents.iter().for_each(|kind| of_kind[*kind as usize] += 1);
         for ((found, told), set) in found.iter_mut().zip(&mut told).zip(looked_at) {
             told.add(&here, &ours[set])?;
@@ -186,8 +186,7 @@ pub(super) fn measure(
         latent: detector(1, kind),
         neuron: detector(0, kind),
     });
-    let [narrow, wide] = firing;
-    let splits = if last > 1 { wide.splits(&narrow, &parts, &a.loaded)? } else { Vec::new() };
+    let splits = if last > 1 { wide.splits(&narrow, &parts, &a.loaded) } else { Vec::new() };
     let mut matches = twins.iter().zip(&density).map(|(twins, density)| Matches::new(twins, density));
     Ok(Measured {
         tokens,

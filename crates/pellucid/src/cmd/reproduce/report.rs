@@ -31,6 +31,12 @@ pub(super) struct Figure {
     pub(super) note: String,
 }
 
+impl Figure {
+    fn new(what: impl Into<String>, paper: impl Into<String>, here: String, note: &str) -> Self {
+        Figure { what: what.into(), paper: paper.into(), here, note: note.to_owned() }
+    }
+}
+
 /// How well words do that were found on other text.
 #[derive(Serialize)]
 pub(super) struct Words {
@@ -142,14 +148,8 @@ impl Report {
 
     /// The paper's figures with ours.
     fn figures(&self) -> Vec<Figure> {
-        let figure = |what: &str, paper: &str, here: String, note: &str| Figure {
-            what: what.to_owned(),
-            paper: paper.to_owned(),
-            here,
-            note: note.to_owned(),
-        };
         let losses: Vec<String> = self.models.iter().map(|m| format!("{:.2}", m.judged.loss)).collect();
-        let mut all = vec![figure(
+        let mut all = vec![Figure::new(
             "tokens of training; test loss of both seeds",
             "100 billion; not told",
             format!("{:.1} million; {} nats", self.models[0].trained_tokens as f64 / 1e6, losses.join(", ")),
@@ -161,8 +161,8 @@ impl Report {
                 4096 => "79 %, –",
                 _ => "94.5 %, – (131,072 latents)",
             };
-            all.push(figure(
-                &format!("loss recovered by {} latents: against zeros, the mean", d.latents),
+            all.push(Figure::new(
+                format!("loss recovered by {} latents: against zeros, the mean", d.latents),
                 paper,
                 format!("{}, {}", percent(d.recovered_from_zero), percent(d.recovered_from_mean)),
                 "TopK here, L1 there; zeros flatter",
@@ -187,7 +187,7 @@ impl Report {
                 ];
                 told.into_iter().zip(paper).filter(|(_, paper)| !paper.is_empty()).map(
                     |((what, here), paper)| {
-                        figure(
+                        Figure::new(
                             &what,
                             paper,
                             here,
@@ -210,32 +210,26 @@ impl Report {
             .filter(|count| **count > 0 && (**count as f64) < RARE * tokens as f64);
         let (l, n, d) = (&self.latents, &self.neurons, self.latents_above_neurons);
         let by_neurons = median(&self.measured.latents_by_neurons.best);
-        let figure = |what: &str, paper: &str, here: String, note: &str| Figure {
-            what: what.to_owned(),
-            paper: paper.to_owned(),
-            here,
-            note: note.to_owned(),
-        };
         vec![
-            figure(
+            Figure::new(
                 "latents that are never active, and rarer than 1e-6",
                 "168 and 292 of 4,096, on 100 million tokens",
                 format!("{dead} and {} of {}, on {tokens} tokens", rare.count(), self.measured.active.len()),
                 "fewer tokens see fewer rare latents; AuxK here, resampling there",
             ),
-            figure(
+            Figure::new(
                 "words: median score of latents, of neurons",
                 "Spearman by a language model; higher for features",
                 format!("{:.2}, {:.2} ({} and {} units)", l.median, n.median, l.units, n.units),
                 "Pearson on held-out text of words found without a language model",
             ),
-            figure(
+            Figure::new(
                 "words: latents above neurons, 95 % interval",
                 "above",
                 format!("{:+.2} ({:+.2} to {:+.2})", d.value, d.low, d.high),
                 "an interval without 0 is the claim",
             ),
-            figure(
+            Figure::new(
                 "units of a single token: latents, neurons, shuffled latents",
                 "more in the randomised model, and they score higher",
                 format!(
@@ -247,13 +241,13 @@ impl Report {
                 ),
                 "the reason why single tokens are told apart",
             ),
-            figure(
+            Figure::new(
                 "words, without units of a single token: latents, neurons",
                 "not told",
                 format!("{:.2}, {:.2}", l.median_of_others, n.median_of_others),
                 "",
             ),
-            figure(
+            Figure::new(
                 "median best correlation of a latent with a neuron",
                 "low",
                 format!("{by_neurons:.2}"),
@@ -271,13 +265,10 @@ impl Report {
                     format!("active on {least} tokens or more")
                 };
                 let [ours, neurons] = [latents, &self.measured.neurons].map(|m| m.of(least, u64::MAX));
-                Figure {
-                    what: format!(
-                        "universality, median of those {which}: {} latents, neurons",
-                        latents.units
-                    ),
-                    paper: "0.72, 0.46 (4,096 latents)".to_owned(),
-                    here: format!(
+                Figure::new(
+                    format!("universality, median of those {which}: {} latents, neurons", latents.units),
+                    "0.72, 0.46 (4,096 latents)",
+                    format!(
                         "{:.2}, {:.2} ({} and {} units); means {:+.2} ({:+.2} to {:+.2}) apart",
                         median(&ours),
                         median(&neurons),
@@ -287,8 +278,8 @@ impl Report {
                         above.low,
                         above.high
                     ),
-                    note: "best correlation in the other seed, on held-out text".to_owned(),
-                }
+                    "best correlation in the other seed, on held-out text",
+                )
             })
         };
         self.measured.latents.iter().zip(&self.twins_above_neurons).flat_map(of_one).collect()
@@ -299,21 +290,15 @@ impl Report {
         let of = |states: usize| automata.iter().filter(|one| one.states.len() == states).count();
         let split = splits.iter().filter(|split| split.into.len() > 1).count();
         let most = splits.first().map_or(0, |split| split.into.len());
-        let figure = |what: String, paper: &str, here: String, note: &str| Figure {
-            what,
-            paper: paper.to_owned(),
-            here,
-            note: note.to_owned(),
-        };
         let narrow = self.measured.latents.first().map_or(0, |set| set.units);
         [
-            figure(
+            Figure::new(
                 "finite-state automata: latents that lead to themselves; pairs; triples".to_owned(),
                 "some shown, of one to four states",
                 format!("{}; {}; {}", of(1), of(2), of(3)),
                 "found from weights, held to what follows on held-out text",
             ),
-            figure(
+            Figure::new(
                 format!(
                     "feature splitting: of {narrow} latents, found again as one and as several of the widest"
                 ),
