@@ -14,7 +14,7 @@ const IMPORTS: [(&str, &[&str]); 12] = [
     ("pellucid-core", &[]),
     ("pellucid-kernels", &[]),
     ("pellucid-model", &["pellucid-core", "pellucid-kernels"]),
-    ("pellucid-store", &["pellucid-core"]),
+    ("pellucid-store", &["pellucid-core", "pellucid-kernels"]),
     ("pellucid-dict", &["pellucid-core", "pellucid-kernels"]),
     ("pellucid-train", &["pellucid-core", "pellucid-kernels"]),
     ("pellucid-interp", &["pellucid-core", "pellucid-model", "pellucid-store", "pellucid-dict"]),

@@ -1,37 +1,80 @@
 //! Memory for weights. They are read from end to end for every token, and with small pages the processor spends a good
-//! part of that time finding where they lie; so large matrices get pages of their own, which the system is asked to make
-//! large ones.
+//! part of that time finding where they lie; so matrices lie side by side in regions that the system is asked to make of large
+//! pages.
+
+#![allow(unsafe_code)] // parts of a region, and asking for memory ahead: each with its argument
 
 use bytemuck::Pod;
-use memmap2::MmapMut;
+use memmap2::{MmapOptions, MmapRaw};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Numbers in memory of their own.
 pub struct Pages<T>(Held<T>);
 
 enum Held<T> {
     Heap(Vec<T>),
-    Map(MmapMut),
+    Part(Part<T>),
 }
 
-/// From this many bytes on, pages of its own are worth having: one large page.
-const LARGE: usize = 2 << 20;
+/// Some numbers of a region, and of nobody else.
+struct Part<T> {
+    start: *mut T,
+    count: usize,
+    /// Keeps the memory.
+    _region: Arc<MmapRaw>,
+}
+
+// SAFETY: a part owns its numbers as a vector does: nobody else has a pointer to them.
+unsafe impl<T: Send> Send for Part<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Part<T> {}
+
+/// A region that still has room, and how many of its bytes are given away.
+static OPEN: Mutex<Option<(Arc<MmapRaw>, usize)>> = Mutex::new(None);
+
+/// Bytes of a region, if nothing larger is asked for.
+const REGION: usize = 32 << 20;
+
+/// Bytes from which on a place in a region is worth having.
+const LARGE: usize = 64 << 10;
+
+/// Parts begin at a multiple of this.
+const LINE: usize = 64;
+
+impl<T: Pod> Part<T> {
+    /// So many zeros, if the system has the memory.
+    fn zeroed(count: usize) -> Option<Self> {
+        const { assert!(align_of::<T>() <= LINE) };
+        let bytes = count.checked_mul(size_of::<T>())?.checked_next_multiple_of(LINE)?;
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let (region, from) = match open.take() {
+            Some((region, used)) if region.len() - used >= bytes => (region, used),
+            _ => (Arc::new(fresh(bytes.max(REGION))?), 0),
+        };
+        // SAFETY: the part ends within the region (as was asked, or as it was made).
+        let start = unsafe { region.as_mut_ptr().add(from) }.cast::<T>();
+        *open = Some((Arc::clone(&region), from + bytes));
+        Some(Part { start, count, _region: region })
+    }
+}
+
+/// Memory that nobody has written to.
+fn fresh(bytes: usize) -> Option<MmapRaw> {
+    let region = MmapRaw::from(MmapOptions::new().len(bytes).map_anon().ok()?);
+    // only a wish: where it is refused the pages are small
+    #[cfg(target_os = "linux")]
+    let _ = region.advise(memmap2::Advice::HugePage);
+    Some(region)
+}
 
 impl<T: Pod> Pages<T> {
     /// So many zeros.
     pub fn zeroed(count: usize) -> Self {
-        let bytes = count.saturating_mul(size_of::<T>());
-        let map = if bytes >= LARGE { MmapMut::map_anon(bytes).ok() } else { None };
-        Pages(match map {
-            Some(map) => {
-                // only a wish: where it is refused the pages are small
-                #[cfg(target_os = "linux")]
-                let _ = map.advise(memmap2::Advice::HugePage);
-                Held::Map(map)
-            }
-            None => Held::Heap(vec![T::zeroed(); count]),
-        })
+        let large = count.saturating_mul(size_of::<T>()) >= LARGE;
+        let part = if large { Part::zeroed(count) } else { None };
+        Pages(part.map_or_else(|| Held::Heap(vec![T::zeroed(); count]), Held::Part))
     }
 
     /// Bytes held.
@@ -46,7 +89,9 @@ impl<T: Pod> Deref for Pages<T> {
     fn deref(&self) -> &[T] {
         match &self.0 {
             Held::Heap(all) => all,
-            Held::Map(map) => bytemuck::cast_slice(map),
+            // SAFETY: the numbers lie in the region, which the part keeps; they were zeros, or are what was written, and any
+            // bytes are a `T`; who borrows them borrows the part, which alone has them.
+            Held::Part(part) => unsafe { std::slice::from_raw_parts(part.start, part.count) },
         }
     }
 }
@@ -55,14 +100,15 @@ impl<T: Pod> DerefMut for Pages<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         match &mut self.0 {
             Held::Heap(all) => all,
-            Held::Map(map) => bytemuck::cast_slice_mut(map),
+            // SAFETY: as above, and the part is borrowed by this caller alone.
+            Held::Part(part) => unsafe { std::slice::from_raw_parts_mut(part.start, part.count) },
         }
     }
 }
 
 impl<T> fmt::Debug for Pages<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if matches!(self.0, Held::Map(_)) { "pages" } else { "the heap" };
+        let place = if matches!(self.0, Held::Part(_)) { "pages" } else { "the heap" };
         write!(f, "numbers in {place}")
     }
 }
@@ -75,7 +121,6 @@ pub fn fetch_ahead<T>(here: &[T], ahead: usize) {
     for line in (0..size_of_val(here)).step_by(64) {
         let at = here.as_ptr().cast::<i8>().wrapping_add(ahead + line);
         // SAFETY: a prefetch has no effect but on caches and does not fault, whatever the address.
-        #[allow(unsafe_code)]
         unsafe {
             std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at);
         }

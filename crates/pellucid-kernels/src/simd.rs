@@ -130,12 +130,31 @@ fn greatest_body<const FUSED: bool>(x: &[f32]) -> f32 {
     lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |a, b| a.max(*b))
 }
 
-/// Softmax in place.
+/// Softmax in place. What is left beyond whole lanes is taken as a lane filled up with zeros: one number at a time, the
+/// exponentials of a short row's rest would take longer than those of all the others.
 #[inline(always)]
 fn softmax_body<const FUSED: bool>(x: &mut [f32]) {
     let max = greatest_body::<FUSED>(x);
-    let total = exp_shifted_body::<FUSED>(x, max);
-    x.iter_mut().for_each(|p| *p /= total);
+    let (whole, rest) = x.as_chunks_mut::<LANES>();
+    let mut last = [max; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    let mut sums = [0f32; LANES];
+    for x in whole.iter_mut() {
+        for (x, sum) in x.iter_mut().zip(&mut sums) {
+            *x = exp::<FUSED>(*x - max);
+            *sum += *x;
+        }
+    }
+    last.iter_mut().for_each(|x| *x = exp::<FUSED>(*x - max));
+    for (i, (x, sum)) in last.iter().zip(&mut sums).enumerate() {
+        *sum += if i < rest.len() { *x } else { 0.0 };
+    }
+    let total = fold(sums);
+    for x in whole {
+        x.iter_mut().for_each(|x| *x /= total);
+    }
+    last.iter_mut().for_each(|x| *x /= total);
+    rest.copy_from_slice(&last[..rest.len()]);
 }
 
 /// `scale · p (g − Σ g p)`.

@@ -281,12 +281,14 @@ mod amx {
         let next_a = (course.a * size_of::<Patch>()).cast_signed() - taken;
         let next_b = (course.b * size_of::<Pairs>()).cast_signed() - taken;
         let (next_out, stride) = (4 * course.out, 4 * stride);
+        let ahead = b.wrapping_add(DEPTH * steps);
         // The loop over products and their steps, without and with the lower rows of the sums.
         //
         // A step loads the 2,048 bytes of a patch, as one or two times 16 rows of 64 bytes below each other, and the 2,048 bytes
-        // of sixteen lanes, as the left and the right half of 16 rows of 128 bytes, and asks for the patch after the next. (Asking
-        // reads nothing; it may lie beyond the operand.) Configuring takes as long as many steps, so it is done once for all
-        // products of a course.
+        // of sixteen lanes, as the left and the right half of 16 rows of 128 bytes. It also asks for an eighth as many bytes of
+        // what lies behind the right operand: where eight blocks of rows are multiplied with the same columns, the next columns
+        // are near by then. (Asking reads nothing; it may lie beyond the operand.) Configuring takes as long as many steps, so it
+        // is done once for all products of a course.
         macro_rules! tile_loop {
             ([$($zero:literal),*], [$($step:literal),*], [$($store:literal),*]) => {
                 asm!(
@@ -297,46 +299,19 @@ mod amx {
                     $($zero,)*
                     "mov {left}, {steps}",
                     "2:",
-                    "prefetcht0 [{a} + 4096]",
-                    "prefetcht0 [{a} + 4160]",
-                    "prefetcht0 [{a} + 4224]",
-                    "prefetcht0 [{a} + 4288]",
-                    "prefetcht0 [{a} + 4352]",
-                    "prefetcht0 [{a} + 4416]",
-                    "prefetcht0 [{a} + 4480]",
-                    "prefetcht0 [{a} + 4544]",
-                    "prefetcht0 [{a} + 4608]",
-                    "prefetcht0 [{a} + 4672]",
-                    "prefetcht0 [{a} + 4736]",
-                    "prefetcht0 [{a} + 4800]",
-                    "prefetcht0 [{a} + 4864]",
-                    "prefetcht0 [{a} + 4928]",
-                    "prefetcht0 [{a} + 4992]",
-                    "prefetcht0 [{a} + 5056]",
+                    "prefetcht1 [{ahead}]",
+                    "prefetcht1 [{ahead} + 64]",
+                    "prefetcht1 [{ahead} + 128]",
+                    "prefetcht1 [{ahead} + 192]",
                     "tileloadd tmm4, [{a} + {row}]",
                     "tileloadd tmm6, [{b} + {row} * 2]",
                     "tdpbf16ps tmm0, tmm4, tmm6",
                     "tileloadd tmm7, [{b} + {row} * 2 + 64]",
                     "tdpbf16ps tmm1, tmm4, tmm7",
-                    "prefetcht0 [{a} + 5120]",
-                    "prefetcht0 [{a} + 5184]",
-                    "prefetcht0 [{a} + 5248]",
-                    "prefetcht0 [{a} + 5312]",
-                    "prefetcht0 [{a} + 5376]",
-                    "prefetcht0 [{a} + 5440]",
-                    "prefetcht0 [{a} + 5504]",
-                    "prefetcht0 [{a} + 5568]",
-                    "prefetcht0 [{a} + 5632]",
-                    "prefetcht0 [{a} + 5696]",
-                    "prefetcht0 [{a} + 5760]",
-                    "prefetcht0 [{a} + 5824]",
-                    "prefetcht0 [{a} + 5888]",
-                    "prefetcht0 [{a} + 5952]",
-                    "prefetcht0 [{a} + 6016]",
-                    "prefetcht0 [{a} + 6080]",
                     $($step,)*
                     "add {a}, 2048",
                     "add {b}, 2048",
+                    "add {ahead}, 256",
                     "dec {left}",
                     "jnz 2b",
                     "tilestored [{out} + {stride}], tmm0",
@@ -357,6 +332,7 @@ mod amx {
                     steps = in(reg) steps,
                     a = inout(reg) a => _,
                     b = inout(reg) b => _,
+                    ahead = inout(reg) ahead => _,
                     out = inout(reg) out => _,
                     stride = in(reg) stride,
                     next_a = in(reg) next_a,

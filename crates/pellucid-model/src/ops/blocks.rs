@@ -214,13 +214,15 @@ enum Scales {
 }
 
 impl Scales {
-    fn of(full: Pages<Lane<f32>>) -> Self {
+    fn of(full: &[Lane<f32>]) -> Self {
         let exact = |lane: &Lane<f32>| lane.0.iter().all(|x| f16::from_f32(*x).to_f32() == *x);
         if !full.par_iter().all(exact) {
-            return Scales::Full(full);
+            let mut kept = Pages::<Lane<f32>>::zeroed(full.len());
+            kept.copy_from_slice(full);
+            return Scales::Full(kept);
         }
         let mut half = Pages::<Lane<f16>>::zeroed(full.len());
-        half.par_iter_mut().zip(&full[..]).for_each(|(to, from)| to.0 = from.0.map(f16::from_f32));
+        half.par_iter_mut().zip(full).for_each(|(to, from)| to.0 = from.0.map(f16::from_f32));
         Scales::Half(half)
     }
 
@@ -307,8 +309,8 @@ impl Blocks {
             return None;
         }
         let (panels, groups) = (order.len().div_ceil(LANES), inner / kind.group());
-        let mut scales = Pages::zeroed(panels * groups);
-        let mut shifts = Pages::zeroed(if kind.has_shift() { panels * groups } else { 0 });
+        let mut scales = vec![Lane::ZERO; panels * groups];
+        let mut shifts = vec![Lane::ZERO; if kind.has_shift() { panels * groups } else { 0 }];
         let shifts_of: Vec<&mut [Lane<f32>]> = match kind.has_shift() {
             true => shifts.chunks_mut(groups).collect(),
             false => (0..panels).map(|_| <&mut [Lane<f32>]>::default()).collect(),
@@ -327,7 +329,7 @@ impl Blocks {
             true => Codes::Nibbles(joined(&codes, inner, pair_up)),
             false => Codes::Bytes(joined(&codes, inner, |codes| *codes)),
         };
-        let (scales, shifts) = (Scales::of(scales), Scales::of(shifts));
+        let (scales, shifts) = (Scales::of(&scales), Scales::of(&shifts));
         Some(Blocks { inner, group: kind.group(), codes, scales, shifts })
     }
 

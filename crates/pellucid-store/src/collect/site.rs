@@ -6,6 +6,7 @@ use super::{Block, CollectError, Collector};
 use crate::harvest::SiteHarvest;
 use crate::window::Window;
 use pellucid_core::{Site, Split};
+use pellucid_kernels::wide;
 use rayon::prelude::*;
 
 /// Statistics, sketches and exemplars of all units of one site; works on all threads of rayon's pool.
@@ -123,8 +124,11 @@ impl SiteCollector {
     }
 }
 
+wide!(all_finite = all_finite_body(values: &[f32]) -> bool);
+
 /// Whether all values are finite: an exponent of ones is the only one to which adding one carries into the sign.
-fn all_finite(values: &[f32]) -> bool {
+#[inline(always)]
+fn all_finite_body<const FUSED: bool>(values: &[f32]) -> bool {
     let carried = values.iter().fold(0, |all, x| all | ((x.to_bits() & 0x7fff_ffff) + 0x0080_0000));
     carried >> 31 == 0
 }
