@@ -2,11 +2,10 @@
 //! block of rows goes through them panel by panel, and every tile of 12 rows × 32 latents is looked at while it is in the
 //! nearest cache. In f32, or of operands rounded to bf16 with sums in f32 (`Precision::Fast`).
 
-use pellucid_kernels::Precision;
 use pellucid_kernels::kernel::{LANES, Lane, Pairs, ROWS, Tile, along, along_pairs};
 use pellucid_kernels::pages::Pages;
-use pellucid_kernels::simd;
 use pellucid_kernels::tiles::{Course, DEPTH, Patch, products, tiles_are_here, whole_steps};
+use pellucid_kernels::{Precision, patches, simd};
 use rayon::prelude::*;
 
 /// Rows of a block: eight tiles, whose operands stay in a core's own cache beside a panel. How many there are does not
@@ -153,7 +152,7 @@ impl Operands {
             let steps = width.div_ceil(2 * DEPTH);
             self.patches.resize(squares.len() * steps, Patch::NONE);
             for (patches, x) in self.patches.chunks_exact_mut(steps).zip(squares) {
-                simd::patch_rows(x, width, width, patches);
+                patches::patch_rows(x, width, width, patches);
             }
         } else if rounds {
             let pairs = width.div_ceil(2);

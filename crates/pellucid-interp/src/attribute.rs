@@ -19,6 +19,7 @@ use crate::metric::{needs_logits, of_rows, stream_gradient};
 use crate::{Error, Metric, Result};
 use pellucid_core::{Index, Point, Site, UnitId};
 use pellucid_model::{Batch, Logits, Model, Place, Plan, Record, Row, Rules, Tap, Tensor, Trace};
+use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -186,16 +187,21 @@ fn one_backward(
     back(model, metric, trace, &output.resid, 1, rules, &mut taps)?;
     let logits = numbers(&logits_of(output)?)?;
     let value = metric.value(&logits);
-    let mut all = BTreeMap::new();
-    let mut completeness = Vec::new();
-    for &site in sites {
+    let one = |&site: &Site| -> Result<(Site, SiteEffects)> {
         let activations = numbers(&record.value(site)?)?;
         let gradient = numbers(&record.gradient(site)?)?;
         let effects = product(&activations, &gradient);
-        if rules == Rules::RELP && site.point == Point::Embeddings && model.is_homogeneous() {
-            completeness.push(Completeness { site, sum: total(&effects), expected: value });
-        }
-        all.insert(site, site_effects(model, row, site, (activations, effects, gradient)));
+        Ok((site, site_effects(model, row, site, (activations, effects, gradient))))
+    };
+    let all: BTreeMap<Site, SiteEffects> = sites.par_iter().map(one).collect::<Result<_>>()?;
+    let mut completeness = Vec::new();
+    if rules == Rules::RELP && model.is_homogeneous() {
+        let whole = all.iter().filter(|(site, _)| site.point == Point::Embeddings);
+        completeness.extend(whole.map(|(&site, found)| Completeness {
+            site,
+            sum: total(&found.effects),
+            expected: value,
+        }));
     }
     Ok(Effects { metric: value, logits, sites: all, completeness })
 }

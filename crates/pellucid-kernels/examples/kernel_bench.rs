@@ -6,6 +6,7 @@
 
 use pellucid_kernels::columns::{Columns, Plain, multiply};
 use pellucid_kernels::kernel::{LANES, Lane, Pairs};
+use pellucid_kernels::pages::Pages;
 use pellucid_kernels::tiles::{DEPTH, peak, tiles_are_here};
 use std::hint::black_box;
 use std::time::Instant;
@@ -15,7 +16,7 @@ const SHAPES: [[usize; 3]; 4] = [[2048, 576, 1536], [2048, 1536, 576], [2048, 57
 
 /// Weights in panels.
 struct Panels {
-    pairs: Vec<Pairs>,
+    pairs: Pages<Pairs>,
     shape: [usize; 2],
 }
 
@@ -58,7 +59,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut shapes = Vec::new();
     for [rows, inner, outer] in SHAPES {
         let lane = Lane([0x3F80_BF80u32; LANES]);
-        let weights = Panels { pairs: vec![lane; outer.div_ceil(LANES) * inner / 2], shape: [inner, outer] };
+        let mut pairs = Pages::zeroed(outer.div_ceil(LANES) * inner / 2);
+        pairs.fill(lane);
+        let weights = Panels { pairs, shape: [inner, outer] };
         let x = vec![1.5f32; rows * inner];
         let taken = seconds(runs, || {
             black_box(multiply(&Plain { x: &x, inner }, std::slice::from_ref(&weights)));

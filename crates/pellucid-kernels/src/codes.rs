@@ -8,6 +8,7 @@ use crate::kernel::{LANES, Lane, Pairs, split};
 use crate::pages::fetch_ahead;
 use crate::simd::multiply_add;
 use crate::wide;
+use half::f16;
 
 /// Outputs whose codes share bytes with the next so many.
 const HALF: usize = LANES / 2;
@@ -18,11 +19,45 @@ pub struct Groups<'a> {
     /// Inputs of a group.
     pub group: usize,
     /// A lane for each group.
-    pub scales: &'a [Lane<f32>],
+    pub scales: Numbers<'a>,
     /// A lane for each group, or nothing.
-    pub shifts: &'a [Lane<f32>],
+    pub shifts: Option<Numbers<'a>>,
     /// The sum of each group's inputs.
     pub totals: &'a [f32],
+}
+
+/// Lanes of 16 or 32 bits.
+#[derive(Clone, Copy, Debug)]
+pub enum Numbers<'a> {
+    /// In half precision.
+    Half(&'a [Lane<f16>]),
+    /// In single precision.
+    Full(&'a [Lane<f32>]),
+}
+
+impl Numbers<'_> {
+    /// One lane, widened.
+    #[inline(always)]
+    fn lane(&self, at: usize) -> Lane<f32> {
+        match self {
+            Numbers::Half(all) => {
+                let mut wide = Lane::ZERO;
+                wide.0.iter_mut().zip(&all[at].0).for_each(|(wide, half)| *wide = widened(*half));
+                wide
+            }
+            Numbers::Full(all) => all[at],
+        }
+    }
+}
+
+/// What half precision says, in arithmetic that vectorises: the exponent is moved by a product, which is exact.
+#[inline(always)]
+fn widened(half: f16) -> f32 {
+    const UP: f32 = f32::from_bits((127 + 112) << 23);
+    let bits = u32::from(half.to_bits());
+    let size = f32::from_bits((bits & 0x7FFF) << 13) * UP;
+    let beyond = if bits & 0x7C00 == 0x7C00 { 0x7F80_0000 } else { 0 };
+    f32::from_bits(size.to_bits() | beyond | (bits & 0x8000) << 16)
 }
 
 /// Bytes that codes are fetched ahead of their use.
@@ -31,11 +66,12 @@ const AHEAD: usize = 2048;
 impl Groups<'_> {
     #[inline(always)]
     fn add<const FUSED: bool>(&self, at: usize, products: &[[f32; HALF]; 2], sums: &mut Lane<f32>) {
+        let scale = self.scales.lane(at);
         for (l, sum) in sums.0.iter_mut().enumerate() {
-            *sum = multiply_add::<FUSED>(self.scales[at].0[l], products[l / HALF][l % HALF], *sum);
+            *sum = multiply_add::<FUSED>(scale.0[l], products[l / HALF][l % HALF], *sum);
         }
-        if let Some(shift) = self.shifts.get(at) {
-            let total = self.totals[at];
+        if let Some(shifts) = &self.shifts {
+            let (shift, total) = (shifts.lane(at), self.totals[at]);
             sums.0
                 .iter_mut()
                 .zip(&shift.0)
@@ -119,6 +155,34 @@ fn pair_row_body<const FUSED: bool>(x: &[f32], pairs: &[Pairs], sums: &mut Lane<
     *sums = held;
 }
 
+#[inline(always)]
+fn lanes_back_body<const FUSED: bool>(weights: &[Lane<f32>], g: &Lane<f32>, sums: &mut [Lane<f32>]) {
+    for (sums, w) in sums.iter_mut().zip(weights) {
+        for ((sum, w), g) in sums.0.iter_mut().zip(&w.0).zip(&g.0) {
+            *sum = multiply_add::<FUSED>(*w, *g, *sum);
+        }
+    }
+}
+
+#[inline(always)]
+fn pairs_back_body<const FUSED: bool>(pairs: &[Pairs], g: &Lane<f32>, sums: &mut [Lane<f32>]) {
+    for (sums, pairs) in sums.chunks_mut(2).zip(pairs) {
+        for (half, sums) in sums.iter_mut().enumerate() {
+            for ((sum, pair), g) in sums.0.iter_mut().zip(&pairs.0).zip(&g.0) {
+                *sum = multiply_add::<FUSED>(split(*pair)[half], *g, *sum);
+            }
+        }
+    }
+}
+
+wide!(
+    /// [`lanes_back`] for weights in bf16, two inputs a lane.
+    pub pairs_back = pairs_back_body(pairs: &[Pairs], g: &Lane<f32>, sums: &mut [Lane<f32>])
+);
+wide!(
+    /// Adds what the gradients of 32 outputs give each input, output by output: `sums[i][l] += weights[i][l] · g[l]`.
+    pub lanes_back = lanes_back_body(weights: &[Lane<f32>], g: &Lane<f32>, sums: &mut [Lane<f32>])
+);
 wide!(
     /// Adds the products of `x` with bf16 weights, two inputs a lane, in order: what [`crate::kernel::along`] makes of one row.
     pub pair_row = pair_row_body(x: &[f32], pairs: &[Pairs], sums: &mut Lane<f32>)
@@ -159,6 +223,15 @@ mod tests {
     }
 
     #[test]
+    fn half_precision_is_widened_as_its_crate_does() {
+        for bits in 0..=u16::MAX {
+            let (half, found) = (f16::from_bits(bits), widened(f16::from_bits(bits)));
+            assert!(found == half.to_f32() || found.is_nan() && half.is_nan(), "{bits:x}: {found}");
+            assert_eq!(found.is_sign_negative(), bits >> 15 == 1);
+        }
+    }
+
+    #[test]
     fn a_row_times_codes_is_the_product_with_the_weights_written_out() {
         for group in [16, 32] {
             let inputs = 3 * group;
@@ -172,15 +245,17 @@ mod tests {
                 (0..inputs).map(|i| std::array::from_fn(|l| (i * 37 + l * 11) as u8 as i8)).collect();
             let nibbles: Vec<[u8; HALF]> =
                 (0..inputs).map(|i| std::array::from_fn(|l| (i * 53 + l * 29) as u8)).collect();
-            for shifts in [&shifts[..], &[]] {
-                let groups = Groups { group, scales: &scales, shifts, totals: &totals };
+            for shifts in [Some(&shifts[..]), None] {
+                let numbers = shifts.map(Numbers::Full);
+                let groups =
+                    Groups { group, scales: Numbers::Full(&scales), shifts: numbers, totals: &totals };
                 let (mut by_byte, mut by_nibble) = (Lane([1.0; LANES]), Lane([1.0; LANES]));
                 byte_row(&x, &bytes, groups, &mut by_byte);
                 nibble_row(&x, &nibbles, groups, &mut by_nibble);
                 for l in 0..LANES {
                     let sum = |code: &dyn Fn(usize) -> f64| -> f64 {
                         let weight = |i: usize| {
-                            let shift = shifts.get(i / group).map_or(0.0, |s| f64::from(s.0[l]));
+                            let shift = shifts.map_or(0.0, |s| f64::from(s[i / group].0[l]));
                             code(i) * f64::from(scales[i / group].0[l]) + shift
                         };
                         1.0 + (0..inputs).map(|i| weight(i) * f64::from(x[i])).sum::<f64>()

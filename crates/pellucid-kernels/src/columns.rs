@@ -2,16 +2,19 @@
 //! of them with some columns, 32 at a time, from one end of the inner dimension to the other.
 
 use crate::kernel::{LANES, Pairs};
+use crate::patches;
 use crate::sheet::{Block, made, sheet, sheets};
-use crate::simd;
 use crate::tiles::{DEPTH, Patch, SIDE};
 use std::ops::Range;
 
-/// Rows that one task multiplies: their patches stay in a core's own cache.
-const GROUP: usize = 8 * SIDE;
+/// Rows that one task multiplies at most.
+const GROUP: usize = 16 * SIDE;
+
+/// Bytes of the rows that one task multiplies: they stay in a core's own cache beside the columns that go by.
+const NEAR: usize = 1100 << 10;
 
 /// So many rows pay for making columns once in every task.
-const MANY: usize = 4 * GROUP;
+const MANY: usize = 2 * GROUP;
 
 /// A matrix `(inner, width)` that gives its columns in the form in which they are multiplied.
 pub trait Columns: Sync {
@@ -57,15 +60,23 @@ impl Rows for Plain<'_> {
     }
 
     fn pack(&self, rows: Range<usize>, _: &mut Vec<f32>, to: &mut [Patch]) {
-        simd::patch_rows(&self.x[rows.start * self.inner..rows.end * self.inner], self.inner, self.inner, to);
+        patches::patch_rows(
+            &self.x[rows.start * self.inner..rows.end * self.inner],
+            self.inner,
+            self.inner,
+            to,
+        );
     }
 }
 
-/// Rows that one task takes through whole matrices, where there are enough of them for every thread; else none.
-pub fn group(rows: usize) -> Option<usize> {
+/// Rows that one task takes through whole matrices, where there are enough of them for every thread; else none. `steps` are those
+/// of a row in all that must stay near.
+pub fn group(rows: usize, steps: usize) -> Option<usize> {
     let threads = rayon::current_num_threads();
-    let tasks = if rows >= 4 * threads * GROUP / 2 { 4 * threads } else { threads };
-    (rows >= 2 * SIDE * threads).then(|| rows.div_ceil(tasks).next_multiple_of(SIDE).min(GROUP))
+    let near = NEAR / (steps * size_of::<Patch>()).max(1) * SIDE;
+    let most = near.clamp(2 * SIDE, GROUP);
+    let tasks = threads * rows.div_ceil(threads * most);
+    (rows >= 2 * SIDE * threads).then(|| rows.div_ceil(tasks).next_multiple_of(SIDE))
 }
 
 /// Patches of some rows, 32 after 32.
@@ -81,7 +92,7 @@ pub fn multiply<C: Columns>(x: &impl Rows, matrices: &[C]) -> Vec<Vec<f32>> {
     let [rows, inner] = x.shape();
     let steps = inner.div_ceil(2 * DEPTH);
     let few = rows < MANY && !matrices.iter().all(C::ready);
-    let Some(group) = group(rows).filter(|_| !few) else { return multiply_few(x, matrices) };
+    let Some(group) = group(rows, steps).filter(|_| !few) else { return multiply_few(x, matrices) };
     let widths: Vec<usize> = matrices.iter().map(|m| m.shape()[1]).collect();
     let room = || {
         let rooms: Vec<C::Room> = matrices.iter().map(|m| m.room(steps)).collect();
@@ -109,7 +120,7 @@ fn multiply_few<C: Columns>(x: &impl Rows, matrices: &[C]) -> Vec<Vec<f32>> {
     let one = |matrix: &C| {
         let width = matrix.shape()[1];
         let share = width.div_ceil(LANES).div_ceil(tasks).clamp(1, 32) * LANES;
-        sheet(rows, width, [GROUP, share], |block| {
+        sheet(rows, width, [GROUP / 2, share], |block| {
             let here = block.rows.start / SIDE * steps..block.rows.end.div_ceil(SIDE) * steps;
             put(matrix, steps, &mut matrix.room(steps), &patches[here], block);
         })

@@ -8,10 +8,12 @@ pub mod columns;
 pub mod kernel;
 pub mod matrix;
 pub mod pages;
+pub mod patches;
 mod precision;
 pub mod rows;
 pub mod sheet;
 pub mod simd;
+pub mod team;
 pub mod tiles;
 
 pub use precision::{Precision, fast_is_quicker};

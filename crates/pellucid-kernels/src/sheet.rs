@@ -3,6 +3,7 @@
 #![allow(unsafe_code)] // memory that holds nothing yet, disjoint writes: each with its argument
 
 use crate::kernel::{LANES, Pairs};
+use crate::team;
 use crate::tiles::{Patch, products_below, products_below_at};
 use bytemuck::Zeroable;
 use rayon::prelude::*;
@@ -173,6 +174,20 @@ pub fn made<T: Zeroable + Send>(count: usize, chunk: usize, make: impl Fn(usize,
     out
 }
 
+/// As [`made`], by the [`team`]: for what takes tens of microseconds.
+pub fn made_soon(count: usize, chunk: usize, make: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
+    let chunk = chunk.max(1);
+    let mut out = vec![0f32; count];
+    let sheet = Sheet { start: out.as_mut_ptr(), width: count };
+    team::share_out(count.div_ceil(chunk), &|i| {
+        let (sheet, from) = (&sheet, i * chunk);
+        // SAFETY: the chunk lies in the vector, which nobody else touches meanwhile, and each task has one of its own.
+        let part = unsafe { std::slice::from_raw_parts_mut(sheet.start.add(from), chunk.min(count - from)) };
+        make(from, part);
+    });
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,11 +207,12 @@ mod tests {
     #[test]
     fn what_is_made_chunk_by_chunk_is_whole() {
         for (count, chunk) in [(0, 3), (7, 3), (9, 3), (5, 0), (5, 100)] {
-            let out = made(count, chunk, |from, part: &mut [f32]| {
+            let make = |from: usize, part: &mut [f32]| {
                 assert!(part.iter().all(|v| *v == 0.0));
                 part.iter_mut().enumerate().for_each(|(i, v)| *v = (from + i) as f32);
-            });
-            assert_eq!(out, (0..count).map(|i| i as f32).collect::<Vec<_>>());
+            };
+            let want: Vec<f32> = (0..count).map(|i| i as f32).collect();
+            assert_eq!((made(count, chunk, make), made_soon(count, chunk, make)), (want.clone(), want));
         }
     }
 

@@ -3,7 +3,6 @@
 //! version, behind the check that the processor supports it.
 
 use crate::kernel::{LANES, Lane, ROWS};
-use crate::tiles::{DEPTH, Patch};
 
 /// Defines `name(args)` that picks the widest compiled version of `body::<FUSED>(args)`, a safe function.
 #[macro_export]
@@ -127,7 +126,17 @@ fn greatest_body<const FUSED: bool>(x: &[f32]) -> f32 {
             *lane = if *x > *lane { *x } else { *lane };
         }
     }
-    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |a, b| a.max(*b))
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        *lane = if *x > *lane { *x } else { *lane };
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] = if lanes[i + width] > lanes[i] { lanes[i + width] } else { lanes[i] };
+        }
+        width /= 2;
+    }
+    lanes[0]
 }
 
 /// Softmax in place. What is left beyond whole lanes is taken as a lane filled up with zeros: one number at a time, the
@@ -149,11 +158,11 @@ fn softmax_body<const FUSED: bool>(x: &mut [f32]) {
     for (i, (x, sum)) in last.iter().zip(&mut sums).enumerate() {
         *sum += if i < rest.len() { *x } else { 0.0 };
     }
-    let total = fold(sums);
+    let share = 1.0 / fold(sums);
     for x in whole {
-        x.iter_mut().for_each(|x| *x /= total);
+        x.iter_mut().for_each(|x| *x *= share);
     }
-    last.iter_mut().for_each(|x| *x /= total);
+    last.iter_mut().for_each(|x| *x *= share);
     rest.copy_from_slice(&last[..rest.len()]);
 }
 
@@ -283,38 +292,6 @@ fn pair_rows_body<const FUSED: bool>(rows: &[&[f32]], to: &mut [[u32; ROWS]]) {
     }
 }
 
-/// Up to 32 rows as patches of tile registers: `(⌈width / 32⌉, 32, 16)` pairs, rounded.
-#[inline(always)]
-fn patch_rows_body<const FUSED: bool>(rows: &[f32], stride: usize, width: usize, to: &mut [Patch]) {
-    for (r, row) in rows.chunks(stride).enumerate().take(LANES) {
-        let (whole, rest) = row[..width].as_chunks::<{ 2 * DEPTH }>();
-        for (to, part) in to.iter_mut().zip(whole) {
-            for (to, pair) in to.0[r].iter_mut().zip(part.as_chunks::<2>().0) {
-                *to = bf16_bits(pair[0]) | bf16_bits(pair[1]) << 16;
-            }
-        }
-        for (to, pair) in to[whole.len()..].iter_mut().flat_map(|to| &mut to.0[r]).zip(rest.chunks(2)) {
-            *to = bf16_bits(pair[0]) | pair.get(1).map_or(0, |x| bf16_bits(*x) << 16);
-        }
-    }
-}
-
-/// 32 inputs' weights of 32 outputs, pairs of inputs beside each other, as pairs of outputs of 32 inputs.
-#[inline(always)]
-fn turn_pairs_body<const FUSED: bool>(from: &[Lane<u32>], to: &mut [Lane<u32>; DEPTH]) {
-    for (p, from) in from.iter().enumerate().take(DEPTH) {
-        let (mut first, mut second) = ([0u32; DEPTH], [0u32; DEPTH]);
-        for (q, [a, b]) in from.0.as_chunks::<2>().0.iter().enumerate() {
-            first[q] = (a & 0xFFFF) | b << 16;
-            second[q] = a >> 16 | (b & 0xFFFF_0000);
-        }
-        for ((to, first), second) in to.iter_mut().zip(first).zip(second) {
-            to.0[2 * p] = first;
-            to.0[2 * p + 1] = second;
-        }
-    }
-}
-
 /// Two rows of up to 32 numbers as pairs, rounded: each number of the first with that of the second below it.
 #[inline(always)]
 fn weave_body<const FUSED: bool>(first: &[f32], second: &[f32], to: &mut Lane<u32>) {
@@ -393,17 +370,8 @@ wide!(
     pub pair_rows = pair_rows_body(rows: &[&[f32]], to: &mut [[u32; ROWS]])
 );
 wide!(
-    /// Up to 32 rows, the first `width` numbers of every `stride`, as patches of tile registers, rounded:
-    /// `(⌈width / 32⌉, 32, 16)` pairs. Rows that are not given stay.
-    pub patch_rows = patch_rows_body(rows: &[f32], stride: usize, width: usize, to: &mut [Patch])
-);
-wide!(
     /// Two rows as pairs, rounded; numbers of a lane beyond the rows stay.
     pub weave = weave_body(first: &[f32], second: &[f32], to: &mut Lane<u32>)
-);
-wide!(
-    /// Up to sixteen lanes of pairs of inputs turned to sixteen lanes of pairs of outputs; inputs that are not given stay.
-    pub turn_pairs = turn_pairs_body(from: &[Lane<u32>], to: &mut [Lane<u32>; DEPTH])
 );
 wide!(
     /// Up to 32 rows, turned.
@@ -505,33 +473,6 @@ mod tests {
             let total: f64 = x.iter().map(|x| f64::from(x - max).exp()).sum();
             for (found, x) in found.iter().zip(&x) {
                 assert!((f64::from(*found) - f64::from(x - max).exp() / total).abs() < 1e-6);
-            }
-        }
-    }
-
-    #[test]
-    fn patches_and_turned_pairs_hold_every_number_once() {
-        for (rows, width) in [(1usize, 1usize), (5, 31), (32, 64), (17, 75)] {
-            let x: Vec<f32> = (0..rows * width).map(|i| (i as f32 * 0.37).sin()).collect();
-            let mut patches = vec![Patch::NONE; width.div_ceil(2 * DEPTH)];
-            patch_rows(&x, width, width, &mut patches);
-            for r in 0..LANES {
-                for i in 0..patches.len() * 2 * DEPTH {
-                    let pair = patches[i / (2 * DEPTH)].0[r][i / 2 % DEPTH];
-                    let want = if r < rows && i < width { bf16_bits(x[r * width + i]) } else { 0 };
-                    assert_eq!(pair >> (16 * (i % 2)) & 0xFFFF, want, "{rows}×{width}: {r}, {i}");
-                }
-            }
-        }
-        let number = |input: usize, output: usize| (input * LANES + output) as u32;
-        let from: Vec<Lane<u32>> = (0..DEPTH)
-            .map(|p| Lane(std::array::from_fn(|o| number(2 * p, o) | number(2 * p + 1, o) << 16)))
-            .collect();
-        let mut to = [Lane([0u32; LANES]); DEPTH];
-        turn_pairs(&from, &mut to);
-        for (q, lane) in to.iter().enumerate() {
-            for (i, pair) in lane.0.iter().enumerate() {
-                assert_eq!(*pair, number(i, 2 * q) | number(i, 2 * q + 1) << 16);
             }
         }
     }

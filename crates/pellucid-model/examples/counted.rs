@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::path::Path;
 
-use pellucid_kernels::codes::{Groups, nibble_row};
+use pellucid_kernels::codes::{Groups, Numbers, nibble_row};
 use pellucid_kernels::kernel::{LANES, Lane, ROWS, along};
 use pellucid_kernels::simd::softmax;
 use pellucid_model::{Batch, Model, Plan, Storage};
@@ -33,7 +33,12 @@ fn row_of_nibbles() {
     let codes = vec![[0x3Au8; LANES / 2]; x.len()];
     let lanes = vec![Lane([0.25f32; LANES]); x.len() / 32];
     let totals = vec![16.0; lanes.len()];
-    let groups = Groups { group: 32, scales: &lanes, shifts: &lanes, totals: &totals };
+    let groups = Groups {
+        group: 32,
+        scales: Numbers::Full(&lanes),
+        shifts: Some(Numbers::Full(&lanes)),
+        totals: &totals,
+    };
     let mut sums = Lane::ZERO;
     measured(&mut || (0..50).for_each(|_| nibble_row(black_box(&x), black_box(&codes), groups, &mut sums)));
     black_box(sums);

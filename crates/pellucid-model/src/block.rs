@@ -6,7 +6,7 @@
 use crate::batch::{Row, ranges};
 use crate::cache::LayerCache;
 use crate::ops::attention::{self, Mask, Memory, Scoring};
-use crate::ops::linear::{Linear, linear};
+use crate::ops::linear::{Linear, linear, linears};
 use crate::ops::norm::{Norm, norm};
 use crate::ops::rotary::{Angles, rotate};
 use crate::ops::{Precision, add, mlp, tiled};
@@ -141,8 +141,8 @@ pub(crate) fn forward(
 
     let split = pass.tap.splits(pass.layer);
     let read = if split { pass.read(Readers::Mlp, &resid_mid)? } else { resid_mid.clone() };
-    let (mlp_out, before) = match if keep { None } else { joined_mlp(w, &read, pass)? } {
-        Some(mlp_out) => (mlp_out, None),
+    let (mlp_out, before) = match joined_mlp(w, &read, pass, keep)? {
+        Some(made) => made,
         None => {
             let (mlp_out, before) = mlp_part(w, &read, pass)?;
             (mlp_out, Some(before))
@@ -181,15 +181,14 @@ fn normed(
         return tiled::normed_linears(x, norm, layers);
     }
     let x = pass.unsplit(point, maybe_norm(x, by)?)?;
-    layers.iter().map(|layer| linear(&x, layer)).collect()
+    linears(&x, layers)
 }
 
+/// An MLP's values before its activation.
+type Before = (Tensor, Option<Tensor>);
+
 /// The MLP step by step: what it writes, and the values before its activation.
-fn mlp_part(
-    w: &BlockWeights,
-    read: &Tensor,
-    pass: &mut Pass<'_>,
-) -> Result<(Tensor, (Tensor, Option<Tensor>))> {
+fn mlp_part(w: &BlockWeights, read: &Tensor, pass: &mut Pass<'_>) -> Result<(Tensor, Before)> {
     let layers: Vec<&Linear> = [&w.pre].into_iter().chain(&w.linear).collect();
     let mut made = normed(w.mlp_norm.as_ref(), read, Point::MlpIn, &layers, pass)?.into_iter();
     let (Some(pre), second) = (made.next(), made.next()) else {
@@ -202,7 +201,12 @@ fn mlp_part(
 }
 
 /// The same with the steps taken together, where that can be done and no tap stands between them; at `mlp_act` one may.
-fn joined_mlp(w: &BlockWeights, read: &Tensor, pass: &mut Pass<'_>) -> Result<Option<Tensor>> {
+fn joined_mlp(
+    w: &BlockWeights,
+    read: &Tensor,
+    pass: &mut Pass<'_>,
+    keep: bool,
+) -> Result<Option<(Tensor, Option<Before>)>> {
     let between = [Point::MlpIn, Point::MlpPre, Point::MlpPreLinear];
     let layers: Vec<&Linear> = [&w.pre, &w.down].into_iter().chain(&w.linear).collect();
     let Some(norm) = w.mlp_norm.as_ref().filter(|_| !pass.watched(&between) && tiled::joins(&layers)) else {
@@ -216,15 +220,23 @@ fn joined_mlp(w: &BlockWeights, read: &Tensor, pass: &mut Pass<'_>) -> Result<Op
         linear: w.linear.as_ref(),
         down: &w.down,
         activation: pass.spec.activation,
-        wanted: [watched, !watched || pass.tap.only_looks(site)],
+        wanted: tiled::Values {
+            pre: keep,
+            linear: keep && w.linear.is_some(),
+            act: watched,
+            out: !watched || pass.tap.only_looks(site),
+        },
     };
-    let Some([act, out]) = tiled::mlp(read, &mlp)? else { return Ok(None) };
+    let Some(tiled::Values { pre, linear: second, act, out }) = tiled::mlp(read, &mlp)? else {
+        return Ok(None);
+    };
     let act = act.map(|act| pass.at(Point::MlpAct, act)).transpose()?;
-    match (out, act) {
-        (Some(out), _) => Ok(Some(out)),
-        (None, Some(act)) => Ok(Some(linear(&act, &w.down)?)),
-        (None, None) => Ok(None),
-    }
+    let out = match (out, act) {
+        (Some(out), _) => out,
+        (None, Some(act)) => linear(&act, &w.down)?,
+        (None, None) => return Ok(None),
+    };
+    Ok(Some((out, pre.map(|pre| (pre, second)))))
 }
 
 /// What attention hands to the rest of the block, and to the backward pass.

@@ -81,10 +81,16 @@ impl Source<'_> {
             Source::Plain(tensor) => {
                 Packed::new(&tensor.index_select(&Tensor::new(rows, tensor.device())?, 0)?)
             }
-            Source::Blocks { kind, bytes, shape } => Packed::from_blocks(*kind, bytes, shape[1], rows)
-                .ok_or_else(|| Error::Config { what: format!("{kind:?} blocks do not fill {shape:?}") }),
+            Source::Blocks { kind, bytes, shape } => {
+                Packed::from_blocks(*kind, bytes, shape[1], rows, &|| ())
+                    .ok_or_else(|| unfilled(*kind, *shape))
+            }
         }
     }
+}
+
+fn unfilled(kind: BlockType, shape: [usize; 2]) -> Error {
+    Error::Config { what: format!("{kind:?} blocks do not fill {shape:?}") }
 }
 
 /// A linear layer as a file has it.
@@ -108,6 +114,9 @@ impl Dense<'_> {
         Ok(Linear::packed(Arc::new(self.weight.packed(order)?), bias))
     }
 }
+
+/// Rows of a table that are read at a time: whole panels.
+const STRIPE: usize = 4096;
 
 /// Reads tensors of one file by the names and layout of its family.
 struct Reader<'a> {
@@ -139,10 +148,7 @@ pub(crate) fn read(
     if spec.vocabulary == 0 {
         return Err(Error::Config { what: format!("the embedding {embed_name:?} has no rows") });
     }
-    let table = |name: &str, rows: usize| {
-        let source = reader.source(name, [rows, spec.d_model])?;
-        source.packed(&(0..rows as u32).collect::<Vec<_>>())
-    };
+    let table = |name: &str, rows: usize| reader.table(name, [rows, spec.d_model]);
     let embed = Arc::new(table(&embed_name, spec.vocabulary)?);
     let positions = match names.positions.filter(|_| spec.learned_positions) {
         Some(name) => Some(table(&format!("{prefix}{name}.weight"), spec.context)?),
@@ -214,14 +220,45 @@ impl Reader<'_> {
         Ok(Dense { weight, bias: self.bias(stem, out)? })
     }
 
+    /// The block type that a matrix of this shape is kept in, if it is.
+    fn kept_as(&self, name: &str, shape: [usize; 2]) -> Option<BlockType> {
+        let kept = |info: &&TensorInfo| self.storage == Storage::File && info.shape == shape;
+        self.checkpoint.info(name).filter(kept).and_then(|info| BlockType::named(info.dtype.name()))
+    }
+
     /// A matrix that must be there with exactly this shape.
     fn source(&self, name: &str, shape: [usize; 2]) -> Result<Source<'_>> {
-        let kept = |info: &&TensorInfo| self.storage == Storage::File && info.shape == shape;
-        let kind = self.checkpoint.info(name).filter(kept).and_then(|i| BlockType::named(i.dtype.name()));
-        Ok(match kind {
+        Ok(match self.kept_as(name, shape) {
             Some(kind) => Source::Blocks { kind, bytes: self.checkpoint.raw(name)?, shape },
             None => Source::Plain(self.shaped(name, &shape, self.storage.dtype())?),
         })
+    }
+
+    /// A table of a row for each token or position, which may be the largest matrix by far: stripe by stripe, so that it is in
+    /// memory once.
+    fn table(&self, name: &str, shape: [usize; 2]) -> Result<Packed> {
+        let (rows, width) = (shape[0], shape[1]);
+        let done = || self.checkpoint.forget();
+        match self.kept_as(name, shape) {
+            Some(kind) => {
+                let order: Vec<u32> = (0..rows as u32).collect();
+                let bytes = self.checkpoint.raw(name)?;
+                Packed::from_blocks(kind, bytes, width, &order, &done).ok_or_else(|| unfilled(kind, shape))
+            }
+            None if self.checkpoint.info(name).is_some_and(|info| info.shape == shape) => {
+                let mut packed = Packed::empty(rows, width, self.storage.dtype())?;
+                for from in (0..rows).step_by(STRIPE) {
+                    let here = from..(from + STRIPE).min(rows);
+                    match self.checkpoint.rows(name, here, self.storage.dtype())? {
+                        Some(part) => packed.fill(from, &part)?,
+                        None => return Packed::new(&self.shaped(name, &shape, self.storage.dtype())?),
+                    }
+                    done();
+                }
+                Ok(packed)
+            }
+            None => Packed::new(&self.shaped(name, &shape, self.storage.dtype())?),
+        }
     }
 
     fn block(&self, spec: &Spec, layer: usize) -> Result<BlockWeights> {

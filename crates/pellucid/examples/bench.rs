@@ -151,7 +151,7 @@ fn generate(model: &Model, tokens: &Tokens, count: usize, tap: &mut dyn Tap) -> 
 
 /// Batches that the collectors have seen before the clock starts: with empty lists of exemplars every window is a find, which is so
 /// only at the beginning of a sweep.
-const SEEN: usize = 8;
+const SEEN: usize = 32;
 
 fn sweep_by_turns(model: &Model, tokens: &Tokens, runs: usize) -> Result<Timed> {
     let sites: Vec<Site> = (0..model.spec().n_layers).map(act).collect();

@@ -159,6 +159,27 @@ impl Checkpoint {
         decode::tensor(name, info.dtype, bytes, &info.shape, dtype)
     }
 
+    /// Some of a matrix's rows, `(rows, width)`; else as [`Checkpoint::tensor`]. None if it is no matrix, has fewer rows, or its
+    /// rows do not begin with a block.
+    pub(crate) fn rows(
+        &self,
+        name: &str,
+        rows: Range<usize>,
+        dtype: DType,
+    ) -> Result<Option<Tensor>, LoadError> {
+        let (info, bytes) = self.find(name)?;
+        let &[all, width] = info.shape.as_slice() else { return Ok(None) };
+        let (weights, size) = (info.dtype.block_len(), info.dtype.block_bytes());
+        let row = width / weights.max(1) * size;
+        let whole = info.dtype.is_supported() && width.is_multiple_of(weights) && rows.end <= all;
+        match bytes.get(rows.start * row..rows.end * row) {
+            Some(bytes) if whole => {
+                decode::tensor(name, info.dtype, bytes, &[rows.len(), width], dtype).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// The stored bytes of one tensor.
     pub fn raw(&self, name: &str) -> Result<&[u8], LoadError> {
         self.find(name).map(|(_, bytes)| bytes)

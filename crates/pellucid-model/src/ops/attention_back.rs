@@ -4,6 +4,7 @@
 use super::attention::{Heads, Mask, Scoring, softmax};
 use super::attention_tiled::{Memory, Patches, pack, weave_rows};
 use super::kernel::{LANES, Pairs};
+use super::sheet::made;
 use super::simd;
 use pellucid_kernels::tiles::{Course, DEPTH, Patch, SIDE, products};
 use rayon::prelude::*;
@@ -41,22 +42,37 @@ pub(super) fn back(text: &Text<'_>) -> Gradients {
     let group = heads.heads / heads.kv_heads;
     let one = |head: usize| head_back(text, head, &keys[head / group], &values[head / group]);
     let parts: Vec<Part> = (0..heads.heads).into_par_iter().map(one).collect();
-    let mut sum =
-        Gradients { q: vec![0.0; text.q.len()], k: vec![0.0; text.k.len()], v: vec![0.0; text.v.len()] };
-    for (head, part) in parts.iter().enumerate() {
-        add(&mut sum.q, &part.q, heads.dim, heads.heads, head);
-        add(&mut sum.k, &part.k, heads.dim, heads.kv_heads, head / group);
-        add(&mut sum.v, &part.v, heads.dim, heads.kv_heads, head / group);
+    let (dim, shared) = (heads.dim, heads.kv_heads);
+    Gradients {
+        q: joined(text.q.len(), dim, heads.heads, &parts, |part| &part.q),
+        k: joined(text.k.len(), dim, shared, &parts, |part| &part.k),
+        v: joined(text.v.len(), dim, shared, &parts, |part| &part.v),
     }
-    sum
 }
 
-/// Adds `(tokens, dim)` to one of the heads of `(tokens, heads, dim)`.
-fn add(to: &mut [f32], part: &[f32], dim: usize, heads: usize, head: usize) {
-    for (to, part) in to.chunks_exact_mut(heads * dim).zip(part.chunks_exact(dim)) {
-        to[head * dim..][..dim].iter_mut().zip(part).for_each(|(to, part)| *to += part);
-    }
+/// Query heads' parts, `(tokens, dim)` each, as `(tokens, heads, dim)`: those of neighbours that share a head are summed in order.
+fn joined(
+    count: usize,
+    dim: usize,
+    heads: usize,
+    parts: &[Part],
+    of: impl Fn(&Part) -> &Vec<f32> + Sync,
+) -> Vec<f32> {
+    made(count, TOKENS * heads * dim, |from, out| {
+        let first = from / heads;
+        for (token, out) in out.chunks_exact_mut(heads * dim).enumerate() {
+            let here = first + token * dim..first + (token + 1) * dim;
+            for (out, parts) in out.chunks_exact_mut(dim).zip(parts.chunks(parts.len() / heads)) {
+                for part in parts {
+                    out.iter_mut().zip(&of(part)[here.clone()]).for_each(|(out, part)| *out += part);
+                }
+            }
+        }
+    })
 }
+
+/// Tokens of a task that joins heads.
+const TOKENS: usize = 16;
 
 fn head_back(text: &Text<'_>, head: usize, keys: &Memory, values: &Memory) -> Part {
     let (heads, mask) = (text.heads, text.mask);

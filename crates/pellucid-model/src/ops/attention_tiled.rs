@@ -5,6 +5,7 @@
 use super::attention::{Heads, Job, Scoring, softmax};
 use super::kernel::{LANES, Pairs};
 use super::simd;
+use pellucid_kernels::patches;
 use pellucid_kernels::tiles::{Course, DEPTH, Patch, SIDE, products, whole_steps};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -118,14 +119,14 @@ impl Patches {
 
     /// Up to 32 queries of a head.
     pub(super) fn queries(&mut self, q: &[f32], heads: Heads) -> &[Patch] {
-        simd::patch_rows(q, heads.width(), heads.dim, &mut self.queries);
+        patches::patch_rows(q, heads.width(), heads.dim, &mut self.queries);
         &self.queries
     }
 
     /// Up to 32 queries' probabilities of `width` keys, every `stride` numbers.
     pub(super) fn probs(&mut self, p: &[f32], stride: usize, width: usize) -> &[Patch] {
         let steps = width.div_ceil(LANES);
-        simd::patch_rows(p, stride, width, &mut self.probs[..steps]);
+        patches::patch_rows(p, stride, width, &mut self.probs[..steps]);
         &self.probs[..steps]
     }
 }

@@ -6,11 +6,10 @@
 
 use super::kernel::{LANES, Lane};
 use super::pages::Pages;
-use super::sheet::made;
 use super::simd;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use pellucid_kernels::codes::{Groups, byte_row, nibble_row};
+use pellucid_kernels::codes::{Groups, Numbers, byte_row, nibble_row};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -253,6 +252,14 @@ impl Scales {
         }
     }
 
+    /// The lanes of a panel's groups, as they are kept.
+    fn of_panel(&self, at: Range<usize>) -> Numbers<'_> {
+        match self {
+            Scales::Half(all) => Numbers::Half(&all[at]),
+            Scales::Full(all) => Numbers::Full(&all[at]),
+        }
+    }
+
     /// One number; 0 where there is none.
     fn number(&self, at: usize, lane: usize) -> f32 {
         self.lanes(at..at + 1, &mut [Lane::ZERO]).first().map_or(0.0, |found| found.0[lane])
@@ -271,16 +278,35 @@ pub(crate) struct Blocks {
     shifts: Scales,
 }
 
+/// Panels that are packed between two calls of `read`.
+const STRIPE: usize = 64;
+
 /// A panel under construction.
 struct Panel<'a> {
     scales: &'a mut [Lane<f32>],
     shifts: &'a mut [Lane<f32>],
+    /// The row that each of its outputs is.
+    rows: &'a [u32],
     codes: Vec<[i8; LANES]>,
 }
 
 impl Panel<'_> {
+    /// Writes its rows' scales and shifts, and gives their codes; `row` gives a row's blocks.
+    fn take<'b>(
+        &mut self,
+        kind: BlockType,
+        inner: usize,
+        row: impl Fn(usize) -> &'b [u8],
+    ) -> Vec<[i8; LANES]> {
+        self.codes = vec![[0; LANES]; inner];
+        for (lane, &r) in self.rows.iter().enumerate() {
+            self.take_row(kind, lane, row(r as usize));
+        }
+        std::mem::take(&mut self.codes)
+    }
+
     /// Writes one output's row of blocks to a lane.
-    fn take(&mut self, kind: BlockType, lane: usize, row: &[u8]) {
+    fn take_row(&mut self, kind: BlockType, lane: usize, row: &[u8]) {
         let (weights, group) = (kind.weights(), kind.group());
         for (b, block) in row.chunks_exact(kind.bytes()).enumerate() {
             let parts = Parts::read(kind, block);
@@ -300,8 +326,14 @@ impl Panel<'_> {
 
 impl Blocks {
     /// Packs the rows of a matrix whose blocks lie row by row in `bytes`; `order` says which row becomes which output.
-    /// None if the bytes are not whole rows of whole blocks, or a row is missing.
-    pub(crate) fn pack(kind: BlockType, bytes: &[u8], inner: usize, order: &[u32]) -> Option<Self> {
+    /// None if the bytes are not whole rows of whole blocks, or a row is missing. `read` is called after every so many panels.
+    pub(crate) fn pack(
+        kind: BlockType,
+        bytes: &[u8],
+        inner: usize,
+        order: &[u32],
+        read: &dyn Fn(),
+    ) -> Option<Self> {
         let row = inner / kind.weights() * kind.bytes();
         let rows = bytes.len().checked_div(row)?;
         let whole = inner.is_multiple_of(kind.weights()) && bytes.len() == rows * row;
@@ -311,24 +343,36 @@ impl Blocks {
         let (panels, groups) = (order.len().div_ceil(LANES), inner / kind.group());
         let mut scales = vec![Lane::ZERO; panels * groups];
         let mut shifts = vec![Lane::ZERO; if kind.has_shift() { panels * groups } else { 0 }];
+        let mut codes = match kind.is_nibble() {
+            true => Codes::Nibbles(Pages::zeroed(panels * inner)),
+            false => Codes::Bytes(Pages::zeroed(panels * inner)),
+        };
         let shifts_of: Vec<&mut [Lane<f32>]> = match kind.has_shift() {
             true => shifts.chunks_mut(groups).collect(),
             false => (0..panels).map(|_| <&mut [Lane<f32>]>::default()).collect(),
         };
-        let parts = scales.par_chunks_mut(groups).zip(shifts_of).zip(order.par_chunks(LANES));
-        let codes: Vec<Vec<[i8; LANES]>> = parts
-            .map(|((scales, shifts), rows)| {
-                let mut panel = Panel { scales, shifts, codes: vec![[0; LANES]; inner] };
-                for (lane, &r) in rows.iter().enumerate() {
-                    panel.take(kind, lane, &bytes[r as usize * row..(r as usize + 1) * row]);
+        let parts = scales.chunks_mut(groups).zip(shifts_of).zip(order.chunks(LANES));
+        let mut work: Vec<Panel<'_>> =
+            parts.map(|((scales, shifts), rows)| Panel { scales, shifts, rows, codes: Vec::new() }).collect();
+        for (stripe, work) in work.chunks_mut(STRIPE).enumerate() {
+            let from = stripe * STRIPE * inner;
+            let here = from..from + work.len() * inner;
+            let take = |panel: &mut Panel<'_>| panel.take(kind, inner, |r| &bytes[r * row..(r + 1) * row]);
+            match &mut codes {
+                Codes::Nibbles(all) => {
+                    let to = all[here].par_chunks_mut(inner);
+                    work.par_iter_mut().zip(to).for_each(|(panel, to)| {
+                        to.iter_mut().zip(take(panel)).for_each(|(to, codes)| *to = pair_up(&codes));
+                    });
                 }
-                panel.codes
-            })
-            .collect();
-        let codes = match kind.is_nibble() {
-            true => Codes::Nibbles(joined(&codes, inner, pair_up)),
-            false => Codes::Bytes(joined(&codes, inner, |codes| *codes)),
-        };
+                Codes::Bytes(all) => {
+                    let to = all[here].par_chunks_mut(inner);
+                    work.par_iter_mut().zip(to).for_each(|(panel, to)| to.copy_from_slice(&take(panel)));
+                }
+            }
+            read();
+        }
+        drop(work);
         let (scales, shifts) = (Scales::of(&scales), Scales::of(&shifts));
         Some(Blocks { inner, group: kind.group(), codes, scales, shifts })
     }
@@ -370,29 +414,23 @@ impl Blocks {
         room
     }
 
-    /// `W x` for one row: outputs in whole panels, `(panels · 32)`.
-    pub(crate) fn multiply_row(&self, x: &[f32]) -> Vec<f32> {
+    /// The sum of each group's inputs: what shifts are multiplied by.
+    pub(crate) fn totals(&self, x: &[f32]) -> Vec<f32> {
+        x.chunks(self.group).map(simd::sum).collect()
+    }
+
+    /// `W x` for one row at the 32 outputs of a panel; `totals` are those of the row.
+    pub(crate) fn panel_of_row(&self, panel: usize, x: &[f32], totals: &[f32], sums: &mut Lane<f32>) {
         let groups = self.inner / self.group;
-        let totals: Vec<f32> = x.chunks(self.group).map(simd::sum).collect();
-        let panels = self.scales.len() / groups;
-        let share = panels.div_ceil(4 * rayon::current_num_threads());
-        made(panels * LANES, share * LANES, |from, out| {
-            let mut rooms = [vec![Lane::ZERO; groups], vec![Lane::ZERO; groups]];
-            let [scale_room, shift_room] = &mut rooms;
-            for (at, out) in out.chunks_mut(LANES).enumerate() {
-                let panel = from / LANES + at;
-                let here = panel * groups..(panel + 1) * groups;
-                let scales = self.scales.lanes(here.clone(), scale_room);
-                let shifts = self.shifts.lanes(here, shift_room);
-                let groups = Groups { group: self.group, scales, shifts, totals: &totals };
-                let (mut sums, codes) = (Lane::ZERO, panel * self.inner..(panel + 1) * self.inner);
-                match &self.codes {
-                    Codes::Nibbles(all) => nibble_row(x, &all[codes], groups, &mut sums),
-                    Codes::Bytes(all) => byte_row(x, &all[codes], groups, &mut sums),
-                }
-                out.copy_from_slice(&sums.0);
-            }
-        })
+        let here = panel * groups..(panel + 1) * groups;
+        let scales = self.scales.of_panel(here.clone());
+        let shifts = (self.shifts.len() > 0).then(|| self.shifts.of_panel(here));
+        let groups = Groups { group: self.group, scales, shifts, totals };
+        let codes = panel * self.inner..(panel + 1) * self.inner;
+        match &self.codes {
+            Codes::Nibbles(all) => nibble_row(x, &all[codes], groups, sums),
+            Codes::Bytes(all) => byte_row(x, &all[codes], groups, sums),
+        }
     }
 
     /// One weight.
@@ -409,19 +447,6 @@ impl Blocks {
     }
 }
 
-/// The codes of all panels one after the other.
-fn joined<T: bytemuck::Pod + Send + Sync>(
-    panels: &[Vec<[i8; LANES]>],
-    inner: usize,
-    form: impl Fn(&[i8; LANES]) -> T + Sync,
-) -> Pages<T> {
-    let mut all = Pages::zeroed(panels.len() * inner);
-    all.par_chunks_mut(inner).zip(panels).for_each(|(to, from)| {
-        to.iter_mut().zip(from).for_each(|(to, from)| *to = form(from));
-    });
-    all
-}
-
 fn pair_up(codes: &[i8; LANES]) -> [u8; LANES / 2] {
     std::array::from_fn(|i| codes[i].cast_unsigned() | (codes[i + LANES / 2].cast_unsigned() << 4))
 }
@@ -431,6 +456,15 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use pellucid_core::Seed;
+
+    /// The product with one row.
+    fn row(weights: &Blocks, x: &[f32]) -> Vec<f32> {
+        let (totals, panels) = (weights.totals(x), weights.scales.len() * weights.group / weights.inner);
+        let mut sums = vec![Lane::ZERO; panels];
+        let all = sums.iter_mut().enumerate();
+        all.for_each(|(panel, sums)| weights.panel_of_row(panel, x, &totals, sums));
+        sums.iter().flat_map(|sums| sums.0).collect()
+    }
 
     /// Random blocks of a type, their scales finite.
     fn random(kind: BlockType, blocks: usize, seed: &mut Seed) -> Vec<u8> {
@@ -476,7 +510,7 @@ mod tests {
             let want = decoded(name, &bytes, rows, inner);
             // in another order, with one row twice
             let order: Vec<u32> = (0..rows as u32).rev().chain([7]).collect();
-            let packed = Blocks::pack(kind, &bytes, inner, &order).unwrap();
+            let packed = Blocks::pack(kind, &bytes, inner, &order, &|| ()).unwrap();
             let padded = order.len().div_ceil(LANES) * LANES * inner;
             assert_eq!(packed.bytes() as u64, kind.kept(padded as u64), "{name}");
             let mut room = vec![Lane::ZERO; inner];
@@ -506,7 +540,8 @@ mod tests {
             let bytes = random(kind, rows * inner / kind.weights(), &mut seed);
             let want = decoded(name, &bytes, rows, inner);
             let order: Vec<u32> = (0..rows as u32).collect();
-            let found = Blocks::pack(kind, &bytes, inner, &order).unwrap().multiply_row(&x);
+            let found = Blocks::pack(kind, &bytes, inner, &order, &|| ()).unwrap();
+            let found = row(&found, &x);
             assert_eq!(found.len(), 96, "{name}");
             for (found, row) in found.iter().zip(want.chunks_exact(inner)) {
                 let products = || row.iter().zip(&x).map(|(w, x)| f64::from(*w) * f64::from(*x));
@@ -519,10 +554,10 @@ mod tests {
     #[test]
     fn what_is_not_whole_rows_is_refused() {
         let bytes = vec![0; 2 * 34];
-        assert!(Blocks::pack(BlockType::Q8_0, &bytes, 32, &[0, 1]).is_some());
-        assert!(Blocks::pack(BlockType::Q8_0, &bytes, 32, &[2]).is_none(), "no such row");
-        assert!(Blocks::pack(BlockType::Q8_0, &bytes, 33, &[0]).is_none(), "half a block");
-        assert!(Blocks::pack(BlockType::Q8_0, &bytes[1..], 32, &[0]).is_none(), "half a row");
-        assert!(Blocks::pack(BlockType::Q8_0, &bytes, 0, &[0]).is_none(), "no inputs");
+        assert!(Blocks::pack(BlockType::Q8_0, &bytes, 32, &[0, 1], &|| ()).is_some());
+        assert!(Blocks::pack(BlockType::Q8_0, &bytes, 32, &[2], &|| ()).is_none(), "no such row");
+        assert!(Blocks::pack(BlockType::Q8_0, &bytes, 33, &[0], &|| ()).is_none(), "half a block");
+        assert!(Blocks::pack(BlockType::Q8_0, &bytes[1..], 32, &[0], &|| ()).is_none(), "half a row");
+        assert!(Blocks::pack(BlockType::Q8_0, &bytes, 0, &[0], &|| ()).is_none(), "no inputs");
     }
 }

@@ -3,7 +3,7 @@
 //! Weights are stored as f32, bf16, f16 or as in the file; the arithmetic is f32 whatever they are stored as, unless
 //! [`Precision::Fast`] is asked for.
 
-use super::packed::{Packed, product, product_back};
+use super::packed::{Packed, product, product_back, row_of};
 use super::{Precision, tensor, with_slice};
 use crate::Result;
 use candle_core::Tensor;
@@ -48,12 +48,29 @@ impl Linear {
 
 /// `(tokens, in)` to `(tokens, out)`.
 pub(crate) fn linear(x: &Tensor, layer: &Linear) -> Result<Tensor> {
-    let (rows, outer) = (x.dim(0)?, layer.weight.outer());
-    let mut y = product(x, &layer.weight, layer.precision)?;
-    if let Some(bias) = &layer.bias {
-        y.par_chunks_mut(outer).for_each(|row| row.iter_mut().zip(bias).for_each(|(o, b)| *o += b));
+    shifted(product(x, &layer.weight, layer.precision)?, x.dim(0)?, layer)
+}
+
+/// [`linear`] of several layers that read the same. For one token, with weights kept in few bits, they are taken together.
+pub(crate) fn linears(x: &Tensor, layers: &[&Linear]) -> Result<Vec<Tensor>> {
+    let (rows, inner) = x.dims2()?;
+    let fits = |l: &&Linear| l.weight.inner() == inner && l.weight.takes_a_row(l.precision);
+    let together = rows == 1 && layers.iter().all(fits);
+    if !together {
+        return layers.iter().map(|layer| linear(x, layer)).collect();
     }
-    tensor(y, (rows, outer))
+    let weights: Vec<&Packed> = layers.iter().map(|l| &*l.weight).collect();
+    let made = with_slice(x, |x| row_of(&weights, x))?;
+    made.into_iter().zip(layers).map(|(y, layer)| shifted(y, 1, layer)).collect()
+}
+
+/// Adds a layer's shift to each of its rows.
+fn shifted(mut y: Vec<f32>, rows: usize, layer: &Linear) -> Result<Tensor> {
+    if let Some(bias) = &layer.bias {
+        let add = |row: &mut [f32]| row.iter_mut().zip(bias).for_each(|(o, b)| *o += b);
+        y.par_chunks_mut(bias.len().max(1)).for_each(add);
+    }
+    tensor(y, (rows, layer.weight.outer()))
 }
 
 /// Gradient of [`linear`] with respect to its input: `g W`.

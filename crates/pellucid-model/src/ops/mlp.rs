@@ -5,7 +5,6 @@ use super::{CHUNK, Rules, simd, tensor, with_slice};
 use crate::Result;
 use crate::spec::Activation;
 use candle_core::Tensor;
-use rayon::prelude::*;
 
 /// `f(pre)`, or `f(pre) · linear` in a gated MLP; same shape.
 pub(crate) fn activate(pre: &Tensor, linear: Option<&Tensor>, f: Activation) -> Result<Tensor> {
@@ -58,16 +57,15 @@ fn gated_back(
     rules: Rules,
 ) -> (Vec<f32>, Option<Vec<f32>>) {
     let share = if rules.half_products { 0.5 } else { 1.0 };
-    let (mut d_pre, mut d_linear) = (vec![0f32; pre.len()], vec![0f32; pre.len()]);
-    let outputs = d_pre.par_chunks_mut(CHUNK).zip(d_linear.par_chunks_mut(CHUNK));
-    let inputs = pre.par_chunks(CHUNK).zip(linear.par_chunks(CHUNK)).zip(g.par_chunks(CHUNK));
-    outputs.zip(inputs).for_each(|((d_pre, d_linear), ((pre, linear), g))| {
-        slopes(pre, d_pre, f, rules);
-        simd::activation(pre, d_linear, f);
-        for (((dp, dl), l), g) in d_pre.iter_mut().zip(d_linear.iter_mut()).zip(linear).zip(g) {
-            *dp *= share * g * l;
-            *dl *= share * g;
-        }
+    let d_pre = made(pre.len(), CHUNK, |from, d| {
+        let here = from..from + d.len();
+        slopes(&pre[here.clone()], d, f, rules);
+        d.iter_mut().zip(&g[here.clone()]).zip(&linear[here]).for_each(|((d, g), l)| *d *= share * g * l);
+    });
+    let d_linear = made(pre.len(), CHUNK, |from, d| {
+        let here = from..from + d.len();
+        simd::activation(&pre[here.clone()], d, f);
+        d.iter_mut().zip(&g[here]).for_each(|(d, g)| *d *= share * g);
     });
     (d_pre, Some(d_linear))
 }

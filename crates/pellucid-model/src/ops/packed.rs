@@ -6,13 +6,13 @@ use super::Precision;
 use super::blocks::{BlockType, Blocks};
 use super::kernel::{LANES, Lane, Pairs, ROWS, Tile, across, along, along_pairs, split};
 use super::pages::Pages;
-use super::sheet::{Block, made, sheet};
+use super::sheet::{Block, made, made_soon, sheet};
 use super::{simd, tensor, tiled, with_slice};
 use crate::Result;
-use candle_core::{CpuStorage, Storage, Tensor};
+use candle_core::{CpuStorage, DType, Storage, Tensor};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use pellucid_kernels::codes::pair_row;
+use pellucid_kernels::codes::{lanes_back, pair_row, pairs_back};
 use pellucid_kernels::columns::pieces;
 use pellucid_kernels::tiles::{DEPTH, tiles_are_here, whole_steps};
 use rayon::prelude::*;
@@ -48,22 +48,62 @@ impl Packed {
     /// Packs `(outer, inner)` weights, kept as what they are stored as.
     pub(crate) fn new(weight: &Tensor) -> Result<Self> {
         let (outer, inner) = weight.dims2()?;
-        let weight = weight.contiguous()?;
-        let (storage, layout) = weight.storage_and_layout();
-        let here = layout.start_offset()..layout.start_offset() + outer * inner;
-        let panels = match &*storage {
-            Storage::Cpu(CpuStorage::F32(w)) => Panels::F32(pack(&w[here], outer, inner)),
-            Storage::Cpu(CpuStorage::BF16(w)) => Panels::Bf16(pack_pairs(&w[here], outer, inner)),
-            Storage::Cpu(CpuStorage::F16(w)) => Panels::F16(pack(&w[here], outer, inner)),
-            _ => return Err(candle_core::Error::msg("expected f32, bf16 or f16 weights on the CPU").into()),
+        let mut packed = Packed::empty(outer, inner, weight.dtype())?;
+        packed.fill(0, weight)?;
+        Ok(packed)
+    }
+
+    /// Zeros, for [`Packed::fill`].
+    pub(crate) fn empty(outer: usize, inner: usize, kept: DType) -> Result<Self> {
+        let lanes = outer.div_ceil(LANES) * inner;
+        let panels = match kept {
+            DType::F32 => Panels::F32(Pages::zeroed(lanes)),
+            DType::BF16 => Panels::Bf16(Pages::zeroed(outer.div_ceil(LANES) * whole_steps(inner))),
+            DType::F16 => Panels::F16(Pages::zeroed(lanes)),
+            _ => return Err(candle_core::Error::msg("expected f32, bf16 or f16 weights").into()),
         };
         Ok(Packed { outer, inner, panels })
     }
 
+    /// Packs some rows, `(rows, inner)`, of which the first is a panel's first.
+    pub(crate) fn fill(&mut self, first: usize, rows: &Tensor) -> Result<()> {
+        let (count, inner) = rows.dims2()?;
+        check(inner, self.inner)?;
+        if !first.is_multiple_of(LANES) || first + count > self.outer {
+            return Err(
+                candle_core::Error::msg(format!("{count} rows from {first} on: not whole panels")).into()
+            );
+        }
+        let rows = rows.contiguous()?;
+        let (storage, layout) = rows.storage_and_layout();
+        let here = layout.start_offset()..layout.start_offset() + count * inner;
+        let (panel, pairs) = (first / LANES, self.pairs());
+        match (&*storage, &mut self.panels) {
+            (Storage::Cpu(CpuStorage::F32(w)), Panels::F32(to)) => {
+                pack(&w[here], inner, &mut to[panel * inner..])
+            }
+            (Storage::Cpu(CpuStorage::F16(w)), Panels::F16(to)) => {
+                pack(&w[here], inner, &mut to[panel * inner..])
+            }
+            (Storage::Cpu(CpuStorage::BF16(w)), Panels::Bf16(to)) => {
+                pack_pairs(&w[here], inner, &mut to[panel * pairs..]);
+            }
+            _ => return Err(candle_core::Error::msg("expected weights of the kept type on the CPU").into()),
+        }
+        Ok(())
+    }
+
     /// Packs block-quantised weights, `order.len()` outputs of `inner` inputs, as they are in a file; none if the bytes do
     /// not hold them.
-    pub(crate) fn from_blocks(kind: BlockType, bytes: &[u8], inner: usize, order: &[u32]) -> Option<Self> {
-        let blocks = Blocks::pack(kind, bytes, inner, order)?;
+    /// `read` is called now and then, when what has been read of them is no longer needed.
+    pub(crate) fn from_blocks(
+        kind: BlockType,
+        bytes: &[u8],
+        inner: usize,
+        order: &[u32],
+        read: &dyn Fn(),
+    ) -> Option<Self> {
+        let blocks = Blocks::pack(kind, bytes, inner, order, read)?;
         Some(Packed { outer: order.len(), inner, panels: Panels::Blocks(blocks) })
     }
 
@@ -159,8 +199,8 @@ impl Packed {
 
     /// `x Wᵀ` for `(rows, inner)` numbers: `(rows, outer)`.
     pub(crate) fn multiply(&self, x: &[f32]) -> Vec<f32> {
-        if let (Panels::Bf16(all), true) = (&self.panels, x.len() == self.inner) {
-            return self.row_of_pairs(all, x);
+        if x.len() == self.inner && self.takes_a_row(Precision::Exact) {
+            return row_of(&[self], x).concat();
         }
         let packed = pack_rows(x, x.len() / self.inner.max(1), self.inner);
         self.by_blocks(x, |block| {
@@ -175,16 +215,25 @@ impl Packed {
         })
     }
 
-    /// [`Packed::multiply`] for one row, without widening the weights first: the same bits.
-    fn row_of_pairs(&self, all: &[Pairs], x: &[f32]) -> Vec<f32> {
-        made(self.outer, self.share(1), |from, out| {
-            let panels = all[from / LANES * self.pairs()..].chunks_exact(self.pairs());
-            for (out, pairs) in out.chunks_mut(LANES).zip(panels) {
-                let mut sums = Lane::ZERO;
-                pair_row(x, pairs, &mut sums);
-                out.copy_from_slice(&sums.0[..out.len()]);
-            }
-        })
+    /// 32 outputs of one row, without widening the weights first; `totals` are those of [`Blocks::totals`].
+    fn panel_of_row(&self, panel: usize, x: &[f32], totals: &[f32]) -> Lane<f32> {
+        let mut sums = Lane::ZERO;
+        match &self.panels {
+            Panels::Bf16(all) => pair_row(x, &all[panel * self.pairs()..], &mut sums),
+            Panels::Blocks(blocks) => blocks.panel_of_row(panel, x, totals, &mut sums),
+            Panels::F32(_) | Panels::F16(_) => {}
+        }
+        sums
+    }
+
+    /// Whether one row is multiplied by the weights as they are kept: with pairs of bf16 that has the bits of many rows, with
+    /// blocks it has not, but is more exact than rounding.
+    pub(super) fn takes_a_row(&self, precision: Precision) -> bool {
+        match self.panels {
+            Panels::Bf16(_) => precision == Precision::Exact,
+            Panels::Blocks(_) => precision == Precision::Fast,
+            Panels::F32(_) | Panels::F16(_) => false,
+        }
     }
 
     /// Part of the product: what inputs `inputs` alone, the columns of `x`, add to outputs `outputs`: `(rows, outputs)`.
@@ -216,10 +265,8 @@ impl Packed {
     /// [`Packed::multiply`] with both operands rounded to bf16 and sums in f32 (`Precision::Fast`).
     /// One row alone is multiplied by block-quantised weights as they are, without rounding: that is the quickest.
     pub(crate) fn multiply_fast(&self, x: &[f32]) -> Vec<f32> {
-        if let (Panels::Blocks(blocks), true) = (&self.panels, x.len() == self.inner) {
-            let mut row = blocks.multiply_row(x);
-            row.truncate(self.outer);
-            return row;
+        if x.len() == self.inner && self.takes_a_row(Precision::Fast) {
+            return row_of(&[self], x).concat();
         }
         if tiles_are_here() {
             return tiled::multiply(self, x);
@@ -351,11 +398,31 @@ impl Packed {
     pub(crate) fn multiply_back_part(&self, g: &[f32], outputs: Range<usize>) -> Vec<f32> {
         let rows = g.len() / outputs.len().max(1);
         let panels = outputs.start / LANES..outputs.end.div_ceil(LANES);
+        if rows == 1 {
+            return self.row_back(g, outputs.start % LANES, panels);
+        }
         let packed = pack_columns(g, rows, outputs);
         // all rows in one block: a stretch of the weights is widened once for all of them
         let tasks = 4 * rayon::current_num_threads();
         let share = self.inner.div_ceil(ROWS).div_ceil(tasks).max(1) * ROWS;
         sheet(rows, self.inner, [rows, share], |block| self.back_block(&packed, panels.clone(), block))
+    }
+
+    /// The same for one row, whose first gradient is that of output `before` of the first panel: lanes are summed as they lie, and
+    /// folded at the end. Panels without a gradient are not read.
+    fn row_back(&self, g: &[f32], before: usize, panels: Range<usize>) -> Vec<f32> {
+        let mut lanes = vec![Lane::ZERO; panels.len()];
+        bytemuck::cast_slice_mut::<_, f32>(&mut lanes)[before..before + g.len()].copy_from_slice(g);
+        made(self.inner, WIDENED / 2, |from, out| {
+            let (mut sums, mut room) = (vec![Lane::ZERO; out.len()], vec![Lane::ZERO; out.len()]);
+            for (panel, g) in panels.clone().zip(&lanes).filter(|(_, g)| g.0 != Lane::ZERO.0) {
+                match &self.panels {
+                    Panels::Bf16(all) => pairs_back(&all[panel * self.pairs() + from / 2..], g, &mut sums),
+                    _ => lanes_back(self.lanes(panel, from..from + out.len(), &mut room), g, &mut sums),
+                }
+            }
+            out.iter_mut().zip(&sums).for_each(|(out, sums)| *out = simd::sum(&sums.0));
+        })
     }
 
     fn back_block(&self, g: &[Lane<f32>], panels: Range<usize>, block: &mut Block<'_>) {
@@ -378,6 +445,31 @@ impl Packed {
     }
 }
 
+/// The products of one row with matrices that are kept in few bits ([`Packed::takes_a_row`]), shared out together. The bits
+/// are those of each alone.
+pub(super) fn row_of(all: &[&Packed], x: &[f32]) -> Vec<Vec<f32>> {
+    let totals: Vec<Vec<f32>> = all
+        .iter()
+        .map(|w| if let Panels::Blocks(blocks) = &w.panels { blocks.totals(x) } else { Vec::new() })
+        .collect();
+    let panels = |w: &Packed| w.outer.div_ceil(LANES);
+    let places: Vec<(usize, usize)> =
+        all.iter().enumerate().flat_map(|(i, w)| (0..panels(w)).map(move |panel| (i, panel))).collect();
+    let share = places.len().div_ceil(4 * rayon::current_num_threads());
+    let made = made_soon(places.len() * LANES, share * LANES, |from, out| {
+        for (out, &(i, panel)) in out.chunks_exact_mut(LANES).zip(&places[from / LANES..]) {
+            out.copy_from_slice(&all[i].panel_of_row(panel, x, &totals[i]).0);
+        }
+    });
+    let mut rest = made.as_slice();
+    let one = |w: &&Packed| {
+        let (mine, others) = rest.split_at(panels(w) * LANES);
+        rest = others;
+        mine[..w.outer].to_vec()
+    };
+    all.iter().map(one).collect()
+}
+
 /// A tile whose lanes are rows of the sheet.
 fn put_turned(block: &mut Block<'_>, rows: Range<usize>, columns: Range<usize>, sums: &Tile) {
     for (lane, row) in rows.enumerate() {
@@ -396,23 +488,17 @@ fn widened<'a, T>(
     room
 }
 
-fn pack<T: Copy + Send + Sync>(w: &[T], outer: usize, inner: usize) -> Pages<Lane<T>>
-where
-    Lane<T>: bytemuck::Pod + Send + Sync,
-{
-    let mut out = Pages::<Lane<T>>::zeroed(outer.div_ceil(LANES) * inner);
-    out.par_chunks_mut(inner.max(1)).zip(w.par_chunks((LANES * inner).max(1))).for_each(|(panel, w)| {
+fn pack<T: Copy + Send + Sync>(w: &[T], inner: usize, to: &mut [Lane<T>]) {
+    to.par_chunks_mut(inner.max(1)).zip(w.par_chunks((LANES * inner).max(1))).for_each(|(panel, w)| {
         for (l, row) in w.chunks_exact(inner).enumerate() {
             panel.iter_mut().zip(row).for_each(|(lane, w)| lane.0[l] = *w);
         }
     });
-    out
 }
 
-fn pack_pairs(w: &[half::bf16], outer: usize, inner: usize) -> Pages<Pairs> {
-    let pairs = whole_steps(inner);
-    let mut out = Pages::<Pairs>::zeroed(outer.div_ceil(LANES) * pairs);
-    out.par_chunks_mut(pairs.max(1)).zip(w.par_chunks((LANES * inner).max(1))).for_each(|(panel, w)| {
+fn pack_pairs(w: &[half::bf16], inner: usize, to: &mut [Pairs]) {
+    let panels = to.par_chunks_mut(whole_steps(inner).max(1));
+    panels.zip(w.par_chunks((LANES * inner).max(1))).for_each(|(panel, w)| {
         for (l, row) in w.chunks_exact(inner).enumerate() {
             for (lane, w) in panel.iter_mut().zip(row.chunks(2)) {
                 let second = w.get(1).map_or(0, |w| u32::from(w.to_bits()) << 16);
@@ -420,7 +506,6 @@ fn pack_pairs(w: &[half::bf16], outer: usize, inner: usize) -> Pages<Pairs> {
             }
         }
     });
-    out
 }
 
 /// Rows in blocks of twelve, rounded to bf16, two numbers of each row beside the other rows': `(blocks, ⌈inner / 2⌉, 12)`.

@@ -11,6 +11,7 @@ use crate::Result;
 use crate::spec::Activation;
 use candle_core::Tensor;
 use pellucid_kernels::columns::{self, Columns, Plain, Rows};
+use pellucid_kernels::patches;
 use pellucid_kernels::tiles::{DEPTH, Patch, SIDE, products_below, tiles_are_here};
 use std::ops::Range;
 
@@ -49,8 +50,16 @@ pub(crate) struct Mlp<'a> {
     pub(crate) linear: Option<&'a Linear>,
     pub(crate) down: &'a Linear,
     pub(crate) activation: Activation,
-    /// `mlp_act` and `mlp_out`; one of them at least.
-    pub(crate) wanted: [bool; 2],
+    /// What is made of it; one of them at least.
+    pub(crate) wanted: Values<bool>,
+}
+
+/// One of something for each value that an MLP has.
+pub(crate) struct Values<T> {
+    pub(crate) pre: T,
+    pub(crate) linear: T,
+    pub(crate) act: T,
+    pub(crate) out: T,
 }
 
 /// Room of a task that takes rows through an MLP.
@@ -68,23 +77,26 @@ struct MlpRoom {
     rooms: [Room; 3],
 }
 
-/// `mlp_act` and `mlp_out` of the stream `(tokens, d_model)`, as wanted: the bits of the steps one by one. Rows go through the
-/// layers while what is made of them lies in a core's own cache; none if there are too few for that.
-pub(crate) fn mlp(x: &Tensor, mlp: &Mlp<'_>) -> Result<Option<[Option<Tensor>; 2]>> {
+/// An MLP's values of the stream `(tokens, d_model)`, as wanted: the bits of the steps one by one. Rows go through the layers
+/// while what is made of them lies in a core's own cache; none if there are too few for that.
+pub(crate) fn mlp(x: &Tensor, mlp: &Mlp<'_>) -> Result<Option<Values<Option<Tensor>>>> {
     let tokens = x.dim(0)?;
-    let Some(group) = columns::group(tokens) else { return Ok(None) };
     let (inner, neurons) = (mlp.pre.weight.inner(), mlp.pre.weight.outer());
-    let (steps, blocks) = ([inner, neurons].map(|n| n.div_ceil(2 * DEPTH)), group / SIDE);
-    let [for_act, for_out] = mlp.wanted;
+    let steps = [inner, neurons].map(|n| n.div_ceil(2 * DEPTH));
+    let Some(group) = columns::group(tokens, steps[0] + steps[1]) else { return Ok(None) };
+    let blocks = group / SIDE;
+    let Values { pre, linear, act, out } = mlp.wanted;
+    let wanted = [pre, linear, act, out];
+    let all = [neurons, neurons, neurons, mlp.down.weight.outer()];
     let widths: Vec<usize> =
-        for_act.then_some(neurons).into_iter().chain(for_out.then_some(mlp.down.weight.outer())).collect();
+        all.into_iter().zip(wanted).filter(|(_, wanted)| *wanted).map(|(w, _)| w).collect();
     let room = || MlpRoom {
         read: vec![Patch::NONE; blocks * steps[0]],
         normed: Vec::new(),
         pre: vec![0.0; group * LANES],
         linear: vec![0.0; group * LANES],
         act: vec![0.0; group * LANES],
-        acts: vec![Patch::NONE; if for_out { blocks * steps[1] } else { 0 }],
+        acts: vec![Patch::NONE; if out { blocks * steps[1] } else { 0 }],
         rooms: [
             Side::Forward(&mlp.pre.weight).room(steps[0]),
             Side::Forward(&mlp.linear.unwrap_or(mlp.pre).weight).room(steps[0]),
@@ -93,16 +105,22 @@ pub(crate) fn mlp(x: &Tensor, mlp: &Mlp<'_>) -> Result<Option<[Option<Tensor>; 2
     };
     let made = with_slice(x, |x| {
         let x = Normed { x, norm: mlp.norm };
-        sheets(tokens, &widths, group, room, |room, sheets| match sheets {
-            [act, out] => mlp_group(mlp, &x, steps, room, [Some(act), Some(out)]),
-            [one] if for_act => mlp_group(mlp, &x, steps, room, [Some(one), None]),
-            [one] => mlp_group(mlp, &x, steps, room, [None, Some(one)]),
-            _ => {}
+        sheets(tokens, &widths, group, room, |room, sheets| {
+            let Some(rows) = sheets.first().map(|block| block.rows.clone()) else { return };
+            mlp_group(mlp, &x, steps, room, rows, dealt(&mlp.wanted, sheets.iter_mut()));
         })
     })?;
-    let mut made = made.into_iter().zip(widths).map(|(values, width)| tensor(values, (tokens, width)));
-    let act = if for_act { made.next().transpose()? } else { None };
-    Ok(Some([act, made.next().transpose()?]))
+    let made = made.into_iter().zip(widths).map(|(values, width)| tensor(values, (tokens, width)));
+    let Values { pre, linear, act, out } = dealt(&mlp.wanted, made);
+    let (pre, linear) = (pre.transpose()?, linear.transpose()?);
+    Ok(Some(Values { pre, linear, act: act.transpose()?, out: out.transpose()? }))
+}
+
+/// The next of `all` for each value that is wanted.
+fn dealt<T>(wanted: &Values<bool>, mut all: impl Iterator<Item = T>) -> Values<Option<T>> {
+    let mut next = |wanted: bool| if wanted { all.next() } else { None };
+    let (pre, linear) = (next(wanted.pre), next(wanted.linear));
+    Values { pre, linear, act: next(wanted.act), out: next(wanted.out) }
 }
 
 /// One group of rows.
@@ -111,19 +129,24 @@ fn mlp_group(
     x: &Normed<'_>,
     steps: [usize; 2],
     room: &mut MlpRoom,
-    [mut act_to, out_to]: [Option<&mut Block<'_>>; 2],
+    rows: Range<usize>,
+    to: Values<Option<&mut Block<'_>>>,
 ) {
-    let Some(rows) = act_to.as_ref().or(out_to.as_ref()).map(|b| b.rows.clone()) else { return };
+    let Values { pre: mut pre_to, linear: mut linear_to, act: mut act_to, out: out_to } = to;
     columns::pack_group(x, rows.clone(), &mut room.normed, &mut room.read);
     for (panel, neurons) in columns::pieces(0..mlp.pre.weight.outer(), LANES).enumerate() {
         activate(mlp, panel, rows.len(), steps[0], room);
-        let act = &room.act[..rows.len() * LANES];
-        if let Some(to) = &mut act_to {
-            to.put_tile(rows.clone(), [neurons.start, neurons.len()], act);
+        let here = ..rows.len() * LANES;
+        let act = &room.act[here];
+        let kept = [(&mut pre_to, &room.pre), (&mut linear_to, &room.linear), (&mut act_to, &room.act)];
+        for (to, tile) in kept {
+            if let Some(to) = to {
+                to.put_tile(rows.clone(), [neurons.start, neurons.len()], &tile[here]);
+            }
         }
         // 32 neurons are a step of the layer after them
         for (tile, acts) in act.chunks(SIDE * LANES).zip(room.acts.chunks_exact_mut(steps[1])) {
-            simd::patch_rows(tile, LANES, LANES, &mut acts[panel..=panel]);
+            patches::patch_rows(tile, LANES, LANES, &mut acts[panel..=panel]);
         }
     }
     let Some(out) = out_to else { return };
@@ -162,7 +185,7 @@ impl Rows for Normed<'_> {
         let width = self.norm.weight.len();
         room.resize(rows.len() * width, 0.0);
         norm_rows(&self.x[rows.start * width..rows.end * width], self.norm, room);
-        simd::patch_rows(room, width, width, to);
+        patches::patch_rows(room, width, width, to);
     }
 }
 
@@ -216,7 +239,8 @@ impl Columns for Side<'_> {
             // a panel of 32 outputs is a step inside; its weights of 32 inputs, a step of its own, are turned
             Side::Back(w) => {
                 for (outputs, turned) in turned.as_chunks_mut::<DEPTH>().0.iter_mut().enumerate() {
-                    simd::turn_pairs(w.steps(outputs, panel..panel + 1, wide, pairs), turned);
+                    let step = w.steps(outputs, panel..panel + 1, wide, pairs);
+                    step.as_chunks().0.iter().for_each(|step| patches::turn_pairs(step, turned));
                 }
                 turned
             }

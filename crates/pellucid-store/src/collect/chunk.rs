@@ -68,7 +68,6 @@ impl Totals {
 /// Takes in a team's activations at some tokens, and finds each one's counter. Units are summed beside each other, each in
 /// the order of its tokens, so nothing depends on the processor's width.
 #[inline(always)]
-#[expect(clippy::needless_range_loop)] // six arrays in step, as the compiler vectorises best
 fn take_in_body<const FUSED: bool>(
     rows: &[&[f32; TEAM]],
     totals: &mut Totals,
