@@ -64,7 +64,7 @@ impl<T: Pod> Part<T> {
 fn fresh(bytes: usize) -> Option<MmapRaw> {
     let region = MmapRaw::from(MmapOptions::new().len(bytes).map_anon().ok()?);
     // only a wish: where it is refused the pages are small
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     let _ = region.advise(memmap2::Advice::HugePage);
     Some(region)
 }
