@@ -165,12 +165,18 @@ impl Soak {
         self.finished()
     }
 
-    /// An atlas is built: is it whole, and can it be read?
+    /// An atlas is built: is it whole, and can it be read? It is then removed: those of an hour would take a gigabyte.
     fn finished(&mut self) -> Result<()> {
         let path = self.building();
         self.check(&path, "built to its end")?;
         read(self.pellucid().args(["atlas", "stats", "--json", "--atlas"]).arg(&path))?;
         self.built += 1;
+        for ending in ["", "-wal", "-shm", ".built.json"] {
+            let part = with(&path, ending);
+            if part.exists() {
+                fs::remove_file(&part).with_context(|| format!("removing {}", part.display()))?;
+            }
+        }
         Ok(())
     }
 
