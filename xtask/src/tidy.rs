@@ -98,9 +98,8 @@ const UNSAFE: [&str; 10] = [
 /// Names that say nothing about what is inside.
 const EMPTY_NAMES: [&str; 7] = ["utils", "util", "helpers", "helper", "common", "manager", "base"];
 
-/// Source files may be this long, except those listed with a reason.
+/// Source files may be this long.
 const LINES: usize = 700;
-const LONG: &[(&str, &str)] = &[];
 
 /// Every file that is, or could be, in the repository: relative path with `/`, and its text where it is text.
 fn files() -> Vec<(String, String)> {
@@ -241,13 +240,8 @@ fn files_are_not_too_long() {
     let mut faults = Vec::new();
     for (path, text) in sources("rs").into_iter().chain(sources("py")) {
         let lines = text.lines().count();
-        let listed = LONG.iter().any(|(name, _)| *name == path);
-        match (lines > LINES, listed) {
-            (true, false) => {
-                faults.push(format!("{path}: {lines} lines; split it, or list it in tidy.rs with a reason"))
-            }
-            (false, true) => faults.push(format!("{path}: {lines} lines; take it off the list in tidy.rs")),
-            _ => {}
+        if lines > LINES {
+            faults.push(format!("{path}: {lines} lines; split it"));
         }
     }
     none(&format!("More than {LINES} lines:"), &faults);

@@ -287,7 +287,6 @@ struct Panel<'a> {
     shifts: &'a mut [Lane<f32>],
     /// The row that each of its outputs is.
     rows: &'a [u32],
-    codes: Vec<[i8; LANES]>,
 }
 
 impl Panel<'_> {
@@ -298,20 +297,20 @@ impl Panel<'_> {
         inner: usize,
         row: impl Fn(usize) -> &'b [u8],
     ) -> Vec<[i8; LANES]> {
-        self.codes = vec![[0; LANES]; inner];
+        let mut codes = vec![[0; LANES]; inner];
         for (lane, &r) in self.rows.iter().enumerate() {
-            self.take_row(kind, lane, row(r as usize));
+            self.take_row(kind, lane, row(r as usize), &mut codes);
         }
-        std::mem::take(&mut self.codes)
+        codes
     }
 
     /// Writes one output's row of blocks to a lane.
-    fn take_row(&mut self, kind: BlockType, lane: usize, row: &[u8]) {
+    fn take_row(&mut self, kind: BlockType, lane: usize, row: &[u8], codes: &mut [[i8; LANES]]) {
         let (weights, group) = (kind.weights(), kind.group());
         for (b, block) in row.chunks_exact(kind.bytes()).enumerate() {
             let parts = Parts::read(kind, block);
             for (i, code) in parts.codes[..weights].iter().enumerate() {
-                self.codes[b * weights + i][lane] = *code;
+                codes[b * weights + i][lane] = *code;
             }
             for g in 0..weights / group {
                 let at = b * weights / group + g;
@@ -353,7 +352,7 @@ impl Blocks {
         };
         let parts = scales.chunks_mut(groups).zip(shifts_of).zip(order.chunks(LANES));
         let mut work: Vec<Panel<'_>> =
-            parts.map(|((scales, shifts), rows)| Panel { scales, shifts, rows, codes: Vec::new() }).collect();
+            parts.map(|((scales, shifts), rows)| Panel { scales, shifts, rows }).collect();
         for (stripe, work) in work.chunks_mut(STRIPE).enumerate() {
             let from = stripe * STRIPE * inner;
             let here = from..from + work.len() * inner;
