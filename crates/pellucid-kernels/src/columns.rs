@@ -19,7 +19,7 @@ const MANY: usize = 2 * GROUP;
 /// A matrix `(inner, width)` that gives its columns in the form in which they are multiplied.
 pub trait Columns: Sync {
     /// What a task needs to make columns in.
-    type Room;
+    type Room: Send;
 
     /// `[inner, width]`.
     fn shape(&self) -> [usize; 2];

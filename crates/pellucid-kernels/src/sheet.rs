@@ -8,6 +8,7 @@ use crate::tiles::{Patch, products_below, products_below_at};
 use bytemuck::Zeroable;
 use rayon::prelude::*;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 /// A part of a sheet that one task writes: some columns of all its rows in order, then the next columns, until each of its
 /// entries has been written once.
@@ -95,7 +96,7 @@ impl<'a> Block<'a> {
     ) {
         if width < LANES {
             let mut made = vec![0f32; rows * LANES];
-            products_below(rows, a, b, &mut made);
+            products_below(rows, a, b, &mut made, LANES);
             return self.put_tile(row..row + rows, [column, width], &made);
         }
         let (to, stride) = (self.take(row, rows, column, LANES), self.sheet.width);
@@ -130,30 +131,73 @@ pub fn sheet(rows: usize, width: usize, step: [usize; 2], make: impl Fn(&mut Blo
 }
 
 /// Matrices of the same rows and such widths, made on all threads, at most `group` rows at a time: `make` is given a block of each,
-/// all its columns, and room that `room` makes now and then.
-pub fn sheets<R>(
+/// all its columns, and room, of which `room` makes as many as there are tasks at a time.
+pub fn sheets<R: Send>(
     rows: usize,
     widths: &[usize],
     group: usize,
-    room: impl Fn() -> R + Sync + Send,
-    make: impl Fn(&mut R, &mut [Block<'_>]) + Sync + Send,
+    room: impl Fn() -> R + Sync,
+    make: impl Fn(&mut R, &mut [Block<'_>]) + Sync,
 ) -> Vec<Vec<f32>> {
     let group = group.max(1);
+    let parts: Vec<usize> = (0..rows).step_by(group).map(|from| group.min(rows - from)).collect();
+    sheets_of(&parts, widths, room, make)
+}
+
+/// As [`sheets`], of so many rows at a time.
+pub fn sheets_of<R: Send>(
+    parts: &[usize],
+    widths: &[usize],
+    room: impl Fn() -> R + Sync,
+    make: impl Fn(&mut R, &mut [Block<'_>]) + Sync,
+) -> Vec<Vec<f32>> {
+    let mut rows = 0;
+    let parts: Vec<Range<usize>> = parts
+        .iter()
+        .map(|part| {
+            rows += part;
+            rows - part..rows
+        })
+        .collect();
     let mut all: Vec<Vec<f32>> = widths.iter().map(|width| Vec::with_capacity(rows * width)).collect();
     let sheets: Vec<Sheet> =
         all.iter_mut().zip(widths).map(|(out, &width)| Sheet { start: out.as_mut_ptr(), width }).collect();
-    (0..rows.div_ceil(group)).into_par_iter().for_each_init(room, |room, i| {
-        let here = i * group..(i * group + group).min(rows);
+    // rooms that are free: one for each thread is made, and not one for each task
+    let rooms = Mutex::new(Vec::new());
+    let free = || rooms.lock().unwrap_or_else(PoisonError::into_inner);
+    parts.into_par_iter().filter(|here| !here.is_empty()).for_each(|here| {
+        let taken = free().pop();
+        let mut mine = taken.unwrap_or_else(&room);
         let block = |sheet| Block::new(sheet, here.clone());
         let mut blocks: Vec<Block<'_>> = sheets.iter().map(block).collect();
-        make(room, &mut blocks);
+        make(&mut mine, &mut blocks);
         assert!(blocks.iter().all(Block::is_whole), "a task left something of its block unwritten");
+        free().push(mine);
     });
     for (out, width) in all.iter_mut().zip(widths) {
         // SAFETY: the blocks cover the sheet, and each task has written all of its own.
         unsafe { out.set_len(rows * width) };
     }
     all
+}
+
+/// Numbers made of those at the same places on all threads, `chunk` at a time: `change` is given the index of a chunk's first number
+/// and a copy of the chunk.
+pub fn changed(x: &[f32], chunk: usize, change: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
+    let chunk = chunk.max(1);
+    let mut out = Vec::<f32>::with_capacity(x.len());
+    let parts = out.spare_capacity_mut()[..x.len()].par_chunks_mut(chunk);
+    parts.zip(x.par_chunks(chunk)).enumerate().for_each(|(i, (part, x))| {
+        // SAFETY: memory for as many numbers that nobody else sees while this task has it, all of which are written first.
+        let part = unsafe {
+            std::ptr::copy_nonoverlapping(x.as_ptr(), part.as_mut_ptr().cast(), x.len());
+            std::slice::from_raw_parts_mut(part.as_mut_ptr().cast::<f32>(), x.len())
+        };
+        change(i * chunk, part);
+    });
+    // SAFETY: every chunk has been written, and together they are the first `x.len()`.
+    unsafe { out.set_len(x.len()) };
+    out
 }
 
 /// So many numbers made on all threads, `chunk` at a time: `make` is given the index of a chunk's first number and the chunk,
@@ -212,7 +256,16 @@ mod tests {
                 part.iter_mut().enumerate().for_each(|(i, v)| *v = (from + i) as f32);
             };
             let want: Vec<f32> = (0..count).map(|i| i as f32).collect();
-            assert_eq!((made(count, chunk, make), made_soon(count, chunk, make)), (want.clone(), want));
+            assert_eq!(
+                (made(count, chunk, make), made_soon(count, chunk, make)),
+                (want.clone(), want.clone())
+            );
+            let twice = |from: usize, part: &mut [f32]| {
+                assert!(part.first().is_none_or(|first| *first == from as f32));
+                part.iter_mut().for_each(|v| *v *= 2.0);
+            };
+            let want: Vec<f32> = want.iter().map(|v| v * 2.0).collect();
+            assert_eq!(changed(&made(count, chunk, make), chunk, twice), want);
         }
     }
 

@@ -63,15 +63,18 @@ pub(crate) fn dot_body<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
 
 /// Adds lanes pairwise: the order is fixed, so the result does not depend on the processor's width.
 #[inline(always)]
-fn fold(mut lanes: [f32; LANES]) -> f32 {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] += lanes[i + width];
-        }
-        width /= 2;
-    }
-    lanes[0]
+fn fold(lanes: [f32; LANES]) -> f32 {
+    halves(lanes, |a, b| a + b)
+}
+
+/// Each lane with the one half of them further on, until one is left.
+#[inline(always)]
+fn halves(lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
+    let lanes: [f32; 16] = std::array::from_fn(|i| join(lanes[i], lanes[i + 16]));
+    let lanes: [f32; 8] = std::array::from_fn(|i| join(lanes[i], lanes[i + 8]));
+    let lanes: [f32; 4] = std::array::from_fn(|i| join(lanes[i], lanes[i + 4]));
+    let lanes: [f32; 2] = std::array::from_fn(|i| join(lanes[i], lanes[i + 2]));
+    join(lanes[0], lanes[1])
 }
 
 #[inline(always)]
@@ -87,11 +90,22 @@ fn sum_body<const FUSED: bool>(a: &[f32]) -> f32 {
     fold(lanes) + tail
 }
 
+/// Below this e^x is too small for f32's normal range.
+const LEAST: f32 = -87.3;
+
 /// e^x to about one unit in the last place: `2^n · e^r` with |r| ≤ ln 2 / 2 and a polynomial of degree 6.
 #[inline(always)]
 pub fn exp<const FUSED: bool>(x: f32) -> f32 {
+    let (p, n) = exp_parts::<FUSED>(x.clamp(LEAST, 88.7));
+    // 2^n in two factors, so that n = 128 does not overflow the exponent
+    let half = n >> 1;
+    p * power(half) * power(n.wrapping_sub(half))
+}
+
+/// `e^r` and n.
+#[inline(always)]
+fn exp_parts<const FUSED: bool>(x: f32) -> (f32, i32) {
     const ROUND: f32 = 12_582_912.0; // 1.5·2²³: adding it leaves the nearest integer in the low bits
-    let x = x.clamp(-87.3, 88.7);
     let rounded = multiply_add::<FUSED>(x, std::f32::consts::LOG2_E, ROUND);
     let n = rounded - ROUND;
     let r = multiply_add::<FUSED>(n, -0.693_359_4, x);
@@ -100,11 +114,13 @@ pub fn exp<const FUSED: bool>(x: f32) -> f32 {
     for c in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         p = multiply_add::<FUSED>(p, r, c);
     }
-    // 2^n in two factors, so that n = 128 does not overflow the exponent; the integer lies in the low bits
-    let n = (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
-    let half = n >> 1;
-    let power = |n: i32| f32::from_bits((n.wrapping_add(127) << 23) as u32);
-    p * power(half) * power(n.wrapping_sub(half))
+    (p, (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32))
+}
+
+/// `2^n` for an n within f32's normal range.
+#[inline(always)]
+fn power(n: i32) -> f32 {
+    f32::from_bits((n.wrapping_add(127) << 23) as u32)
 }
 
 /// `e^(x − max)` in place; returns the sum.
@@ -116,54 +132,87 @@ fn exp_shifted_body<const FUSED: bool>(x: &mut [f32], max: f32) -> f32 {
     sum_body::<FUSED>(x)
 }
 
-/// The greatest, or −∞ of nothing; what is no number counts as nothing.
+/// `e^x` as [`exp`] for `x ≤ 0`, where one factor holds `2^n`.
 #[inline(always)]
-fn greatest_body<const FUSED: bool>(x: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let (whole, rest) = x.as_chunks::<LANES>();
-    for x in whole {
-        for (lane, x) in lanes.iter_mut().zip(x) {
-            *lane = if *x > *lane { *x } else { *lane };
-        }
-    }
-    for (lane, x) in lanes.iter_mut().zip(rest) {
-        *lane = if *x > *lane { *x } else { *lane };
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] = if lanes[i + width] > lanes[i] { lanes[i + width] } else { lanes[i] };
-        }
-        width /= 2;
-    }
-    lanes[0]
+fn exp_below<const FUSED: bool>(x: f32) -> f32 {
+    let (p, n) = exp_parts::<FUSED>(if x < LEAST { LEAST } else { x });
+    p * power(n)
 }
 
-/// Softmax in place. What is left beyond whole lanes is taken as a lane filled up with zeros: one number at a time, the
-/// exponentials of a short row's rest would take longer than those of all the others.
+/// Softmax of `scale · x` in place, over whole lanes and the first `count` of the last; the others there become 0.
 #[inline(always)]
-fn softmax_body<const FUSED: bool>(x: &mut [f32]) {
-    let max = greatest_body::<FUSED>(x);
-    let (whole, rest) = x.as_chunks_mut::<LANES>();
-    let mut last = [max; LANES];
-    last[..rest.len()].copy_from_slice(rest);
+fn softmax_lanes<const FUSED: bool>(
+    whole: &mut [[f32; LANES]],
+    last: &mut [f32; LANES],
+    count: usize,
+    scale: f32,
+) {
+    let there: [bool; LANES] = std::array::from_fn(|i| i < count);
+    let mut most = [f32::NEG_INFINITY; LANES];
+    for (i, x) in last.iter_mut().enumerate() {
+        *x *= scale;
+        most[i] = if there[i] { *x } else { most[i] };
+    }
+    for x in whole.iter_mut() {
+        for (x, most) in x.iter_mut().zip(&mut most) {
+            *x *= scale;
+            // what is no number counts as nothing
+            *most = if *x > *most || most.is_nan() { *x } else { *most };
+        }
+    }
+    let max = halves(most, |a, b| if a > b || b.is_nan() { a } else { b });
     let mut sums = [0f32; LANES];
     for x in whole.iter_mut() {
         for (x, sum) in x.iter_mut().zip(&mut sums) {
-            *x = exp::<FUSED>(*x - max);
+            *x = exp_below::<FUSED>(*x - max);
             *sum += *x;
         }
     }
-    last.iter_mut().for_each(|x| *x = exp::<FUSED>(*x - max));
-    for (i, (x, sum)) in last.iter().zip(&mut sums).enumerate() {
-        *sum += if i < rest.len() { *x } else { 0.0 };
+    for ((x, sum), there) in last.iter_mut().zip(&mut sums).zip(there) {
+        let made = exp_below::<FUSED>(*x - max);
+        *x = if there { made } else { 0.0 };
+        *sum += *x;
     }
     let share = 1.0 / fold(sums);
     for x in whole {
         x.iter_mut().for_each(|x| *x *= share);
     }
     last.iter_mut().for_each(|x| *x *= share);
+}
+
+/// What is left beyond whole lanes is taken as a lane filled up: one number at a time, the exponentials of a short row's rest would
+/// take longer than those of all the others.
+#[inline(always)]
+fn softmax_scaled_body<const FUSED: bool>(x: &mut [f32], scale: f32) {
+    let (whole, rest) = x.as_chunks_mut::<LANES>();
+    let mut last = [0f32; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    softmax_lanes::<FUSED>(whole, &mut last, rest.len(), scale);
     rest.copy_from_slice(&last[..rest.len()]);
+}
+
+#[inline(always)]
+fn softmax_body<const FUSED: bool>(x: &mut [f32]) {
+    softmax_scaled_body::<FUSED>(x, 1.0);
+}
+
+/// Rows one after the other, so that one's sums are made while the next one's exponentials are.
+#[inline(always)]
+fn softmax_rows_body<const FUSED: bool>(rows: &mut [f32], width: usize, allowed: &[[usize; 2]], scale: f32) {
+    for (row, [from, to]) in rows.chunks_exact_mut(width).zip(allowed) {
+        row[..*from].fill(0.0);
+        let (lanes, rest) = row[*from..].as_chunks_mut::<LANES>();
+        let (whole, count) = ((to - from) / LANES, (to - from) % LANES);
+        // the last lane lies in the row as a whole, as it does wherever a row has whole lanes and all before it may be seen
+        if let Some((whole, [last, beyond @ ..])) = lanes.split_at_mut_checked(whole) {
+            softmax_lanes::<FUSED>(whole, last, count, scale);
+            beyond.as_flattened_mut().fill(0.0);
+            rest.fill(0.0);
+        } else {
+            row[*to..].fill(0.0);
+            softmax_scaled_body::<FUSED>(&mut row[*from..*to], scale);
+        }
+    }
 }
 
 /// `scale · p (g − Σ g p)`.
@@ -186,17 +235,13 @@ fn times_body<const FUSED: bool>(x: &mut [f32], y: &[f32]) {
 }
 
 #[inline(always)]
-fn plus_body<const FUSED: bool>(a: &[f32], b: &[f32], out: &mut [f32]) {
-    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
-        *out = a + b;
-    }
+fn plus_body<const FUSED: bool>(x: &mut [f32], y: &[f32]) {
+    x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
 }
 
 #[inline(always)]
-fn standardise_body<const FUSED: bool>(x: &[f32], mean: f32, scale: f32, weight: &[f32], out: &mut [f32]) {
-    for ((out, x), w) in out.iter_mut().zip(x).zip(weight) {
-        *out = (x - mean) * scale * w;
-    }
+fn standardise_body<const FUSED: bool>(x: &mut [f32], mean: f32, scale: f32, weight: &[f32]) {
+    x.iter_mut().zip(weight).for_each(|(x, w)| *x = (*x - mean) * scale * w);
 }
 
 /// Coordinates `i` and `i + half` turned by the angles of `cos` and `sin`, the other way if `sign` is −1.
@@ -398,6 +443,10 @@ wide!(
     pub softmax = softmax_body(x: &mut [f32])
 );
 wide!(
+    /// Softmax of `scale · x` over a part of each row of `width` numbers, from the first of `allowed` up to the second; 0 elsewhere.
+    pub softmax_rows = softmax_rows_body(rows: &mut [f32], width: usize, allowed: &[[usize; 2]], scale: f32)
+);
+wide!(
     /// From a softmax `p` and the gradient with respect to it to the one with respect to what it was taken of, times `scale`.
     pub softmax_back = softmax_back_body(p: &[f32], g: &[f32], scale: f32, out: &mut [f32])
 );
@@ -411,11 +460,11 @@ wide!(
 );
 wide!(
     /// `out = a + b`.
-    pub plus = plus_body(a: &[f32], b: &[f32], out: &mut [f32])
+    pub plus = plus_body(x: &mut [f32], y: &[f32])
 );
 wide!(
-    /// `out = (x − mean) · scale · weight`.
-    pub standardise = standardise_body(x: &[f32], mean: f32, scale: f32, weight: &[f32], out: &mut [f32])
+    /// `x = (x − mean) · scale · weight`.
+    pub standardise = standardise_body(x: &mut [f32], mean: f32, scale: f32, weight: &[f32])
 );
 wide!(
     /// A rotary turn of one head's first coordinates; the rest stay.

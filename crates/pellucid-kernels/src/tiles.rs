@@ -106,15 +106,16 @@ pub fn peak(times: u64) -> u64 {
     0
 }
 
-/// The product of any number of rows with 32 columns, `(rows, 32)`: `a` has the patches of 32 rows after those of the 32 before,
-/// each as many as `b` has times sixteen lanes.
-pub fn products_below(rows: usize, a: &[Patch], b: &[Pairs], out: &mut [f32]) {
-    assert!(out.len() >= rows * LANES, "no room for {rows} rows");
+/// The product of any number of rows with 32 columns, one row every `stride` numbers: `a` has the patches of 32 rows after those
+/// of the 32 before, each as many as `b` has times sixteen lanes.
+pub fn products_below(rows: usize, a: &[Patch], b: &[Pairs], out: &mut [f32], stride: usize) {
+    let reach = rows.checked_sub(1).map_or(0, |last| last * stride + LANES);
+    assert!(stride >= LANES && out.len() >= reach, "no room for {rows} rows");
     // SAFETY: the last row ends within the slice.
-    unsafe { products_below_at(rows, a, b, out.as_mut_ptr(), LANES) };
+    unsafe { products_below_at(rows, a, b, out.as_mut_ptr(), stride) };
 }
 
-/// As [`products_below`], one row every `stride` numbers, to memory that holds anything.
+/// As [`products_below`], to memory that holds anything.
 ///
 /// # Safety
 /// `rows` rows of 32 numbers may be written from `out` on, and by nobody else meanwhile.

@@ -5,11 +5,11 @@
 
 use crate::batch::{Row, ranges};
 use crate::cache::LayerCache;
-use crate::ops::attention::{self, Mask, Memory, Scoring};
+use crate::ops::attention::{self, Heads, Mask, Memory, Scoring};
 use crate::ops::linear::{Linear, linear, linears};
 use crate::ops::norm::{Norm, norm};
 use crate::ops::rotary::{Angles, rotate};
-use crate::ops::{Precision, add, mlp, tiled};
+use crate::ops::{Precision, add, attention_text, mlp, tiled};
 use crate::readers;
 use crate::spec::{QkNorm, Spec};
 use crate::tap::{Place, Readers, Tap};
@@ -132,29 +132,40 @@ pub(crate) fn forward(
     keep: bool,
 ) -> Result<(Tensor, Option<Saved>)> {
     let resid_pre = pass.at(Point::ResidPre, x)?;
-    let attended = attention_part(w, &resid_pre, pass, cache, keep)?;
-    let resid_mid = if pass.spec.parallel {
-        resid_pre.clone()
-    } else {
-        pass.at(Point::ResidMid, add(&resid_pre, &attended.out)?)?
+    let whole = if keep || cache.is_some() { None } else { joined_attention(w, &resid_pre, pass)? };
+    let (resid_mid, attended) = match whole {
+        Some(resid_mid) => (pass.at(Point::ResidMid, resid_mid)?, None),
+        None => {
+            let attended = attention_part(w, &resid_pre, pass, cache, keep)?;
+            let resid_mid = match pass.spec.parallel {
+                true => resid_pre.clone(),
+                false => pass.at(Point::ResidMid, add(&resid_pre, &attended.out)?)?,
+            };
+            (resid_mid, Some(attended))
+        }
     };
 
     let split = pass.tap.splits(pass.layer);
     let read = if split { pass.read(Readers::Mlp, &resid_mid)? } else { resid_mid.clone() };
-    let (mlp_out, before) = match joined_mlp(w, &read, pass, keep)? {
-        Some(made) => made,
-        None => {
-            let (mlp_out, before) = mlp_part(w, &read, pass)?;
-            (mlp_out, Some(before))
-        }
+    let Fed { out, added, before } = match joined_mlp(w, &read, pass, keep)? {
+        Some(fed) => fed,
+        None => mlp_part(w, &read, pass)?,
     };
-    let mlp_out = pass.at(Point::MlpOut, mlp_out)?;
-    let mlp_post = pass.at(Point::MlpOutPost, maybe_norm(&mlp_out, w.mlp_post_norm.as_ref())?)?;
-    let base = if pass.spec.parallel { add(&resid_pre, &attended.out)? } else { resid_mid.clone() };
-    let resid_post = pass.at(Point::ResidPost, add(&base, &mlp_post)?)?;
+    let (resid_post, mlp_out) = if added {
+        (out, None)
+    } else {
+        let mlp_out = pass.at(Point::MlpOut, out)?;
+        let mlp_post = pass.at(Point::MlpOutPost, maybe_norm(&mlp_out, w.mlp_post_norm.as_ref())?)?;
+        let base = match &attended {
+            Some(attended) if pass.spec.parallel => add(&resid_pre, &attended.out)?,
+            _ => resid_mid.clone(),
+        };
+        (add(&base, &mlp_post)?, Some(mlp_out))
+    };
+    let resid_post = pass.at(Point::ResidPost, resid_post)?;
 
     let after = pass.spec.placement.after();
-    let saved = before.filter(|_| keep).map(|(pre, second)| Saved {
+    let saved = before.zip(attended).filter(|_| keep).map(|((pre, second), attended)| Saved {
         resid_pre,
         q_norm_in: attended.q_norm_in,
         k_norm_in: attended.k_norm_in,
@@ -163,7 +174,7 @@ pub(crate) fn forward(
         resid_mid,
         pre,
         linear: second,
-        mlp_out: after.then_some(mlp_out),
+        mlp_out: mlp_out.filter(|_| after),
         reads: attended.read.map(|attention| [attention, read]),
     });
     Ok((resid_post, saved))
@@ -187,8 +198,16 @@ fn normed(
 /// An MLP's values before its activation.
 type Before = (Tensor, Option<Tensor>);
 
-/// The MLP step by step: what it writes, and the values before its activation.
-fn mlp_part(w: &BlockWeights, read: &Tensor, pass: &mut Pass<'_>) -> Result<(Tensor, Before)> {
+/// What an MLP made.
+struct Fed {
+    /// What it writes, or where `added` says so the stream after it.
+    out: Tensor,
+    added: bool,
+    before: Option<Before>,
+}
+
+/// The MLP step by step.
+fn mlp_part(w: &BlockWeights, read: &Tensor, pass: &mut Pass<'_>) -> Result<Fed> {
     let layers: Vec<&Linear> = [&w.pre].into_iter().chain(&w.linear).collect();
     let mut made = normed(w.mlp_norm.as_ref(), read, Point::MlpIn, &layers, pass)?.into_iter();
     let (Some(pre), second) = (made.next(), made.next()) else {
@@ -197,16 +216,12 @@ fn mlp_part(w: &BlockWeights, read: &Tensor, pass: &mut Pass<'_>) -> Result<(Ten
     let pre = pass.at(Point::MlpPre, pre)?;
     let second = second.map(|second| pass.at(Point::MlpPreLinear, second)).transpose()?;
     let act = pass.at(Point::MlpAct, mlp::activate(&pre, second.as_ref(), pass.spec.activation)?)?;
-    Ok((linear(&act, &w.down)?, (pre, second)))
+    Ok(Fed { out: linear(&act, &w.down)?, added: false, before: Some((pre, second)) })
 }
 
-/// The same with the steps taken together, where that can be done and no tap stands between them; at `mlp_act` one may.
-fn joined_mlp(
-    w: &BlockWeights,
-    read: &Tensor,
-    pass: &mut Pass<'_>,
-    keep: bool,
-) -> Result<Option<(Tensor, Option<Before>)>> {
+/// The same with the steps taken together, where that can be done and no tap stands between them; at `mlp_act` one may. Where none
+/// stands behind it either and no backward pass asks for what it writes, that is added to the stream at once.
+fn joined_mlp(w: &BlockWeights, read: &Tensor, pass: &mut Pass<'_>, keep: bool) -> Result<Option<Fed>> {
     let between = [Point::MlpIn, Point::MlpPre, Point::MlpPreLinear];
     let layers: Vec<&Linear> = [&w.pre, &w.down].into_iter().chain(&w.linear).collect();
     let Some(norm) = w.mlp_norm.as_ref().filter(|_| !pass.watched(&between) && tiled::joins(&layers)) else {
@@ -214,18 +229,23 @@ fn joined_mlp(
     };
     let site = Site::new(Point::MlpAct, pass.layer);
     let watched = pass.tap.wants(site);
+    let wanted = tiled::Values {
+        pre: keep,
+        linear: keep && w.linear.is_some(),
+        act: watched,
+        out: !watched || pass.tap.only_looks(site),
+    };
+    let kept = keep && pass.spec.placement.after();
+    let added =
+        wanted.out && !pass.spec.parallel && !kept && !pass.watched(&[Point::MlpOut, Point::MlpOutPost]);
     let mlp = tiled::Mlp {
         norm,
         pre: &w.pre,
         linear: w.linear.as_ref(),
         down: &w.down,
         activation: pass.spec.activation,
-        wanted: tiled::Values {
-            pre: keep,
-            linear: keep && w.linear.is_some(),
-            act: watched,
-            out: !watched || pass.tap.only_looks(site),
-        },
+        wanted,
+        added: added.then_some(w.mlp_post_norm.as_ref()),
     };
     let Some(tiled::Values { pre, linear: second, act, out }) = tiled::mlp(read, &mlp)? else {
         return Ok(None);
@@ -236,7 +256,34 @@ fn joined_mlp(
         (None, Some(act)) => linear(&act, &w.down)?,
         (None, None) => return Ok(None),
     };
-    Ok(Some((out, pre.map(|pre| (pre, second)))))
+    Ok(Some(Fed { out, added, before: pre.map(|pre| (pre, second)) }))
+}
+
+/// Attention of whole texts, added to the stream, where that can be done at once and no tap stands in between.
+fn joined_attention(w: &BlockWeights, resid_pre: &Tensor, pass: &Pass<'_>) -> Result<Option<Tensor>> {
+    use Point::{
+        AttnIn, AttnOut, AttnOutPost, AttnProbs, AttnScores, KNormIn, KNormOut, QNormIn, QNormOut, Value, Z,
+    };
+    let (spec, attention) = (pass.spec, &pass.spec.attention[pass.layer]);
+    let between =
+        [AttnIn, QNormIn, QNormOut, KNormIn, KNormOut, Value, AttnScores, AttnProbs, Z, AttnOut, AttnOutPost];
+    let whole = spec.parallel || spec.qk_norm == Some(QkNorm::Whole) || pass.watched(&between);
+    let Some(norm) = w.attn_norm.as_ref().filter(|_| !whole && pass.rows.iter().all(|row| row.start == 0))
+    else {
+        return Ok(None);
+    };
+    let layer = attention_text::Layer {
+        norm,
+        linears: [&w.q, &w.k, &w.v, &w.o],
+        qk_norms: [w.q_norm.as_ref(), w.k_norm.as_ref()],
+        heads: Heads { heads: spec.n_heads, kv_heads: spec.n_kv_heads, dim: spec.head_dim },
+        angles: attention.rope.map(|table| &pass.angles[table]),
+        scoring: Scoring::of(spec, pass.precision),
+        window: attention.window,
+        post_norm: w.attn_post_norm.as_ref(),
+    };
+    let tokens: Vec<usize> = pass.rows.iter().map(|row| row.tokens.len()).collect();
+    attention_text::texts(resid_pre, &tokens, &layer)
 }
 
 /// What attention hands to the rest of the block, and to the backward pass.

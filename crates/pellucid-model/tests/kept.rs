@@ -89,8 +89,9 @@ fn joined_steps_have_the_bits_of_single_ones() {
         let model = Model::open(&path, Storage::Bf16, &mut |_| ()).unwrap().with_precision(Precision::Fast);
         let text = "The lighthouse keeper wrote down the weather every evening. ".repeat(40);
         let tokens = model.tokenizer().encode(&text, true).unwrap().ids;
-        // enough rows for groups on any usual number of threads
-        let batch = Batch::new(vec![tokens.clone(), tokens[..200].to_vec(), tokens]);
+        // enough rows for groups, and enough texts for texts by themselves, on any usual number of threads
+        let some = |text: usize| tokens[..tokens.len() - 13 * text].to_vec();
+        let batch = Batch::new((0..(2 * rayon::current_num_threads()).max(8)).map(|text| some(text % 8)));
         let layers = model.spec().n_layers;
         let sites = |points: &[Point]| -> Vec<Site> {
             (0..layers).flat_map(|l| points.iter().map(move |p| Site::new(*p, l))).collect()
@@ -102,7 +103,11 @@ fn joined_steps_have_the_bits_of_single_ones() {
         let (joined, _) = run(Record::new([]));
         let (looked, acts) = run(Record::new(sites(&[Point::MlpAct])));
         let (single, all) = run(Record::new(sites(&[Point::AttnIn, Point::MlpIn, Point::MlpAct])));
-        assert!(joined == single && looked == single, "{name}: joined steps give other logits");
+        let (streams, between) = run(Record::new(sites(&[Point::ResidMid, Point::ResidPost])));
+        let (apart, _) = run(Record::new(sites(&[Point::Z, Point::MlpOut])));
+        let all_same = [joined, looked, streams, apart].iter().all(|logits| *logits == single);
+        assert!(all_same, "{name}: joined steps give other logits");
+        assert_eq!(between.sites().count(), 2 * layers);
         for site in sites(&[Point::MlpAct]) {
             let numbers =
                 |r: &Record| r.value(site).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();

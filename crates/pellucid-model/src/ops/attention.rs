@@ -63,7 +63,7 @@ impl Scoring {
 }
 
 /// Whether the products of so many queries are made on matrix tiles.
-fn on_tiles(precision: Precision, queries: usize) -> bool {
+pub(super) fn on_tiles(precision: Precision, queries: usize) -> bool {
     precision == Precision::Fast && queries >= FEW && tiles_are_here()
 }
 
@@ -75,17 +75,17 @@ pub(crate) struct Memory {
 }
 
 /// Queries that one task works on.
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 
 /// Fewer queries than these do not pay for packing the keys, and are exact in any precision.
 const FEW: usize = 16;
 
 /// The shape that all steps share.
 #[derive(Clone, Copy)]
-pub(super) struct Heads {
-    pub(super) heads: usize,
-    pub(super) kv_heads: usize,
-    pub(super) dim: usize,
+pub(crate) struct Heads {
+    pub(crate) heads: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) dim: usize,
 }
 
 impl Heads {
@@ -113,7 +113,7 @@ impl Heads {
     }
 }
 
-fn blocks(queries: usize) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn blocks(queries: usize) -> impl Iterator<Item = Range<usize>> {
     (0..queries).step_by(BLOCK).map(move |from| from..(from + BLOCK).min(queries))
 }
 

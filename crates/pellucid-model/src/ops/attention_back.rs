@@ -89,7 +89,7 @@ fn head_back(text: &Text<'_>, head: usize, keys: &Memory, values: &Memory) -> Pa
         let seen = 0..mask.reach(&tile, n_keys).end.div_ceil(LANES);
         let first = from * width + head * dim;
         let probs = &mut probs[from * row..tile.end * row];
-        keys.products(room.queries(&text.q[first..], heads), tile.len(), seen.clone(), probs, row);
+        keys.products(room.queries(&text.q[first..], width, dim), tile.len(), seen.clone(), probs, row);
         for (i, probs) in tile.clone().zip(probs.chunks_exact_mut(row)) {
             let allowed = mask.allowed(i, n_keys);
             text.scoring.score(&mut probs[allowed.clone()]);
@@ -98,7 +98,13 @@ fn head_back(text: &Text<'_>, head: usize, keys: &Memory, values: &Memory) -> Pa
         if !text.through {
             continue;
         }
-        values.products(room.queries(&text.g[first..], heads), tile.len(), seen.clone(), &mut d_probs, row);
+        values.products(
+            room.queries(&text.g[first..], width, dim),
+            tile.len(),
+            seen.clone(),
+            &mut d_probs,
+            row,
+        );
         let slopes = &mut slopes[from * row..tile.end * row];
         for ((i, slope), (p, g)) in tile
             .clone()

@@ -2,7 +2,7 @@
 //! softmax in f32. As in `attention.rs` there are two ways with the same bits, a block of queries at a time and step by step:
 //! sums over keys run in steps of 32 from key 0 on, and what a query may not see adds nothing.
 
-use super::attention::{Heads, Job, Scoring, softmax};
+use super::attention::{Heads, Job, Mask, Scoring};
 use super::kernel::{LANES, Pairs};
 use super::simd;
 use pellucid_kernels::patches;
@@ -22,14 +22,7 @@ pub(super) struct Memory {
 
 /// Keys and values `(keys, kv_heads, dim)` of a text, head by head.
 pub(super) fn pack(k: &[f32], v: &[f32], heads: Heads) -> Vec<Memory> {
-    let all = (0..heads.kv_heads).into_par_iter();
-    all.map(|head| Memory {
-        keys: pack_keys(k, head, heads),
-        values: pack_values(v, head, heads),
-        blocks: k.len().div_ceil(heads.kv_heads * heads.dim * LANES),
-        dim: heads.dim,
-    })
-    .collect()
+    (0..heads.kv_heads).into_par_iter().map(|head| Memory::of_head(k, v, head, heads)).collect()
 }
 
 fn pack_keys(k: &[f32], head: usize, heads: Heads) -> Vec<Pairs> {
@@ -61,6 +54,16 @@ pub(super) fn weave_rows(rows: &[f32], stride: usize, at: Range<usize>, to: &mut
 }
 
 impl Memory {
+    /// Those of one of `(keys, kv_heads, dim)`.
+    pub(super) fn of_head(k: &[f32], v: &[f32], head: usize, heads: Heads) -> Self {
+        Memory {
+            keys: pack_keys(k, head, heads),
+            values: pack_values(v, head, heads),
+            blocks: k.len().div_ceil(heads.kv_heads * heads.dim * LANES),
+            dim: heads.dim,
+        }
+    }
+
     /// Products of up to 32 queries, in patches, with the keys of blocks `seen`, to the beginning of rows of `width` numbers,
     /// which the last block may exceed.
     pub(super) fn products(
@@ -117,9 +120,9 @@ impl Patches {
         Patches { queries: vec![Patch::NONE; dim.div_ceil(2 * DEPTH)], probs: vec![Patch::NONE; blocks] }
     }
 
-    /// Up to 32 queries of a head.
-    pub(super) fn queries(&mut self, q: &[f32], heads: Heads) -> &[Patch] {
-        patches::patch_rows(q, heads.width(), heads.dim, &mut self.queries);
+    /// Up to 32 queries of a head of `dim` coordinates, every `stride` numbers.
+    pub(super) fn queries(&mut self, q: &[f32], stride: usize, dim: usize) -> &[Patch] {
+        patches::patch_rows(q, stride, dim, &mut self.queries);
         &self.queries
     }
 
@@ -131,32 +134,85 @@ impl Patches {
     }
 }
 
+/// What a block of queries of one head works in.
+pub(super) struct HeadRoom {
+    patches: Patches,
+    scores: Vec<f32>,
+}
+
+impl HeadRoom {
+    /// For heads of `dim` coordinates, and so many queries at a time and blocks of keys.
+    pub(super) fn new(dim: usize, queries: usize, blocks: usize) -> Self {
+        HeadRoom { patches: Patches::new(dim, blocks), scores: vec![0.0; queries * blocks * LANES] }
+    }
+}
+
+/// A block of queries and the mask over a text of so many keys.
+#[derive(Clone)]
+pub(super) struct Queries {
+    pub(super) block: Range<usize>,
+    pub(super) mask: Mask,
+    pub(super) keys: usize,
+}
+
+impl Queries {
+    /// The blocks of 32 keys that some query may see.
+    fn seen(&self) -> Range<usize> {
+        let reach = self.mask.reach(&self.block, self.keys);
+        reach.start / LANES..reach.end.div_ceil(LANES)
+    }
+}
+
+/// One head of a block of queries, from scores to mixed values: `q` begins at the block's first query and `z` where its mixed value
+/// goes; the next ones lie every `stride` numbers.
+pub(super) fn attend_head(
+    queries: &Queries,
+    memory: &Memory,
+    scoring: Scoring,
+    q: &[f32],
+    z: &mut [f32],
+    stride: usize,
+    room: &mut HeadRoom,
+) {
+    let Queries { block, mask, keys } = queries;
+    let seen = queries.seen();
+    let width = seen.len() * LANES;
+    let HeadRoom { patches, scores } = room;
+    let scores = &mut scores[..block.len() * width];
+    let tiles = block.clone().step_by(SIDE).map(|from| from..(from + SIDE).min(block.end));
+    for (rows, scores) in tiles.clone().zip(scores.chunks_mut(SIDE * width)) {
+        let q = patches.queries(&q[(rows.start - block.start) * stride..], stride, memory.dim);
+        memory.products(q, rows.len(), seen.clone(), scores, width);
+        let mut allowed = [[0; 2]; SIDE];
+        for (i, here) in rows.clone().zip(&mut allowed) {
+            let keys = mask.allowed(i, *keys);
+            *here = [keys.start, keys.end].map(|key| key - seen.start * LANES);
+        }
+        let scale = match scoring.cap {
+            None => scoring.scale,
+            Some(_) => {
+                scoring.score(scores);
+                1.0
+            }
+        };
+        simd::softmax_rows(scores, width, &allowed[..rows.len()], scale);
+    }
+    for (rows, scores) in tiles.zip(scores.chunks(SIDE * width)) {
+        let out = &mut z[(rows.start - block.start) * stride..];
+        memory.mix(patches.probs(scores, width, width), rows.len(), seen.clone(), out, stride);
+    }
+}
+
 /// From scores to mixed values, a block of queries at a time.
 pub(super) fn attend_block(job: Job<'_>, memory: &[Memory], heads: Heads, scoring: Scoring) {
     let Job { q, k, mask, block, z, .. } = job;
     let keys = k.len() / (heads.kv_heads * heads.dim);
-    let reach = mask.reach(&block, keys);
-    let seen = reach.start / LANES..reach.end.div_ceil(LANES);
-    let width = seen.len() * LANES;
-    let mut scores = vec![0f32; block.len() * width];
-    let mut room = Patches::new(heads.dim, seen.len());
+    let queries = Queries { block, mask, keys };
+    let mut room = HeadRoom::new(heads.dim, queries.block.len(), queries.seen().len());
     for head in 0..heads.heads {
         let memory = &memory[head / (heads.heads / heads.kv_heads)];
-        let tiles = block.clone().step_by(SIDE).map(|from| from..(from + SIDE).min(block.end));
-        for (rows, scores) in tiles.clone().zip(scores.chunks_mut(SIDE * width)) {
-            let q = room.queries(&q[rows.start * heads.width() + head * heads.dim..], heads);
-            memory.products(q, rows.len(), seen.clone(), scores, width);
-            for (i, row) in rows.clone().zip(scores.chunks_exact_mut(width)) {
-                let allowed = mask.allowed(i, keys);
-                let allowed = allowed.start - seen.start * LANES..allowed.end - seen.start * LANES;
-                scoring.score(&mut row[allowed.clone()]);
-                softmax(row, allowed);
-            }
-        }
-        for (rows, scores) in tiles.zip(scores.chunks(SIDE * width)) {
-            let out = &mut z[(rows.start - block.start) * heads.width() + head * heads.dim..];
-            memory.mix(room.probs(scores, width, width), rows.len(), seen.clone(), out, heads.width());
-        }
+        let q = &q[queries.block.start * heads.width() + head * heads.dim..];
+        attend_head(&queries, memory, scoring, q, &mut z[head * heads.dim..], heads.width(), &mut room);
     }
 }
 
@@ -169,7 +225,8 @@ pub(super) fn scores(q: &[f32], k: &[f32], queries: usize, heads: Heads, scoring
         let memory = &memory[head / (heads.heads / heads.kv_heads)];
         let mut room = Patches::new(heads.dim, 0);
         for (from, out) in (0..queries).step_by(SIDE).zip(out.chunks_mut(SIDE * keys)) {
-            let q = room.queries(&q[from * heads.width() + head * heads.dim..], heads);
+            let q = &q[from * heads.width() + head * heads.dim..];
+            let q = room.queries(q, heads.width(), heads.dim);
             memory.products(q, (queries - from).min(SIDE), 0..memory.blocks, out, keys);
         }
         scoring.score(out);

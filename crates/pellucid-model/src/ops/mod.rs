@@ -6,6 +6,7 @@
 
 pub(crate) mod attention;
 mod attention_back;
+pub(crate) mod attention_text;
 mod attention_tiled;
 pub(crate) mod blocks;
 pub(crate) mod linear;
@@ -83,12 +84,7 @@ pub(crate) fn rows_per_task(rows: usize, width: usize) -> usize {
 /// `a + b`, same shape.
 pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let out = with_slice(a, |a| {
-        with_slice(b, |b| {
-            sheet::made(a.len(), CHUNK, |from, out| {
-                let here = from..from + out.len();
-                simd::plus(&a[here.clone()], &b[here], out);
-            })
-        })
+        with_slice(b, |b| sheet::changed(a, CHUNK, |from, out| simd::plus(out, &b[from..])))
     })??;
     tensor(out, a.shape())
 }

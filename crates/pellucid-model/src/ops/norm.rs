@@ -36,21 +36,18 @@ fn moments(x: &[f32], norm: &Norm) -> (f32, f32) {
 pub(crate) fn norm(x: &Tensor, norm: &Norm) -> Result<Tensor> {
     let d = norm.weight.len();
     let out = with_slice(x, |x| {
-        sheet::made(x.len(), rows_per_task(x.len() / d, d) * d, |from, out| {
-            norm_rows(&x[from..from + out.len()], norm, out);
-        })
+        sheet::changed(x, rows_per_task(x.len() / d, d) * d, |_, rows| norm_rows(rows, norm))
     })?;
     tensor(out, x.shape())
 }
 
-/// Some rows, on this thread.
-pub(super) fn norm_rows(x: &[f32], norm: &Norm, out: &mut [f32]) {
-    let d = norm.weight.len();
-    for (out, x) in out.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
-        let (mean, scale) = moments(x, norm);
-        simd::standardise(x, mean, scale, &norm.weight, out);
+/// Some rows, on this thread, in their place.
+pub(super) fn norm_rows(rows: &mut [f32], norm: &Norm) {
+    for row in rows.chunks_exact_mut(norm.weight.len()) {
+        let (mean, scale) = moments(row, norm);
+        simd::standardise(row, mean, scale, &norm.weight);
         if let Some(bias) = &norm.bias {
-            out.iter_mut().zip(bias).for_each(|(o, b)| *o += b);
+            simd::plus(row, bias);
         }
     }
 }

@@ -52,6 +52,8 @@ pub(crate) struct Mlp<'a> {
     pub(crate) activation: Activation,
     /// What is made of it; one of them at least.
     pub(crate) wanted: Values<bool>,
+    /// Where what it writes is wanted as the stream after it: the norm of what it adds to what it reads, if there is one.
+    pub(crate) added: Option<Option<&'a Norm>>,
 }
 
 /// One of something for each value that an MLP has.
@@ -75,6 +77,7 @@ struct MlpRoom {
     /// Of all neurons.
     acts: Vec<Patch>,
     rooms: [Room; 3],
+    sums: Vec<f32>,
 }
 
 /// An MLP's values of the stream `(tokens, d_model)`, as wanted: the bits of the steps one by one. Rows go through the layers
@@ -102,6 +105,7 @@ pub(crate) fn mlp(x: &Tensor, mlp: &Mlp<'_>) -> Result<Option<Values<Option<Tens
             Side::Forward(&mlp.linear.unwrap_or(mlp.pre).weight).room(steps[0]),
             Side::Forward(&mlp.down.weight).room(steps[1]),
         ],
+        sums: Vec::new(),
     };
     let made = with_slice(x, |x| {
         let x = Normed { x, norm: mlp.norm };
@@ -151,7 +155,15 @@ fn mlp_group(
     }
     let Some(out) = out_to else { return };
     let acts = &room.acts[..rows.len().div_ceil(SIDE) * steps[1]];
-    columns::put(&Side::Forward(&mlp.down.weight), steps[1], &mut room.rooms[2], acts, out);
+    let down = Side::Forward(&mlp.down.weight);
+    match mlp.added {
+        None => columns::put(&down, steps[1], &mut room.rooms[2], acts, out),
+        Some(norm) => {
+            let width = mlp.norm.weight.len();
+            let added = Added { base: &x.x[rows.start * width..rows.end * width], norm };
+            added.put(down, steps[1], &mut room.rooms[2], acts, &mut room.sums, out);
+        }
+    }
 }
 
 /// `mlp_act` of so many rows at 32 neurons, into the room's `act`.
@@ -160,19 +172,55 @@ fn activate(mlp: &Mlp<'_>, panel: usize, rows: usize, steps: usize, room: &mut M
     let (pre, linear, act) =
         (&mut pre[..rows * LANES], &mut linear[..rows * LANES], &mut act[..rows * LANES]);
     let side = Side::Forward(&mlp.pre.weight);
-    products_below(rows, read, side.lanes(panel, steps, for_pre), pre);
+    products_below(rows, read, side.lanes(panel, steps, for_pre), pre, LANES);
     simd::activation(pre, act, mlp.activation);
     if let Some(layer) = mlp.linear {
         let side = Side::Forward(&layer.weight);
-        products_below(rows, read, side.lanes(panel, steps, for_linear), linear);
+        products_below(rows, read, side.lanes(panel, steps, for_linear), linear, LANES);
         simd::times(act, linear);
     }
 }
 
+/// Rows of the stream that a product is added to, by way of a norm where there is one.
+pub(super) struct Added<'a> {
+    pub(super) base: &'a [f32],
+    pub(super) norm: Option<&'a Norm>,
+}
+
+impl Added<'_> {
+    /// The sum for the rows of a block, all its columns; `patches` are what is multiplied.
+    pub(super) fn put(
+        &self,
+        side: Side<'_>,
+        steps: usize,
+        room: &mut Room,
+        patches: &[Patch],
+        sums: &mut Vec<f32>,
+        block: &mut Block<'_>,
+    ) {
+        let (rows, width) = (block.rows.clone(), block.columns.len());
+        // rows are made near and then written one after the other: columns of many rows would each fetch lines of their own
+        let stride = width.next_multiple_of(LANES);
+        sums.resize(rows.len() * stride, 0.0);
+        for (panel, columns) in columns::pieces(0..width, LANES).enumerate() {
+            let lanes = side.lanes(panel, steps, room);
+            products_below(rows.len(), patches, lanes, &mut sums[columns.start..], stride);
+        }
+        for ((row, sums), base) in rows.zip(sums.chunks_exact_mut(stride)).zip(self.base.chunks(width)) {
+            let sums = &mut sums[..width];
+            if let Some(norm) = self.norm {
+                norm_rows(sums, norm);
+            }
+            simd::plus(sums, base);
+            block.put(row, 0, sums);
+        }
+    }
+}
+
 /// Rows of the stream that are packed normed.
-struct Normed<'a> {
-    x: &'a [f32],
-    norm: &'a Norm,
+pub(super) struct Normed<'a> {
+    pub(super) x: &'a [f32],
+    pub(super) norm: &'a Norm,
 }
 
 impl Rows for Normed<'_> {
@@ -183,15 +231,16 @@ impl Rows for Normed<'_> {
 
     fn pack(&self, rows: Range<usize>, room: &mut Vec<f32>, to: &mut [Patch]) {
         let width = self.norm.weight.len();
-        room.resize(rows.len() * width, 0.0);
-        norm_rows(&self.x[rows.start * width..rows.end * width], self.norm, room);
+        room.clear();
+        room.extend_from_slice(&self.x[rows.start * width..rows.end * width]);
+        norm_rows(room, self.norm);
         patches::patch_rows(room, width, width, to);
     }
 }
 
 /// Weights as the right side of a product.
 #[derive(Clone, Copy)]
-enum Side<'w> {
+pub(super) enum Side<'w> {
     /// Wᵀ: inputs inside, outputs across.
     Forward(&'w Packed),
     /// W: outputs inside, inputs across.
@@ -199,7 +248,7 @@ enum Side<'w> {
 }
 
 /// Room for 32 columns in the form that is multiplied, and for what it is made of.
-struct Room {
+pub(super) struct Room {
     wide: Vec<Lane<f32>>,
     pairs: Vec<Pairs>,
     turned: Vec<Pairs>,
