@@ -18,8 +18,9 @@ use crate::error::tensor;
 use crate::metric::{needs_logits, of_rows, stream_gradient};
 use crate::{Error, Metric, Result};
 use pellucid_core::{Index, Point, Site, UnitId};
-use pellucid_model::{Batch, Logits, Model, Place, Plan, Record, Row, Rules, Tap, Tensor, Trace};
-use rayon::prelude::*;
+use pellucid_model::{
+    Batch, Logits, Model, Place, Plan, Record, Row, Rules, Tap, Tensor, Trace, times, with_numbers,
+};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -99,11 +100,12 @@ pub struct Effects {
 struct SiteEffects {
     width: usize,
     heads: usize,
+    /// `(tokens, …)`, `width` numbers a token.
+    activations: Tensor,
     /// `(tokens · width)`.
-    activations: Vec<f32>,
     effects: Vec<f32>,
-    /// What stood for the derivative, kept where a dictionary stands.
-    gradient: Option<Vec<f32>>,
+    /// Activations and what stood for the derivative by them, kept where a dictionary stands.
+    sides: Option<[Vec<f32>; 2]>,
 }
 
 /// A sum that a method promises.
@@ -180,20 +182,14 @@ fn one_backward(
     sites: &[Site],
     tap: &mut dyn Tap,
 ) -> Result<Effects> {
-    let mut record = Record::with_gradients(sites.iter().copied());
+    let mut products = Products::new(model, row.tokens.len(), sites);
     let plan = Plan { logits: Logits::At(vec![metric.position]), start: None, stop_after: None };
-    let mut taps = (tap, &mut record);
+    let mut taps = (tap, &mut products);
     let (output, trace) = model.trace(&Batch::one(row.clone()), &plan, &mut taps)?;
     back(model, metric, trace, &output.resid, 1, rules, &mut taps)?;
     let logits = numbers(&logits_of(output)?)?;
     let value = metric.value(&logits);
-    let one = |&site: &Site| -> Result<(Site, SiteEffects)> {
-        let activations = numbers(&record.value(site)?)?;
-        let gradient = numbers(&record.gradient(site)?)?;
-        let effects = product(&activations, &gradient);
-        Ok((site, site_effects(model, row, site, (activations, effects, gradient))))
-    };
-    let all: BTreeMap<Site, SiteEffects> = sites.par_iter().map(one).collect::<Result<_>>()?;
+    let all = products.effects()?;
     let mut completeness = Vec::new();
     if rules == Rules::RELP && model.is_homogeneous() {
         let whole = all.iter().filter(|(site, _)| site.point == Point::Embeddings);
@@ -223,24 +219,71 @@ fn back(
     Ok(())
 }
 
-fn product(a: &[f32], g: &[f32]) -> Vec<f32> {
-    a.iter().zip(g).map(|(a, g)| a * g).collect()
-}
-
 fn total(effects: &[f32]) -> f64 {
     effects.iter().map(|e| f64::from(*e)).sum()
 }
 
-fn site_effects(
-    model: &Model,
-    row: &Row,
-    site: Site,
-    (activations, effects, gradient): (Vec<f32>, Vec<f32>, Vec<f32>),
-) -> SiteEffects {
-    let width = activations.len() / row.tokens.len().max(1);
-    let heads = model.spec().heads_at(site.point).unwrap_or(1);
-    let gradient = model.dictionaries().iter().any(|d| d.site == site).then_some(gradient);
-    SiteEffects { width, heads, activations, effects, gradient }
+impl SiteEffects {
+    fn new(model: &Model, site: Site, tokens: usize, activations: Tensor, gradient: &Tensor) -> Result<Self> {
+        let effects = times(&activations, gradient)?;
+        let width = effects.len() / tokens.max(1);
+        let heads = model.spec().heads_at(site.point).unwrap_or(1);
+        let dictionary = model.dictionaries().iter().any(|d| d.site == site);
+        let sides = if dictionary { Some([numbers(&activations)?, numbers(gradient)?]) } else { None };
+        Ok(SiteEffects { width, heads, activations, effects, sides })
+    }
+}
+
+/// Multiplies the activations at some sites with their gradients as these come, so that neither a copy of the ones nor all of the
+/// others are kept.
+struct Products<'a> {
+    model: &'a Model,
+    tokens: usize,
+    /// Activations until a gradient comes, and what is then made of both.
+    sites: BTreeMap<Site, (Option<Tensor>, Option<Result<SiteEffects>>)>,
+}
+
+impl<'a> Products<'a> {
+    fn new(model: &'a Model, tokens: usize, sites: &[Site]) -> Self {
+        Products { model, tokens, sites: sites.iter().map(|&site| (site, (None, None))).collect() }
+    }
+
+    fn effects(self) -> Result<BTreeMap<Site, SiteEffects>> {
+        let one = |(site, (_, made)): (Site, (_, Option<Result<SiteEffects>>))| {
+            let missing = || Err(Error::Request(format!("no gradient reached {site}")));
+            Ok((site, made.unwrap_or_else(missing)?))
+        };
+        self.sites.into_iter().map(one).collect()
+    }
+}
+
+impl Tap for Products<'_> {
+    fn wants(&self, site: Site) -> bool {
+        self.sites.contains_key(&site)
+    }
+    fn visit(&mut self, at: Place<'_>, x: Tensor) -> pellucid_model::Result<Tensor> {
+        if let Some((activations, _)) = self.sites.get_mut(&at.site) {
+            *activations = Some(x.clone());
+        }
+        Ok(x)
+    }
+    fn only_looks(&self, _: Site) -> bool {
+        true
+    }
+    fn wants_gradient(&self, site: Site) -> bool {
+        self.wants(site)
+    }
+    fn pullback(&mut self, at: Place<'_>, g: Tensor) -> pellucid_model::Result<Tensor> {
+        if let Some((activations, made)) = self.sites.get_mut(&at.site)
+            && let Some(activations) = activations.take()
+        {
+            *made = Some(SiteEffects::new(self.model, at.site, self.tokens, activations, &g));
+        }
+        Ok(g)
+    }
+    fn expects(&self) -> Vec<Site> {
+        self.sites.keys().copied().collect()
+    }
 }
 
 /// Scales a site by another factor in each row, and keeps the gradient there.
@@ -292,12 +335,11 @@ fn integrated(
     for &site in sites {
         let start =
             if from_layer(&site) { Some((site.layer as usize, record.value(pre(&site))?)) } else { None };
-        let activations = numbers(&record.value(site)?)?;
         let path = PathRun { model, row, metric, site, start };
         let expected = value - path.metric_at(0.0, tap)?;
-        let (effects, gradient) = path.complete(steps, expected, value, &activations, tap)?;
-        completeness.push(Completeness { site, sum: total(&effects), expected });
-        all.insert(site, site_effects(model, row, site, (activations, effects, gradient)));
+        let found = path.complete(steps, expected, value, &record.value(site)?, tap)?;
+        completeness.push(Completeness { site, sum: total(&found.effects), expected });
+        all.insert(site, found);
     }
     Ok(Effects { metric: value, logits, sites: all, completeness })
 }
@@ -326,7 +368,7 @@ impl PathRun<'_> {
         Ok((Batch { rows: vec![self.row.clone(); rows] }, Plan { logits, start, stop_after: None }))
     }
 
-    /// Effects that sum to what they promise, and the mean derivative behind them: where the path bends sharply (a site that holds a massive
+    /// Effects that sum to what they promise: where the path bends sharply (a site that holds a massive
     /// activation), steps are doubled until the sum is within 2% of the promise, or of a twentieth of the
     /// metric where the promise is smaller than that; at most to 4 times as many (how far the sum then is from the
     /// promise is reported).
@@ -335,16 +377,18 @@ impl PathRun<'_> {
         steps: usize,
         expected: f64,
         metric: f64,
-        activations: &[f32],
+        activations: &Tensor,
         tap: &mut dyn Tap,
-    ) -> Result<(Vec<f32>, Vec<f32>)> {
+    ) -> Result<SiteEffects> {
         let allowed = 0.02 * expected.abs().max(0.05 * metric.abs());
         let mut taken = steps;
         loop {
-            let gradient = self.mean_gradient(taken, activations.len(), tap)?;
-            let effects = product(activations, &gradient);
-            if (total(&effects) - expected).abs() <= allowed || taken >= 4 * steps {
-                return Ok((effects, gradient));
+            let gradient = self.mean_gradient(taken, activations.elem_count(), tap)?;
+            let gradient = tensor(Tensor::from_vec(gradient, activations.shape(), &pellucid_model::CPU))?;
+            let tokens = self.row.tokens.len();
+            let found = SiteEffects::new(self.model, self.site, tokens, activations.clone(), &gradient)?;
+            if (total(&found.effects) - expected).abs() <= allowed || taken >= 4 * steps {
+                return Ok(found);
             }
             taken *= 2;
         }
@@ -421,7 +465,7 @@ impl Effects {
     /// stands.
     pub(crate) fn gradient_at(&self, site: Site) -> Option<(usize, &[f32], &[f32])> {
         let s = self.sites.get(&site)?;
-        Some((s.width, &s.activations, s.gradient.as_deref()?))
+        s.sides.as_ref().map(|[activations, gradient]| (s.width, activations.as_slice(), gradient.as_slice()))
     }
 
     /// Keeps the effects at some positions; elsewhere there are none.
@@ -486,6 +530,10 @@ impl SiteEffects {
         .collect()
     }
 
+    fn activation(&self, at: usize) -> Option<f32> {
+        with_numbers(&self.activations, |all| all.get(at).copied()).ok().flatten()
+    }
+
     /// One entry per position, over all coordinates.
     fn tokens(&self, site: Site) -> Vec<UnitEffect> {
         let rows = self.effects.chunks_exact(self.width).enumerate();
@@ -518,7 +566,7 @@ impl SiteEffects {
             let peak = (0..positions)
                 .max_by(|&a, &b| at(a, group).abs().total_cmp(&at(b, group).abs()).then(b.cmp(&a)));
             let position = peak.unwrap_or(0);
-            let activation = (size == 1).then(|| self.activations[position * self.width + group]);
+            let activation = if size == 1 { self.activation(position * self.width + group) } else { None };
             let effect_there = at(position, group);
             UnitEffect { unit: Some(name(site, group)), site, effect, position, effect_there, activation }
         };

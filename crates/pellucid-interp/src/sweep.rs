@@ -5,7 +5,7 @@ use crate::error::tensor;
 use crate::{Error, Result};
 use pellucid_core::{Point, Site};
 use pellucid_model::{Attached, Batch, Logits, Model, Place, Plan, Tap, Tensor, with_numbers};
-use pellucid_store::collect::{Block, CollectError, Collector, SiteCollector};
+use pellucid_store::collect::{Block, CollectError, SiteCollector};
 use pellucid_store::{Sweep, Window};
 use rayon::prelude::*;
 use std::ops::{ControlFlow, Range};
@@ -120,7 +120,7 @@ impl Tap for Hand<'_> {
         for collector in self.collectors.iter_mut().filter(|c| c.site() == at.site) {
             let width = x.elem_count() / tokens.max(1);
             let done = with_numbers(&x, |values| match self.dictionary {
-                None => collector.collect(&Block { values, width, windows }),
+                None => collector.collect_or_spoil(&Block { values, width, windows }),
                 Some(dictionary) => collect_latents(dictionary, values, windows, collector),
             })?;
             if let Err(error) = done {
@@ -160,7 +160,8 @@ fn collect_latents(
         for (row, active) in dense.chunks_exact_mut(width).zip(dictionary.active(mine)) {
             active.into_iter().for_each(|(latent, value)| row[latent as usize] = value);
         }
-        collector.collect(&Block { values: &dense, width, windows: std::slice::from_ref(window) })?;
+        let block = Block { values: &dense, width, windows: std::slice::from_ref(window) };
+        collector.collect_or_spoil(&block)?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! Memory for weights. They are read from end to end for every token, and with small pages the processor spends a good
+//! Memory of large pages. Weights are read from end to end for every token, and with small pages the processor spends a good
 //! part of that time finding where they lie; so matrices lie side by side in regions that the system is asked to make of large
-//! pages.
+//! pages. It is asked the same for the large matrices that a run makes.
 
 #![allow(unsafe_code)] // parts of a region, and asking for memory ahead: each with its argument
 
@@ -112,6 +112,26 @@ impl<T> fmt::Debug for Pages<T> {
         write!(f, "numbers in {place}")
     }
 }
+
+/// Room for so many numbers that a whole layer's rows make: of large pages, if the system agrees. Rows lie far apart, and what reads or
+/// writes a few columns of all of them needs a page for each.
+pub fn room<T>(count: usize) -> Vec<T> {
+    let room = Vec::with_capacity(count);
+    #[cfg(all(target_os = "linux", not(miri)))]
+    {
+        let from = (room.as_ptr() as usize).next_multiple_of(HUGE);
+        let to = (room.as_ptr() as usize + room.capacity() * size_of::<T>()) / HUGE * HUGE;
+        if from < to {
+            // SAFETY: only a wish for memory of our own allocation, whose content it does not change.
+            unsafe { libc::madvise(from as *mut libc::c_void, to - from, libc::MADV_HUGEPAGE) };
+        }
+    }
+    room
+}
+
+/// Bytes of a large page.
+#[cfg(all(target_os = "linux", not(miri)))]
+const HUGE: usize = 2 << 20;
 
 /// Asks the processor to fetch what lies `ahead` bytes beyond the beginning of a slice, so much of it as the slice is long: for
 /// loops over several streams at once, which its own foresight does not follow. It reads nothing, and may point anywhere.

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)] // memory that holds nothing yet, disjoint writes: each with its argument
 
 use crate::kernel::{LANES, Pairs};
+use crate::pages;
 use crate::team;
 use crate::tiles::{Patch, products_below, products_below_at};
 use bytemuck::Zeroable;
@@ -85,6 +86,24 @@ impl<'a> Block<'a> {
         }
     }
 
+    /// Writes the first `width` numbers of each of some rows of `stride` to the next rows. It goes past the caches: for what is not read
+    /// again soon.
+    pub fn put_past(
+        &mut self,
+        rows: Range<usize>,
+        [column, width]: [usize; 2],
+        values: &[f32],
+        stride: usize,
+    ) {
+        assert!(width <= stride && values.len() == rows.len() * stride, "{stride} numbers for each row");
+        let (to, across) = (self.take(rows.start, rows.len(), column, width), self.sheet.width);
+        for (r, values) in values.chunks_exact(stride).enumerate() {
+            // SAFETY: as in `put`, for `width` columns of each of the rows.
+            unsafe { store_past(&values[..width], to.add(r * across)) };
+        }
+        stored_past();
+    }
+
     /// Writes products of matrix tiles to the next `rows` rows and `width` (at most 32) columns: `a` has the patches of 32 rows
     /// after those of the 32 before, each as many as `b` has times sixteen lanes.
     pub fn put_products(
@@ -110,10 +129,49 @@ impl<'a> Block<'a> {
     }
 }
 
+/// Writes numbers so that they do not take the place of others in the caches, and are not fetched before.
+///
+/// # Safety
+/// As many numbers may be written from `to` on. Nobody else may read them before [`stored_past`].
+unsafe fn store_past(values: &[f32], to: *mut f32) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    {
+        use std::arch::x86_64::{_mm_loadu_ps, _mm_stream_ps};
+        let lead = to.align_offset(64).min(values.len());
+        let (first, rest) = values.split_at(lead);
+        let (whole, last) = rest.as_chunks::<16>();
+        // SAFETY: the caller vouches for all numbers; whole lines are written where they begin, which is aligned.
+        unsafe {
+            std::ptr::copy_nonoverlapping(first.as_ptr(), to, lead);
+            let to = to.add(lead);
+            for (i, line) in whole.iter().enumerate() {
+                for (j, four) in line.as_chunks::<4>().0.iter().enumerate() {
+                    _mm_stream_ps(to.add(16 * i + 4 * j), _mm_loadu_ps(four.as_ptr()));
+                }
+            }
+            std::ptr::copy_nonoverlapping(last.as_ptr(), to.add(16 * whole.len()), last.len());
+        }
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    // SAFETY: the caller vouches for all numbers.
+    unsafe {
+        std::ptr::copy_nonoverlapping(values.as_ptr(), to, values.len());
+    }
+}
+
+/// After this, what [`store_past`] wrote can be read as anything else.
+fn stored_past() {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: every x86-64 processor has the instruction, which touches no memory.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
+}
+
 /// A `(rows, width)` matrix made on all threads, block by block of at most `step` rows and columns, each written as
 /// [`Block`] says.
 pub fn sheet(rows: usize, width: usize, step: [usize; 2], make: impl Fn(&mut Block<'_>) + Sync) -> Vec<f32> {
-    let mut out = Vec::<f32>::with_capacity(rows * width);
+    let mut out = pages::room::<f32>(rows * width);
     let sheet = Sheet { start: out.as_mut_ptr(), width };
     let [down, right] = step.map(|s| s.max(1));
     let across = width.div_ceil(right);
@@ -159,7 +217,7 @@ pub fn sheets_of<R: Send>(
             rows - part..rows
         })
         .collect();
-    let mut all: Vec<Vec<f32>> = widths.iter().map(|width| Vec::with_capacity(rows * width)).collect();
+    let mut all: Vec<Vec<f32>> = widths.iter().map(|width| pages::room(rows * width)).collect();
     let sheets: Vec<Sheet> =
         all.iter_mut().zip(widths).map(|(out, &width)| Sheet { start: out.as_mut_ptr(), width }).collect();
     // rooms that are free: one for each thread is made, and not one for each task
@@ -185,7 +243,7 @@ pub fn sheets_of<R: Send>(
 /// and a copy of the chunk.
 pub fn changed(x: &[f32], chunk: usize, change: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
     let chunk = chunk.max(1);
-    let mut out = Vec::<f32>::with_capacity(x.len());
+    let mut out = pages::room::<f32>(x.len());
     let parts = out.spare_capacity_mut()[..x.len()].par_chunks_mut(chunk);
     parts.zip(x.par_chunks(chunk)).enumerate().for_each(|(i, (part, x))| {
         // SAFETY: memory for as many numbers that nobody else sees while this task has it, all of which are written first.
@@ -204,7 +262,7 @@ pub fn changed(x: &[f32], chunk: usize, change: impl Fn(usize, &mut [f32]) + Syn
 /// which holds zeros.
 pub fn made<T: Zeroable + Send>(count: usize, chunk: usize, make: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {
     let chunk = chunk.max(1);
-    let mut out = Vec::<T>::with_capacity(count);
+    let mut out = pages::room::<T>(count);
     out.spare_capacity_mut()[..count].par_chunks_mut(chunk).enumerate().for_each(|(i, part)| {
         // SAFETY: memory for `T` that nobody else sees while this task has it; zero bytes are a `T`, as `Zeroable` says.
         let part = unsafe {

@@ -8,7 +8,7 @@ use crate::ops::attention::{self, Mask, Scoring};
 use crate::ops::linear::linear_back;
 use crate::ops::norm::{Norm, norm_back};
 use crate::ops::rotary::{Angles, rotate};
-use crate::ops::{Precision, Rules, add, mlp};
+use crate::ops::{Precision, Rules, add, mlp, tiled_back};
 use crate::readers;
 use crate::spec::{QkNorm, Spec};
 use crate::tap::{Place, Readers, Tap};
@@ -80,16 +80,10 @@ fn mlp_back(w: &BlockWeights, saved: &Saved, g: Tensor, pass: &mut BackPass<'_>)
     let g = pass.at(Point::MlpOutPost, g)?;
     let g = maybe_norm_back(saved.mlp_out.as_ref(), w.mlp_post_norm.as_ref(), g, rules)?;
     let g = pass.at(Point::MlpOut, g)?;
-    let g = pass.at(Point::MlpAct, linear_back(&g, &w.down)?)?;
-    let (g_pre, g_linear) =
-        mlp::activate_back(&saved.pre, saved.linear.as_ref(), &g, pass.spec.activation, rules)?;
-    drop(g);
-    let g_pre = pass.at(Point::MlpPre, g_pre)?;
-    let mut g_in = linear_back(&g_pre, &w.pre)?;
-    if let (Some(g_linear), Some(second)) = (g_linear, &w.linear) {
-        let g_linear = pass.at(Point::MlpPreLinear, g_linear)?;
-        g_in = add(&g_in, &linear_back(&g_linear, second)?)?;
-    }
+    let g_in = match joined_mlp_back(w, saved, &g, pass)? {
+        Some(g_in) => g_in,
+        None => mlp_steps_back(w, saved, &g, pass)?,
+    };
     let read = match &saved.reads {
         Some([_, read]) => read,
         None => &saved.resid_mid,
@@ -101,6 +95,57 @@ fn mlp_back(w: &BlockWeights, saved: &Saved, g: Tensor, pass: &mut BackPass<'_>)
         pass.tap.read_gradient(Place { site, rows: pass.rows, first_row: 0 }, Readers::Mlp, &g)?;
     }
     Ok(g)
+}
+
+/// From ∂m/∂(what an MLP writes) to ∂m/∂(what its projections read), step by step.
+fn mlp_steps_back(w: &BlockWeights, saved: &Saved, g: &Tensor, pass: &mut BackPass<'_>) -> Result<Tensor> {
+    let g = pass.at(Point::MlpAct, linear_back(g, &w.down)?)?;
+    let (f, rules) = (pass.spec.activation, pass.rules);
+    let (g_pre, g_linear) = mlp::activate_back(&saved.pre, saved.linear.as_ref(), &g, f, rules)?;
+    drop(g);
+    let g_pre = pass.at(Point::MlpPre, g_pre)?;
+    let g_in = linear_back(&g_pre, &w.pre)?;
+    match (g_linear, &w.linear) {
+        (Some(g_linear), Some(second)) => {
+            let g_linear = pass.at(Point::MlpPreLinear, g_linear)?;
+            add(&g_in, &linear_back(&g_linear, second)?)
+        }
+        _ => Ok(g_in),
+    }
+}
+
+/// The same with the steps taken together, where no tap stands between them; at `mlp_act` one may that only looks.
+fn joined_mlp_back(
+    w: &BlockWeights,
+    saved: &Saved,
+    g: &Tensor,
+    pass: &mut BackPass<'_>,
+) -> Result<Option<Tensor>> {
+    let asks = |point| {
+        let site = Site::new(point, pass.layer);
+        pass.tap.wants(site) || pass.tap.wants_gradient(site)
+    };
+    let wants_act = asks(Point::MlpAct);
+    let looks = pass.tap.only_looks(Site::new(Point::MlpAct, pass.layer));
+    if asks(Point::MlpPre) || asks(Point::MlpPreLinear) || (wants_act && !looks) {
+        return Ok(None);
+    }
+    let made = tiled_back::mlp_back(
+        g,
+        &tiled_back::MlpBack {
+            pre: (&w.pre, &saved.pre),
+            linear: w.linear.as_ref().zip(saved.linear.as_ref()),
+            down: &w.down,
+            activation: pass.spec.activation,
+            rules: pass.rules,
+            wants_act,
+        },
+    )?;
+    let Some(tiled_back::Gradients { act, read }) = made else { return Ok(None) };
+    if let Some(act) = act {
+        pass.at(Point::MlpAct, act)?;
+    }
+    Ok(Some(read))
 }
 
 /// From ∂m/∂(what attention adds) to ∂m/∂(the stream that it reads).

@@ -52,7 +52,7 @@ pub use generate::{Ended, Generating, Generation, Step};
 pub use heap::keep_freed_memory;
 pub use latents::Attached;
 pub use model::{Loading, Model, Storage};
-pub use ops::{Precision, Rules, fast_is_quicker, with_slice as with_numbers};
+pub use ops::{Precision, Rules, fast_is_quicker, times, with_slice as with_numbers};
 pub use rope::{Rope, Scaling};
 pub use run::{Logits, Output, Plan, Trace};
 pub use sample::Sampling;

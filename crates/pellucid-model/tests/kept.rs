@@ -115,3 +115,35 @@ fn joined_steps_have_the_bits_of_single_ones() {
         }
     }
 }
+
+/// The same on the way back.
+#[test]
+fn joined_steps_back_have_the_bits_of_single_ones() {
+    for name in ["smollm2", "gemma3-270m"] {
+        let Some(path) = real(name) else { continue };
+        let model = Model::open(&path, Storage::Bf16, &mut |_| ()).unwrap().with_precision(Precision::Fast);
+        let text = "The lighthouse keeper wrote down the weather every evening. ".repeat(5);
+        let tokens = model.tokenizer().encode(&text, true).unwrap().ids;
+        let layers = model.spec().n_layers;
+        let acts: Vec<Site> = (0..layers).map(|l| Site::new(Point::MlpAct, l)).collect();
+        let pres = (0..layers).map(|l| Site::new(Point::MlpPre, l));
+        let back = |mut record: Record, rules: Rules| {
+            let row = Row::new(tokens.as_slice());
+            let (output, trace) = model.trace(&Batch::one(row), &Plan::LAST, &mut record).unwrap();
+            let g = output.logits.unwrap().ones_like().unwrap();
+            let g = model.backward(trace, &g, rules, &mut record).unwrap();
+            (g.flatten_all().unwrap().to_vec1::<f32>().unwrap(), record)
+        };
+        for rules in [Rules::EXACT, Rules::RELP] {
+            let (joined, looked) = back(Record::with_gradients(acts.iter().copied()), rules);
+            let (unseen, _) = back(Record::new([]), rules);
+            let (single, all) = back(Record::with_gradients(acts.iter().copied().chain(pres.clone())), rules);
+            assert!(joined == single && unseen == single, "{name}: joined steps give another gradient");
+            for &site in &acts {
+                let numbers =
+                    |r: &Record| r.gradient(site).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                assert!(numbers(&looked) == numbers(&all), "{name}: another gradient at {site}");
+            }
+        }
+    }
+}

@@ -422,7 +422,21 @@ fn a_value_that_is_no_number_is_named_and_nothing_is_taken_in() {
             }
             other => panic!("{other:?}"),
         }
-        assert_eq!(bits(&all.harvest()), bits(&harvest(70, &small(1), &good)));
+        // who looks on the way names the same, and takes in the same where there is none
+        let mut spoiled = collector(70, &small(1));
+        match spoiled.collect_or_spoil(&Block { values: &values, width: 70, windows: &windows }) {
+            Err(CollectError::NotFinite { unit, document, window, token, .. }) => {
+                assert_eq!((unit, document.0[0], window, token), (68, 8, 0, 0));
+            }
+            other => panic!("{other:?}"),
+        }
+        let mut quick = collector(70, &small(1));
+        let windows: Vec<Window> = good.iter().map(|(window, _)| window.clone()).collect();
+        let values: Vec<f32> = good.iter().flat_map(|(_, values)| values).copied().collect();
+        quick.collect_or_spoil(&Block { values: &values, width: 70, windows: &windows }).unwrap();
+        for all in [all, quick] {
+            assert_eq!(bits(&all.harvest()), bits(&harvest(70, &small(1), &good)));
+        }
     }
 }
 

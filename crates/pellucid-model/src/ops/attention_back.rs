@@ -1,7 +1,7 @@
 //! Attention's backward on matrix tiles (`Precision::Fast`), head by head: probabilities are made again as forward, and every
 //! product of the gradient is of operands rounded to bf16 with sums in f32.
 
-use super::attention::{Heads, Mask, Scoring, softmax};
+use super::attention::{Heads, Mask, Scoring};
 use super::attention_tiled::{Memory, Patches, pack, weave_rows};
 use super::kernel::{LANES, Pairs};
 use super::sheet::made;
@@ -90,11 +90,13 @@ fn head_back(text: &Text<'_>, head: usize, keys: &Memory, values: &Memory) -> Pa
         let first = from * width + head * dim;
         let probs = &mut probs[from * row..tile.end * row];
         keys.products(room.queries(&text.q[first..], width, dim), tile.len(), seen.clone(), probs, row);
-        for (i, probs) in tile.clone().zip(probs.chunks_exact_mut(row)) {
-            let allowed = mask.allowed(i, n_keys);
-            text.scoring.score(&mut probs[allowed.clone()]);
-            softmax(probs, allowed);
+        let mut allowed = [[0; 2]; SIDE];
+        for (i, here) in tile.clone().zip(&mut allowed) {
+            let keys = mask.allowed(i, n_keys);
+            *here = [keys.start, keys.end];
         }
+        // scores with a cap are not taken back here
+        simd::softmax_rows(probs, row, &allowed[..tile.len()], text.scoring.scale);
         if !text.through {
             continue;
         }

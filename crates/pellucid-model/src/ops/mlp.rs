@@ -37,8 +37,8 @@ pub(crate) fn activate_back(
         with_slice(g, |g| match linear {
             None => {
                 let d = made(pre.len(), CHUNK, |from, d| {
-                    slopes(&pre[from..from + d.len()], d, f, rules);
-                    simd::times(d, &g[from..]);
+                    let here = from..from + d.len();
+                    pre_slopes(&pre[here.clone()], None, &g[here], d, f, rules);
                 });
                 Ok((d, None))
             }
@@ -56,18 +56,42 @@ fn gated_back(
     f: Activation,
     rules: Rules,
 ) -> (Vec<f32>, Option<Vec<f32>>) {
-    let share = if rules.half_products { 0.5 } else { 1.0 };
     let d_pre = made(pre.len(), CHUNK, |from, d| {
         let here = from..from + d.len();
-        slopes(&pre[here.clone()], d, f, rules);
-        d.iter_mut().zip(&g[here.clone()]).zip(&linear[here]).for_each(|((d, g), l)| *d *= share * g * l);
+        pre_slopes(&pre[here.clone()], Some(&linear[here.clone()]), &g[here], d, f, rules);
     });
     let d_linear = made(pre.len(), CHUNK, |from, d| {
         let here = from..from + d.len();
-        simd::activation(&pre[here.clone()], d, f);
-        d.iter_mut().zip(&g[here]).for_each(|(d, g)| *d *= share * g);
+        linear_slopes(&pre[here.clone()], &g[here], d, f, rules);
     });
     (d_pre, Some(d_linear))
+}
+
+/// How much of a product's gradient each factor gets.
+fn half(rules: Rules) -> f32 {
+    if rules.half_products { 0.5 } else { 1.0 }
+}
+
+/// The gradient with respect to some of `pre`, from that of the activation; `linear` are a gated MLP's second values.
+pub(super) fn pre_slopes(
+    pre: &[f32],
+    linear: Option<&[f32]>,
+    g: &[f32],
+    d: &mut [f32],
+    f: Activation,
+    rules: Rules,
+) {
+    slopes(pre, d, f, rules);
+    match linear {
+        None => simd::times(d, g),
+        Some(linear) => simd::times_both(d, g, linear, half(rules)),
+    }
+}
+
+/// The gradient with respect to some of a gated MLP's second values.
+pub(super) fn linear_slopes(pre: &[f32], g: &[f32], d: &mut [f32], f: Activation, rules: Rules) {
+    simd::activation(pre, d, f);
+    simd::times_share(d, g, half(rules));
 }
 
 /// The slope of `f`, or `f(x)/x` under the ratio rule.

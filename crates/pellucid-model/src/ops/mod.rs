@@ -18,6 +18,7 @@ mod plain;
 pub(crate) mod rotary;
 pub(crate) mod simd;
 pub(crate) mod tiled;
+pub(crate) mod tiled_back;
 
 use crate::Result;
 use candle_core::{CpuStorage, Device, Shape, Storage, Tensor};
@@ -87,6 +88,18 @@ pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         with_slice(b, |b| sheet::changed(a, CHUNK, |from, out| simd::plus(out, &b[from..])))
     })??;
     tensor(out, a.shape())
+}
+
+/// `a · b`, number by number, row-major; both of the same shape.
+///
+/// # Errors
+/// If they are not, or not f32 on the CPU.
+pub fn times(a: &Tensor, b: &Tensor) -> Result<Vec<f32>> {
+    if a.dims() != b.dims() {
+        let why = format!("a product number by number of shapes {:?} and {:?}", a.dims(), b.dims());
+        return Err(candle_core::Error::msg(why).into());
+    }
+    with_slice(a, |a| with_slice(b, |b| sheet::changed(a, CHUNK, |from, out| simd::times(out, &b[from..]))))?
 }
 
 /// `c · tanh(x / c)`: a soft cap.

@@ -39,7 +39,7 @@ enum Panels {
 const WIDENED: usize = 128;
 
 /// So few rows of gradients are multiplied exactly in any precision.
-const FEW: usize = 4;
+pub(super) const FEW: usize = 4;
 
 /// Row blocks that share a panel while it is near.
 const GROUP: usize = 16;

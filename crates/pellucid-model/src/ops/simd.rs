@@ -67,6 +67,24 @@ fn slope_body<const FUSED: bool>(x: &[f32], out: &mut [f32], f: Activation) {
     }
 }
 
+#[inline(always)]
+fn times_both_body<const FUSED: bool>(x: &mut [f32], y: &[f32], z: &[f32], share: f32) {
+    x.iter_mut().zip(y).zip(z).for_each(|((x, y), z)| *x *= share * y * z);
+}
+
+#[inline(always)]
+fn times_share_body<const FUSED: bool>(x: &mut [f32], y: &[f32], share: f32) {
+    x.iter_mut().zip(y).for_each(|(x, y)| *x *= share * y);
+}
+
+wide!(
+    /// `x ← x · (share · y · z)`, one by one.
+    pub(crate) times_both = times_both_body(x: &mut [f32], y: &[f32], z: &[f32], share: f32)
+);
+wide!(
+    /// `x ← x · (share · y)`, one by one.
+    pub(crate) times_share = times_share_body(x: &mut [f32], y: &[f32], share: f32)
+);
 wide!(
     /// `f(x)` for each element.
     pub(crate) activation = activation_body(x: &[f32], out: &mut [f32], f: Activation)

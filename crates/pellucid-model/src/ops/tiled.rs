@@ -64,6 +64,9 @@ pub(crate) struct Values<T> {
     pub(crate) out: T,
 }
 
+/// Neurons whose values are written together: a row's few columns of one panel would each fetch lines of their own.
+const KEPT: usize = 4 * LANES;
+
 /// Room of a task that takes rows through an MLP.
 struct MlpRoom {
     /// The rows, normed.
@@ -74,6 +77,8 @@ struct MlpRoom {
     pre: Vec<f32>,
     linear: Vec<f32>,
     act: Vec<f32>,
+    /// What is kept of [`KEPT`] neurons: before the activation, of the second projection, and after the activation.
+    kept: [Vec<f32>; 3],
     /// Of all neurons.
     acts: Vec<Patch>,
     rooms: [Room; 3],
@@ -99,6 +104,7 @@ pub(crate) fn mlp(x: &Tensor, mlp: &Mlp<'_>) -> Result<Option<Values<Option<Tens
         pre: vec![0.0; group * LANES],
         linear: vec![0.0; group * LANES],
         act: vec![0.0; group * LANES],
+        kept: [pre, linear, act].map(|kept| vec![0.0; if kept { group * KEPT } else { 0 }]),
         acts: vec![Patch::NONE; if out { blocks * steps[1] } else { 0 }],
         rooms: [
             Side::Forward(&mlp.pre.weight).room(steps[0]),
@@ -142,10 +148,18 @@ fn mlp_group(
         activate(mlp, panel, rows.len(), steps[0], room);
         let here = ..rows.len() * LANES;
         let act = &room.act[here];
-        let kept = [(&mut pre_to, &room.pre), (&mut linear_to, &room.linear), (&mut act_to, &room.act)];
-        for (to, tile) in kept {
-            if let Some(to) = to {
-                to.put_tile(rows.clone(), [neurons.start, neurons.len()], &tile[here]);
+        let at = neurons.start % KEPT;
+        let full = at + neurons.len() == KEPT || neurons.end == mlp.pre.weight.outer();
+        let made = [(&mut pre_to, &room.pre), (&mut linear_to, &room.linear), (&mut act_to, &room.act)];
+        for ((to, tile), kept) in made.into_iter().zip(&mut room.kept) {
+            let Some(to) = to else { continue };
+            for (kept, tile) in kept.chunks_exact_mut(KEPT).zip(tile[here].as_chunks::<LANES>().0) {
+                kept[at..at + LANES].copy_from_slice(tile);
+            }
+            if full {
+                let first = neurons.start - at;
+                let kept = &kept[..rows.len() * KEPT];
+                to.put_past(rows.clone(), [first, neurons.end - first], kept, KEPT);
             }
         }
         // 32 neurons are a step of the layer after them

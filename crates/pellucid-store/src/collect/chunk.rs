@@ -1,8 +1,8 @@
 //! The state of up to [`UNITS`] neighbouring units, and the loop over activations: the sweep's innermost.
 //!
-//! A row-major block is read in runs of 64 units, four cache lines of each token. Sixteen units at a time, a stretch of
-//! tokens goes through one loop without branches for extremes, sums and bins, which the compiler vectorises, and through one of
-//! increments: the counters of sixteen (37 kB) stay in the nearest cache. Exemplars are looked at once a window, by its extremes.
+//! Sixteen units at a time, a window's tokens go through one loop without branches for extremes, sums and bins, which the compiler
+//! vectorises, and through one of increments: the counters of sixteen (37 kB) stay in the nearest cache. Exemplars are looked at
+//! once a window, by its extremes.
 
 use super::bins::{BOTH, SIDE, counter};
 use super::exact::{Squares, Sum};
@@ -13,6 +13,7 @@ use crate::window::Window;
 use pellucid_core::Polarity;
 use pellucid_kernels::pages::fetch_ahead;
 use pellucid_kernels::wide;
+use std::ops::Range;
 
 /// Units in a chunk.
 pub(super) const UNITS: usize = 64;
@@ -47,11 +48,13 @@ const TEAM: usize = 16;
 /// Tokens whose bins are found before they are counted.
 const STRETCH: usize = 64;
 
-/// Extremes and sums of a team in one window.
+/// Extremes, the first tokens that have them, and sums of a team in one window.
 #[derive(Clone, Copy)]
 struct Totals {
     most: [f32; TEAM],
     least: [f32; TEAM],
+    most_at: [u32; TEAM],
+    least_at: [u32; TEAM],
     sum: [f64; TEAM],
     squares: [f64; TEAM],
 }
@@ -60,27 +63,37 @@ impl Totals {
     const NONE: Totals = Totals {
         most: [f32::NEG_INFINITY; TEAM],
         least: [f32::INFINITY; TEAM],
+        most_at: [0; TEAM],
+        least_at: [0; TEAM],
         sum: [0.0; TEAM],
         squares: [0.0; TEAM],
     };
 }
 
-/// Takes in a team's activations at some tokens, and finds each one's counter. Units are summed beside each other, each in
-/// the order of its tokens, so nothing depends on the processor's width.
+/// Takes in a team's activations at some tokens, those of columns from `column` on in rows of `width`, and finds each one's
+/// counter. Units are summed beside each other, each in the order of its tokens, so nothing depends on the processor's width.
 #[inline(always)]
 fn take_in_body<const FUSED: bool>(
-    rows: &[&[f32; TEAM]],
+    values: &[f32],
+    [width, column]: [usize; 2],
+    tokens: &[u32],
     totals: &mut Totals,
     slots: &mut [[u16; TEAM]],
-    ahead: usize,
 ) {
-    let Totals { mut most, mut least, mut sum, mut squares } = *totals;
-    for (row, slots) in rows.iter().zip(slots) {
-        fetch_ahead(&row[..1], ahead);
+    let Totals { mut most, mut least, mut most_at, mut least_at, mut sum, mut squares } = *totals;
+    let ahead = STRETCH * width * size_of::<f32>();
+    for (&token, slots) in tokens.iter().zip(slots) {
+        let from = token as usize * width + column;
+        let mut row = [0f32; TEAM];
+        row.copy_from_slice(&values[from..from + TEAM]);
+        fetch_ahead(&values[from..=from], ahead);
         for i in 0..TEAM {
             let x = row[i];
-            most[i] = if x > most[i] { x } else { most[i] };
-            least[i] = if x < least[i] { x } else { least[i] };
+            let (above, below) = (x > most[i], x < least[i]);
+            most[i] = if above { x } else { most[i] };
+            most_at[i] = if above { token } else { most_at[i] };
+            least[i] = if below { x } else { least[i] };
+            least_at[i] = if below { token } else { least_at[i] };
             let wide = f64::from(x);
             sum[i] += wide;
             // the square of an f32 is exact in f64
@@ -88,19 +101,36 @@ fn take_in_body<const FUSED: bool>(
             slots[i] = counter(x) as u16;
         }
     }
-    *totals = Totals { most, least, sum, squares };
+    *totals = Totals { most, least, most_at, least_at, sum, squares };
 }
 
 wide!(
-    /// As its body; the memory `ahead` bytes beyond each row is asked for.
-    take_in = take_in_body(rows: &[&[f32; TEAM]], totals: &mut Totals, slots: &mut [[u16; TEAM]], ahead: usize)
+    /// As its body; what lies a stretch of rows further on is asked for.
+    take_in = take_in_body(values: &[f32], place: [usize; 2], tokens: &[u32], totals: &mut Totals, slots: &mut [[u16; TEAM]])
 );
 
-/// A window of a block, its rows, and its hashes.
-pub(super) struct Piece<'a> {
+/// A window that is taken in.
+pub(super) struct Seen<'a> {
     pub(super) window: &'a Window,
-    pub(super) values: &'a [f32],
+    /// Its tokens that count, and the others.
+    pub(super) counted: Vec<u32>,
+    pub(super) others: Vec<u32>,
     pub(super) hashes: [u64; 3],
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn new(window: &'a Window, draw: &Draw) -> Self {
+        let (counted, others) = (0..window.tokens.len() as u32)
+            .partition(|&token| window.counted.get(token as usize).copied().unwrap_or(false));
+        Seen { window, counted, others, hashes: draw.window(&window.document, window.index) }
+    }
+}
+
+/// A window's activations, `(tokens, width)`.
+pub(super) struct Piece<'a> {
+    pub(super) seen: Seen<'a>,
+    pub(super) values: &'a [f32],
+    pub(super) width: usize,
 }
 
 /// The state of some neighbouring units.
@@ -128,61 +158,69 @@ impl Chunk {
         (size_of::<Moments>() + BOTH * size_of::<u32>()) as u64 + Shelf::bytes(keep)
     }
 
-    /// Takes in the chunk's columns of some windows, whose values are finite.
-    pub(super) fn collect(&mut self, pieces: &[Piece<'_>], width: usize) {
-        for piece in pieces.iter().filter(|piece| piece.window.counted.contains(&true)) {
-            let totals = self.count(piece, width);
-            self.fold(&totals, piece, width);
+    /// Takes in the chunk's units at some windows; says whether all counted numbers were finite. If not, the chunk is good for
+    /// nothing.
+    pub(super) fn collect(&mut self, pieces: &[Piece<'_>]) -> bool {
+        let units = self.moments.len();
+        let mut finite = true;
+        for piece in pieces.iter().filter(|piece| !piece.seen.counted.is_empty()) {
+            for from in (0..units).step_by(TEAM) {
+                finite &= self.collect_team(from..(from + TEAM).min(units), piece);
+            }
         }
+        finite
     }
 
-    /// Counts sizes and sums a window's activations, in the order of its tokens: totals team by team.
-    fn count(&mut self, piece: &Piece<'_>, width: usize) -> [Totals; UNITS / TEAM] {
-        let mut totals = [Totals::NONE; UNITS / TEAM];
-        let mut tails = [[0f32; TEAM]; STRETCH];
-        let mut slots = [[0u16; TEAM]; STRETCH];
-        let counted = piece.values.chunks_exact(width).zip(&piece.window.counted);
-        let rows: Vec<&[f32]> = counted.filter(|(_, counted)| **counted).map(|(row, _)| row).collect();
-        for rows in rows.chunks(STRETCH) {
-            let teams = self.counters.chunks_mut(TEAM * BOTH).zip(&mut totals);
-            for (team, (counters, totals)) in teams.enumerate() {
-                let from = self.first + team * TEAM;
-                let mut runs = [&[0f32; TEAM]; STRETCH];
-                for ((run, row), tail) in runs.iter_mut().zip(rows).zip(&mut tails) {
-                    let here = &row[from..from + counters.len() / BOTH];
-                    *run = <&[f32; TEAM]>::try_from(here).unwrap_or_else(|_| {
-                        tail[..here.len()].copy_from_slice(here);
-                        &*tail
-                    });
-                }
-                let slots = &mut slots[..rows.len()];
-                take_in(&runs[..rows.len()], totals, slots, STRETCH * size_of_val(rows[0]));
-                for slots in &*slots {
-                    for (counters, &slot) in counters.as_chunks_mut::<BOTH>().0.iter_mut().zip(slots) {
-                        if let Some(count) = counters.get_mut(usize::from(slot)) {
-                            *count += 1;
-                        }
+    /// Counts sizes and sums a window's activations, in the order of its tokens; adds the sums to the units', and offers the
+    /// window to their lists.
+    fn collect_team(&mut self, team: Range<usize>, piece: &Piece<'_>) -> bool {
+        let column = self.first + team.start;
+        // a row's last columns may be fewer than a team has
+        let padded: Vec<f32>;
+        let (values, width, column) = if column + TEAM <= piece.width {
+            (piece.values, piece.width, column)
+        } else {
+            let row = |row: &[f32]| -> [f32; TEAM] {
+                std::array::from_fn(|i| *row.get(column + i).unwrap_or(&0.0))
+            };
+            padded = piece.values.chunks_exact(piece.width).flat_map(row).collect();
+            (padded.as_slice(), TEAM, 0)
+        };
+        let (mut totals, mut slots) = (Totals::NONE, [[0u16; TEAM]; STRETCH]);
+        let counters = &mut self.counters[team.start * BOTH..team.end * BOTH];
+        for tokens in piece.seen.counted.chunks(STRETCH) {
+            let slots = &mut slots[..tokens.len()];
+            take_in(values, [width, column], tokens, &mut totals, slots);
+            for slots in &*slots {
+                for (counters, &slot) in counters.as_chunks_mut::<BOTH>().0.iter_mut().zip(slots) {
+                    if let Some(count) = counters.get_mut(usize::from(slot)) {
+                        *count += 1;
                     }
                 }
             }
         }
-        totals
-    }
-
-    /// Adds a window's sums to the units', and offers it to their lists.
-    fn fold(&mut self, totals: &[Totals; UNITS / TEAM], piece: &Piece<'_>, width: usize) {
-        for (unit, moments) in self.moments.iter_mut().enumerate() {
-            let (totals, i) = (&totals[unit / TEAM], unit % TEAM);
+        // numbers of f32 cannot sum to more than f64 holds
+        if !totals.sum[..team.len()].iter().all(|sum| sum.is_finite()) {
+            return false;
+        }
+        for (i, unit) in team.enumerate() {
             // Adding 0 makes a negative zero positive: which of the two is met first must not show.
             let (most, least) = (totals.most[i] + 0.0, totals.least[i] + 0.0);
+            let moments = &mut self.moments[unit];
             moments.sum.add(totals.sum[i]);
             moments.squares.add(totals.squares[i]);
             moments.most = moments.most.max(most);
             moments.least = moments.least.min(least);
-            let column =
-                Column { values: piece.values, width, unit: self.first + unit, window: piece.window };
-            self.shelf.offer(unit, column, [most, least], piece.hashes);
+            let column = Column {
+                values,
+                width,
+                column: column + i,
+                window: piece.seen.window,
+                peaks: [(most, totals.most_at[i]), (-least, totals.least_at[i])],
+            };
+            self.shelf.offer(unit, column, piece.seen.hashes);
         }
+        true
     }
 
     /// Adds what another chunk of the same units has seen.

@@ -188,15 +188,23 @@ impl Draw {
 
     /// A window's hashes for all units: random, positive octaves, negative octaves.
     pub(super) fn window(&self, document: &Document, window: u32) -> [u64; 3] {
+        [0, 1, 2].map(|which| self.window_for(which, document, window))
+    }
+
+    /// One of them.
+    pub(super) fn window_for(&self, which: usize, document: &Document, window: u32) -> u64 {
+        let seed = match which {
+            0 => self.random,
+            1 => self.bands[0],
+            _ => self.bands[1],
+        };
         let mut words = [0u64; 2];
         for (word, bytes) in words.iter_mut().zip(document.0.chunks_exact(8)) {
             *word = bytes.iter().fold(0, |w, &b| w << 8 | u64::from(b));
         }
-        [self.random, self.bands[0], self.bands[1]].map(|seed| {
-            let first = Seed(seed.0 ^ words[0]).next();
-            let second = Seed(first ^ words[1]).next();
-            Seed(second ^ u64::from(window)).next()
-        })
+        let first = Seed(seed.0 ^ words[0]).next();
+        let second = Seed(first ^ words[1]).next();
+        Seed(second ^ u64::from(window)).next()
     }
 
     /// The key of a window for one unit: the unit's number of the stream that the window's hash starts.

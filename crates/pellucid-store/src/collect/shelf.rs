@@ -31,28 +31,35 @@ impl Place {
         Place { document: Document([0; 16]), window: 0, start: 0, value: 0.0, peak: 0, length: 0 };
 }
 
-/// A window's column of one unit, as a candidate for lists.
+/// A window's activations of one unit, as a candidate for lists.
 #[derive(Clone, Copy)]
 pub(super) struct Column<'a> {
-    /// The window's rows.
+    /// Rows that the unit's activations stand in.
     pub(super) values: &'a [f32],
     /// Length of a row.
     pub(super) width: usize,
-    /// The column.
-    pub(super) unit: usize,
+    /// The unit's place in each.
+    pub(super) column: usize,
     /// The window.
     pub(super) window: &'a Window,
+    /// The largest size at counted tokens, of which there is one at least, and the first token with it: of positive and of
+    /// negative activations. A size that is not above zero is none.
+    pub(super) peaks: [(f32, u32); 2],
 }
 
 impl Column<'_> {
     fn at(&self, token: usize) -> f32 {
-        self.values.get(token * self.width + self.unit).copied().unwrap_or(0.0)
+        self.values.get(token * self.width + self.column).copied().unwrap_or(0.0)
     }
 
-    /// The first counted token whose activation, as `size` reads it, is the given one.
-    fn first(&self, wanted: f32, size: impl Fn(f32) -> f32) -> Option<usize> {
-        let counted = self.window.counted.iter().enumerate().filter(|(_, counted)| **counted);
-        counted.map(|(token, _)| token).find(|&token| size(self.at(token)) == wanted)
+    /// The first token with the largest size on either side.
+    fn peak(&self) -> u32 {
+        let [(most, most_at), (least, least_at)] = self.peaks;
+        match most.partial_cmp(&least) {
+            Some(Ordering::Greater) => most_at,
+            Some(Ordering::Less) => least_at,
+            _ => most_at.min(least_at),
+        }
     }
 }
 
@@ -108,37 +115,28 @@ impl Shelf {
         (layout.places() * place + layout.lists() * (2 + 8) + size_of::<[i16; 2]>()) as u64
     }
 
-    /// Offers a window to all lists of a unit. `most` and `least` are the largest and smallest activation at
-    /// counted tokens, of which there is one at least; `hashes` are the window's.
+    /// Offers a window, of such hashes, to all lists of a unit.
     #[inline]
-    pub(super) fn offer(
-        &mut self,
-        unit: usize,
-        column: Column<'_>,
-        [most, least]: [f32; 2],
-        hashes: [u64; 3],
-    ) {
+    pub(super) fn offer(&mut self, unit: usize, column: Column<'_>, hashes: [u64; 3]) {
         let split = column.window.split;
         let random = List::Random { split };
         let key = Draw::key(hashes[0], self.first + unit);
         if self.passes(unit, random, key) {
-            let size = most.max(-least);
-            self.keep_peak(unit, random, key, column, column.first(size, f32::abs));
+            self.keep_peak(unit, random, key, column, column.peak());
         }
-        for (side, size, hash) in [(0, most, hashes[1]), (1, -least, hashes[2])] {
+        for (side, (size, peak)) in column.peaks.into_iter().enumerate() {
             if size <= 0.0 {
                 continue;
             }
-            let signed = |x: f32| if side == 0 { x } else { -x };
             let top = List::Top { side, split };
             let key = u64::from(size.to_bits());
             if self.passes(unit, top, key) {
-                self.keep_peak(unit, top, key, column, column.first(size, signed));
+                self.keep_peak(unit, top, key, column, peak);
             }
             if let Some(band) = self.band(unit, side, split, octave(size)) {
-                let key = Draw::key(hash, self.first + unit);
+                let key = Draw::key(hashes[1 + side], self.first + unit);
                 if self.passes(unit, band, key) {
-                    self.keep_peak(unit, band, key, column, column.first(size, signed));
+                    self.keep_peak(unit, band, key, column, peak);
                 }
             }
         }
@@ -230,8 +228,8 @@ impl Shelf {
     }
 
     #[cold]
-    fn keep_peak(&mut self, unit: usize, list: List, key: u64, column: Column<'_>, peak: Option<usize>) {
-        let Some(peak) = peak else { return };
+    fn keep_peak(&mut self, unit: usize, list: List, key: u64, column: Column<'_>, peak: u32) {
+        let peak = peak as usize;
         let tokens = column.window.tokens.len();
         let length = tokens.min(self.keep.stretch);
         // More of what comes before the peak is kept than of what follows: only that can have caused it.
@@ -303,7 +301,7 @@ impl Shelf {
 
     /// The key of a window in a list.
     fn key(&self, list: List, unit: usize, place: &Place) -> u64 {
-        let hash = |which: usize| self.draw.window(&place.document, place.window)[which];
+        let hash = |which| self.draw.window_for(which, &place.document, place.window);
         match list {
             List::Top { .. } => u64::from(place.value.abs().to_bits()),
             List::Random { .. } => Draw::key(hash(0), self.first + unit),

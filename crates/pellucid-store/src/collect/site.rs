@@ -1,6 +1,6 @@
 //! All statistics of one site in one state: what the sweep uses.
 
-use super::chunk::{Chunk, Piece, UNITS};
+use super::chunk::{Chunk, Piece, Seen, UNITS};
 use super::keep::{Draw, Keep};
 use super::{Block, CollectError, Collector};
 use crate::harvest::SiteHarvest;
@@ -80,8 +80,8 @@ impl SiteCollector {
         if found > u64::from(u32::MAX) { Err(CollectError::Full { found }) } else { Ok(found) }
     }
 
-    /// Cuts a block into its windows, after checking that they fill it and that all values are finite.
-    fn pieces<'a>(&self, block: &Block<'a>) -> Result<Vec<Piece<'a>>, CollectError> {
+    /// Cuts a block into its windows, after checking that they fill it; with the count after them.
+    fn pieces<'a>(&self, block: &Block<'a>) -> Result<(Vec<Piece<'a>>, u64), CollectError> {
         if block.width != self.width {
             return Err(CollectError::Width { expected: self.width, found: block.width });
         }
@@ -103,17 +103,37 @@ impl SiteCollector {
             }
             let (values, below) = rest.split_at(window.tokens.len() * self.width);
             rest = below;
-            pieces.push(Piece { window, values, hashes: self.draw.window(&window.document, window.index) });
+            pieces.push(Piece { seen: Seen::new(window, &self.draw), values, width: self.width });
         }
-        if block.values.par_chunks(1 << 15).all(all_finite) {
-            return Ok(pieces);
+        let counted = pieces.iter().map(|piece| piece.seen.counted.len() as u64).sum();
+        let count = self.with(counted)?;
+        Ok((pieces, count))
+    }
+
+    /// As [`Collector::collect`], but looks for numbers that are not finite on the way and not before: for a caller who throws the
+    /// collector away if there is one.
+    ///
+    /// # Errors
+    /// As there; of the collector nothing is then good.
+    pub fn collect_or_spoil(&mut self, block: &Block<'_>) -> Result<(), CollectError> {
+        let (pieces, count) = self.pieces(block)?;
+        self.count = count;
+        let counted =
+            self.chunks.par_iter_mut().map(|chunk| chunk.collect(&pieces)).reduce(|| true, |a, b| a & b);
+        let row = |piece: &Piece<'_>, token: u32| {
+            let from = token as usize * piece.width;
+            all_finite(&piece.values[from..from + piece.width])
+        };
+        let others = |piece: &Piece<'_>| piece.seen.others.iter().all(|&token| row(piece, token));
+        if counted && pieces.iter().all(others) {
+            return Ok(());
         }
         Err(self.first_not_finite(&pieces))
     }
 
     fn first_not_finite(&self, pieces: &[Piece<'_>]) -> CollectError {
         let places = pieces.iter().flat_map(|piece| {
-            let Window { document, index, .. } = piece.window;
+            let Window { document, index, .. } = piece.seen.window;
             piece.values.iter().enumerate().map(move |(at, &value)| (*document, *index, at, value))
         });
         let first = places.into_iter().find(|(_, _, _, value)| !value.is_finite());
@@ -137,11 +157,14 @@ impl Collector for SiteCollector {
     type Harvest = SiteHarvest;
 
     fn collect(&mut self, block: &Block<'_>) -> Result<(), CollectError> {
-        let pieces = self.pieces(block)?;
-        let counted = block.windows.iter().flat_map(|window| &window.counted).filter(|counted| **counted);
-        self.count = self.with(counted.count() as u64)?;
-        let width = self.width;
-        self.chunks.par_iter_mut().for_each(|chunk| chunk.collect(&pieces, width));
+        let (pieces, count) = self.pieces(block)?;
+        if !block.values.par_chunks(1 << 15).all(all_finite) {
+            return Err(self.first_not_finite(&pieces));
+        }
+        self.count = count;
+        self.chunks.par_iter_mut().for_each(|chunk| {
+            chunk.collect(&pieces);
+        });
         Ok(())
     }
 
