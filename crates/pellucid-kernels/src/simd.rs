@@ -149,18 +149,20 @@ fn softmax_lanes<const FUSED: bool>(
 ) {
     let there: [bool; LANES] = std::array::from_fn(|i| i < count);
     let mut most = [f32::NEG_INFINITY; LANES];
-    for (i, x) in last.iter_mut().enumerate() {
-        *x *= scale;
-        most[i] = if there[i] { *x } else { most[i] };
+    if count > 0 {
+        for (i, x) in last.iter_mut().enumerate() {
+            *x *= scale;
+            most[i] = if there[i] && *x > most[i] { *x } else { most[i] };
+        }
     }
     for x in whole.iter_mut() {
         for (x, most) in x.iter_mut().zip(&mut most) {
             *x *= scale;
             // what is no number counts as nothing
-            *most = if *x > *most || most.is_nan() { *x } else { *most };
+            *most = if *x > *most { *x } else { *most };
         }
     }
-    let max = halves(most, |a, b| if a > b || b.is_nan() { a } else { b });
+    let max = halves(most, |a, b| if a > b { a } else { b });
     let mut sums = [0f32; LANES];
     for x in whole.iter_mut() {
         for (x, sum) in x.iter_mut().zip(&mut sums) {
@@ -168,10 +170,14 @@ fn softmax_lanes<const FUSED: bool>(
             *sum += *x;
         }
     }
-    for ((x, sum), there) in last.iter_mut().zip(&mut sums).zip(there) {
-        let made = exp_below::<FUSED>(*x - max);
-        *x = if there { made } else { 0.0 };
-        *sum += *x;
+    if count > 0 {
+        for ((x, sum), there) in last.iter_mut().zip(&mut sums).zip(there) {
+            let made = exp_below::<FUSED>(*x - max);
+            *x = if there { made } else { 0.0 };
+            *sum += *x;
+        }
+    } else {
+        last.fill(0.0);
     }
     let share = 1.0 / fold(sums);
     for x in whole {
