@@ -120,7 +120,6 @@ fn perform(one: &Use, address: &str, client: &str) -> Result<u16, String> {
         return Ok(0);
     }
     let reply = ask(address, one.method, &one.path, client, &one.body).map_err(told)?;
-    let start: String = reply.body.chars().take(200).collect();
     let fine = match (one.kind, reply.status) {
         (Kind::Refused, 400..=499) => true,
         (Kind::Refused, _) => false,
@@ -130,7 +129,13 @@ fn perform(one: &Use, address: &str, client: &str) -> Result<u16, String> {
         (_, 200 | 408 | 429) => true,
         _ => false,
     };
-    if fine { Ok(reply.status) } else { Err(format!("{} {start}", reply.status)) }
+    // what went wrong in a stream stands at its end
+    let skipped = match one.kind {
+        Kind::Stream(_) => reply.body.chars().count().saturating_sub(200),
+        _ => 0,
+    };
+    let part: String = reply.body.chars().skip(skipped).take(200).collect();
+    if fine { Ok(reply.status) } else { Err(format!("{} {part}", reply.status)) }
 }
 
 /// Everything that is done, in the order in which it is; questions and units go round with `turn`.
