@@ -307,6 +307,18 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_past_the_caches_arrives() {
+        let out = sheet(7, 61, [3, 40], |block| {
+            let (rows, columns) = (block.rows.clone(), block.columns.clone());
+            // more numbers in a row than are written
+            let value = |row: usize, at: usize| (row * 61 + columns.start + at) as f32;
+            let values: Vec<f32> = rows.clone().flat_map(|r| (0..43).map(move |at| value(r, at))).collect();
+            block.put_past(rows, [columns.start, columns.len()], &values, 43);
+        });
+        assert_eq!(out, (0..7 * 61).map(|i| i as f32).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn what_is_made_chunk_by_chunk_is_whole() {
         for (count, chunk) in [(0, 3), (7, 3), (9, 3), (5, 0), (5, 100)] {
             let make = |from: usize, part: &mut [f32]| {
