@@ -87,6 +87,21 @@ pub fn pack_group(x: &impl Rows, rows: Range<usize>, room: &mut Vec<f32>, to: &m
     }
 }
 
+/// Patches of all rows, made on all threads: `(⌈rows / 32⌉, ⌈inner / 32⌉)`.
+pub fn pack_all(x: &impl Rows) -> Vec<Patch> {
+    let [rows, inner] = x.shape();
+    let steps = inner.div_ceil(2 * DEPTH);
+    made(rows.div_ceil(SIDE) * steps, steps, |from, to| {
+        let first = from / steps * SIDE;
+        x.pack(first..(first + SIDE).min(rows), &mut Vec::new(), to);
+    })
+}
+
+/// How many of so many panels each task takes, so that there are a few tasks for each thread.
+pub fn share(panels: usize) -> usize {
+    panels.div_ceil(4 * rayon::current_num_threads()).clamp(1, 32)
+}
+
 /// `(rows, inner)` numbers times matrices of `inner` rows, all rounded to bf16, with sums in f32: `(rows, width)` each.
 pub fn multiply<C: Columns>(x: &impl Rows, matrices: &[C]) -> Vec<Vec<f32>> {
     let [rows, inner] = x.shape();
@@ -112,14 +127,10 @@ pub fn multiply<C: Columns>(x: &impl Rows, matrices: &[C]) -> Vec<Vec<f32>> {
 fn multiply_few<C: Columns>(x: &impl Rows, matrices: &[C]) -> Vec<Vec<f32>> {
     let [rows, inner] = x.shape();
     let steps = inner.div_ceil(2 * DEPTH);
-    let patches = made(rows.div_ceil(SIDE) * steps, steps, |from, to| {
-        let first = from / steps * SIDE;
-        x.pack(first..(first + SIDE).min(rows), &mut Vec::new(), to);
-    });
-    let tasks = 4 * rayon::current_num_threads();
+    let patches = pack_all(x);
     let one = |matrix: &C| {
         let width = matrix.shape()[1];
-        let share = width.div_ceil(LANES).div_ceil(tasks).clamp(1, 32) * LANES;
+        let share = share(width.div_ceil(LANES)) * LANES;
         sheet(rows, width, [GROUP / 2, share], |block| {
             let here = block.rows.start / SIDE * steps..block.rows.end.div_ceil(SIDE) * steps;
             put(matrix, steps, &mut matrix.room(steps), &patches[here], block);

@@ -465,11 +465,11 @@ wide!(
     pub times = times_body(x: &mut [f32], y: &[f32])
 );
 wide!(
-    /// `out = a + b`.
+    /// `x ← x + y`, one by one.
     pub plus = plus_body(x: &mut [f32], y: &[f32])
 );
 wide!(
-    /// `x = (x − mean) · scale · weight`.
+    /// `x ← (x − mean) · scale · weight`, one by one.
     pub standardise = standardise_body(x: &mut [f32], mean: f32, scale: f32, weight: &[f32])
 );
 wide!(

@@ -107,7 +107,7 @@ fn joined_steps_have_the_bits_of_single_ones() {
         let (apart, _) = run(Record::new(sites(&[Point::Z, Point::MlpOut])));
         let all_same = [joined, looked, streams, apart].iter().all(|logits| *logits == single);
         assert!(all_same, "{name}: joined steps give other logits");
-        assert_eq!(between.sites().count(), 2 * layers);
+        assert!(between.sites().all(|site| between.value(site).is_ok()), "{name}: a point was not reached");
         for site in sites(&[Point::MlpAct]) {
             let numbers =
                 |r: &Record| r.value(site).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();

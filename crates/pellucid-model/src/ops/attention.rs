@@ -11,7 +11,7 @@ use crate::Result;
 use crate::spec::Spec;
 use candle_core::{CpuStorage, Layout, Storage, Tensor};
 use pellucid_kernels::matrix::{Matrix, product_into};
-use pellucid_kernels::tiles::tiles_are_here;
+use pellucid_kernels::tiles::{SIDE, tiles_are_here};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -30,6 +30,16 @@ impl Mask {
         let end = (self.start + i + 1).min(keys);
         let from = self.window.map_or(0, |w| (self.start + i + 1).saturating_sub(w));
         from.min(end)..end
+    }
+
+    /// The first key that each of up to 32 queries may see and the one after the last, counted from key `first`.
+    pub(super) fn bounds(self, queries: Range<usize>, keys: usize, first: usize) -> [[usize; 2]; SIDE] {
+        let mut bounds = [[0; 2]; SIDE];
+        for (i, bounds) in queries.zip(&mut bounds) {
+            let allowed = self.allowed(i, keys);
+            *bounds = [allowed.start - first, allowed.end - first];
+        }
+        bounds
     }
 
     /// The keys that some query of a block may see.

@@ -90,11 +90,7 @@ fn head_back(text: &Text<'_>, head: usize, keys: &Memory, values: &Memory) -> Pa
         let first = from * width + head * dim;
         let probs = &mut probs[from * row..tile.end * row];
         keys.products(room.queries(&text.q[first..], width, dim), tile.len(), seen.clone(), probs, row);
-        let mut allowed = [[0; 2]; SIDE];
-        for (i, here) in tile.clone().zip(&mut allowed) {
-            let keys = mask.allowed(i, n_keys);
-            *here = [keys.start, keys.end];
-        }
+        let allowed = mask.bounds(tile.clone(), n_keys, 0);
         // scores with a cap are not taken back here
         simd::softmax_rows(probs, row, &allowed[..tile.len()], text.scoring.scale);
         if !text.through {

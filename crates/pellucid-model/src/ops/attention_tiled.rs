@@ -183,11 +183,7 @@ pub(super) fn attend_head(
     for (rows, scores) in tiles.clone().zip(scores.chunks_mut(SIDE * width)) {
         let q = patches.queries(&q[(rows.start - block.start) * stride..], stride, memory.dim);
         memory.products(q, rows.len(), seen.clone(), scores, width);
-        let mut allowed = [[0; 2]; SIDE];
-        for (i, here) in rows.clone().zip(&mut allowed) {
-            let keys = mask.allowed(i, *keys);
-            *here = [keys.start, keys.end].map(|key| key - seen.start * LANES);
-        }
+        let allowed = mask.bounds(rows.clone(), *keys, seen.start * LANES);
         let scale = match scoring.cap {
             None => scoring.scale,
             Some(_) => {

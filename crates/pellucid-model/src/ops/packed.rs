@@ -13,7 +13,7 @@ use candle_core::{CpuStorage, DType, Storage, Tensor};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use pellucid_kernels::codes::{lanes_back, pair_row, pairs_back};
-use pellucid_kernels::columns::pieces;
+use pellucid_kernels::columns::{pieces, share};
 use pellucid_kernels::tiles::{DEPTH, tiles_are_here, whole_steps};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -294,11 +294,9 @@ impl Packed {
         sheet(rows, self.outer, step, make)
     }
 
-    /// Outputs for each task, so that there are a few tasks for each thread.
+    /// Outputs for each task.
     fn share(&self, groups: usize) -> usize {
-        let tasks = 4 * rayon::current_num_threads();
-        let panels = self.outer.div_ceil(LANES);
-        (panels * groups).div_ceil(tasks).clamp(1, 32) * LANES
+        share(self.outer.div_ceil(LANES) * groups) * LANES
     }
 
     /// Sums a block panel by panel. `add` takes a panel, a stretch of at most `chunk` inputs, row blocks and their sums.

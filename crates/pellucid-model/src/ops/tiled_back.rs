@@ -11,7 +11,7 @@ use super::{Rules, tensor, with_slice};
 use crate::Result;
 use crate::spec::Activation;
 use candle_core::Tensor;
-use pellucid_kernels::columns::{Columns, Plain, Rows, pieces};
+use pellucid_kernels::columns::{Columns, Plain, pack_all, pieces, share};
 use pellucid_kernels::patches::patch_rows;
 use pellucid_kernels::tiles::{DEPTH, Patch, SIDE, products_below};
 use rayon::prelude::*;
@@ -74,12 +74,8 @@ struct Made {
 fn back(mlp: &MlpBack<'_>, given: Given<'_>, [rows, width, neurons]: [usize; 3]) -> Made {
     let steps = [width, neurons].map(|n| n.div_ceil(2 * DEPTH));
     let blocks = rows.div_ceil(SIDE);
-    let g = made(blocks * steps[0], steps[0], |from, to| {
-        let first = from / steps[0] * SIDE;
-        let rows = first..(first + SIDE).min(rows);
-        Plain { x: given.g, inner: width }.pack(rows, &mut Vec::new(), to);
-    });
-    let share = share(neurons);
+    let g = pack_all(&Plain { x: given.g, inner: width });
+    let share = share(steps[1]);
     let slots: Vec<OnceLock<[Vec<Patch>; 2]>> =
         std::iter::repeat_with(OnceLock::new).take(neurons.div_ceil(share * LANES)).collect();
     let some = |columns: Range<usize>, act: Option<&mut Block<'_>>| {
@@ -102,11 +98,6 @@ fn back(mlp: &MlpBack<'_>, given: Given<'_>, [rows, width, neurons]: [usize; 3])
         .map(|(i, layer)| (in_rows(&slots, i, share, [blocks, steps[1]]), Side::Back(&layer.weight)))
         .collect();
     Made { act, read: summed(&sides, [rows, mlp.pre.0.weight.inner(), steps[1]]) }
-}
-
-/// Panels of 32 columns of each task.
-fn share(columns: usize) -> usize {
-    columns.div_ceil(LANES).div_ceil(4 * rayon::current_num_threads()).clamp(1, 32)
 }
 
 /// Gradients before the activation of some neurons at all rows, in patches: 32 neurons after the other, of the first projection and
@@ -182,7 +173,7 @@ fn in_rows(
 
 /// The products of patches with weights, summed: `(rows, width)`.
 fn summed(sides: &[(Vec<Patch>, Side<'_>)], [rows, width, steps]: [usize; 3]) -> Vec<f32> {
-    sheet(rows, width, [rows, share(width) * LANES], |block| {
+    sheet(rows, width, [rows, share(width.div_ceil(LANES)) * LANES], |block| {
         let mut rooms: Vec<Room> = sides.iter().map(|(_, side)| side.room(steps)).collect();
         let [mut sum, mut tile] = std::array::from_fn(|_| vec![0f32; rows * LANES]);
         for columns in pieces(block.columns.clone(), LANES) {
