@@ -122,7 +122,7 @@ fn joined_steps_back_have_the_bits_of_single_ones() {
     for name in ["smollm2", "gemma3-270m"] {
         let Some(path) = real(name) else { continue };
         let model = Model::open(&path, Storage::Bf16, &mut |_| ()).unwrap().with_precision(Precision::Fast);
-        let text = "The lighthouse keeper wrote down the weather every evening. ".repeat(5);
+        let text = "The lighthouse keeper wrote down the weather every evening. ".repeat(25);
         let tokens = model.tokenizer().encode(&text, true).unwrap().ids;
         let layers = model.spec().n_layers;
         let acts: Vec<Site> = (0..layers).map(|l| Site::new(Point::MlpAct, l)).collect();
