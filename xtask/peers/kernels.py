@@ -1,4 +1,4 @@
-"""PyTorch's side of `cargo xtask bench --kernels`: the bf16 linear on the same shapes, alone and from f32 rows to f32 rows."""
+"""PyTorch's side of `cargo xtask bench --kernels`: the bf16 linear on the same shapes, from bf16 to bf16 and from f32 to f32."""
 import argparse
 import json
 import os
@@ -36,7 +36,7 @@ def main():
         linear = torch.nn.functional.linear
         shapes.append({
             "shape": [rows, inner, outer],
-            "seconds": seconds(options.runs, lambda: linear(rounded, weight)),
+            "rounded_seconds": seconds(options.runs, lambda: linear(rounded, weight)),
             "whole_seconds": seconds(options.runs, lambda: linear(x.bfloat16(), weight).float()),
         })
     json.dump({"shapes": shapes, "versions": {"torch": torch.__version__, "python": sys.version.split()[0]}}, sys.stdout)

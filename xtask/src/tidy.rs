@@ -82,13 +82,15 @@ const IGNORANCE: [(&str, &[&str]); 9] = [
 ];
 
 /// The files with `unsafe` code.
-const UNSAFE: [&str; 10] = [
+const UNSAFE: [&str; 12] = [
+    "crates/pellucid-kernels/src/integers.rs",
     "crates/pellucid-kernels/src/kernel.rs",
     "crates/pellucid-kernels/src/matrix.rs",
     "crates/pellucid-kernels/src/pages.rs",
     "crates/pellucid-kernels/src/patches.rs",
     "crates/pellucid-kernels/src/sheet.rs",
     "crates/pellucid-kernels/src/simd.rs",
+    "crates/pellucid-kernels/src/tally.rs",
     "crates/pellucid-kernels/src/team.rs",
     "crates/pellucid-kernels/src/tiles.rs",
     "crates/pellucid-model/src/heap.rs",

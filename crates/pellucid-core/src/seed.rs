@@ -15,6 +15,7 @@ impl Seed {
     }
 
     /// The next 64 random bits.
+    #[inline]
     #[expect(clippy::should_implement_trait)] // an endless generator is no iterator one would collect
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -1,13 +1,16 @@
-//! Our side of `cargo xtask bench --kernels`: the tile linear, from f32 rows to f32 rows, and what the registers can do at most.
+//! Our side of `cargo xtask bench --kernels`: the tile linear, from f32 rows to f32 rows and from bf16 to bf16, and what the registers
+//! can do at most.
 //!
 //!     kernel_bench --threads T --runs N
 //!
 //! One line of JSON: for each shape, rows × inner × outer, the seconds of every run after one to warm up.
 
-use pellucid_kernels::columns::{Columns, Plain, multiply};
+use pellucid_kernels::columns::{Columns, Plain, group, multiply, pack_all};
 use pellucid_kernels::kernel::{LANES, Lane, Pairs};
 use pellucid_kernels::pages::Pages;
-use pellucid_kernels::tiles::{DEPTH, peak, tiles_are_here};
+use pellucid_kernels::patches::patch_rows;
+use pellucid_kernels::sheet::made;
+use pellucid_kernels::tiles::{DEPTH, Patch, SIDE, peak, products_below, tiles_are_here};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -38,6 +41,31 @@ impl Columns for Panels {
     }
 }
 
+/// The product as the layers of an MLP hand rows to each other: given rounded and laid out, and given on so.
+fn rounded(x: &[Patch], weights: &Panels) -> Vec<Patch> {
+    let [inner, outer] = weights.shape;
+    let (steps, panels) = (inner / LANES, outer / LANES);
+    let blocks = x.len() / steps;
+    let group = group(blocks * SIDE, steps).unwrap_or(SIDE) / SIDE;
+    made(blocks * panels, group * panels, |from, to| {
+        let x = &x[from / panels * steps..][..to.len() / panels * steps];
+        let mut tile = vec![0f32; NEAR * SIDE * LANES];
+        for panel in 0..panels {
+            let lanes = &weights.pairs[panel * steps * DEPTH..][..steps * DEPTH];
+            for (x, to) in x.chunks(NEAR * steps).zip(to.chunks_mut(NEAR * panels)) {
+                let rows = x.len() / steps * SIDE;
+                products_below(rows, x, lanes, &mut tile, LANES);
+                for (tile, to) in tile[..rows * LANES].chunks(SIDE * LANES).zip(to.chunks_mut(panels)) {
+                    patch_rows(tile, LANES, LANES, &mut to[panel..=panel]);
+                }
+            }
+        }
+    })
+}
+
+/// Blocks of 32 rows whose sums stay in the nearest cache.
+const NEAR: usize = 4;
+
 fn seconds(runs: usize, mut work: impl FnMut()) -> Vec<f64> {
     work();
     let timed = (0..runs).map(|_| {
@@ -66,7 +94,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let taken = seconds(runs, || {
             black_box(multiply(&Plain { x: &x, inner }, std::slice::from_ref(&weights)));
         });
-        shapes.push(format!("{{\"shape\": [{rows}, {inner}, {outer}], \"seconds\": {taken:?}}}"));
+        let patches = pack_all(&Plain { x: &x, inner });
+        let narrow = seconds(runs, || {
+            black_box(rounded(&patches, &weights));
+        });
+        shapes.push(format!(
+            "{{\"shape\": [{rows}, {inner}, {outer}], \"whole_seconds\": {taken:?}, \"rounded_seconds\": {narrow:?}}}"
+        ));
     }
     const TIMES: u64 = 2_000_000;
     let at_most = seconds(runs, || {

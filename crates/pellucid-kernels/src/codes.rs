@@ -38,7 +38,7 @@ pub enum Numbers<'a> {
 impl Numbers<'_> {
     /// One lane, widened.
     #[inline(always)]
-    fn lane(&self, at: usize) -> Lane<f32> {
+    pub(crate) fn lane(&self, at: usize) -> Lane<f32> {
         match self {
             Numbers::Half(all) => {
                 let mut wide = Lane::ZERO;
@@ -61,7 +61,7 @@ fn widened(half: f16) -> f32 {
 }
 
 /// Bytes that codes are fetched ahead of their use.
-const AHEAD: usize = 2048;
+pub(crate) const AHEAD: usize = 2048;
 
 impl Groups<'_> {
     #[inline(always)]

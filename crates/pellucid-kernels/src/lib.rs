@@ -5,6 +5,7 @@
 
 pub mod codes;
 pub mod columns;
+pub mod integers;
 pub mod kernel;
 pub mod matrix;
 pub mod pages;
@@ -13,6 +14,7 @@ mod precision;
 pub mod rows;
 pub mod sheet;
 pub mod simd;
+pub mod tally;
 pub mod team;
 pub mod tiles;
 

@@ -8,6 +8,7 @@
 
 #![allow(unsafe_code)] // the instructions, and asking the system for leave to use them: each with its argument
 
+use crate::columns::pieces;
 use crate::kernel::{LANES, Pairs, split};
 use std::sync::OnceLock;
 
@@ -34,6 +35,9 @@ impl Patch {
     /// 1,024 zeros.
     pub const NONE: Self = Patch([[0; DEPTH]; SIDE]);
 }
+
+/// Steps of a right operand that stay in the nearest cache while many rows go by: 36 kB of usually 48.
+const NEAR_STEPS: usize = 18;
 
 /// Several products one after the other: how far each begins behind the one before.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +94,7 @@ pub fn products(
     let each = rows.saturating_sub(1) * stride + LANES;
     assert!(stride >= LANES && out.len() >= course.reach(course.out, each), "no room for {rows} rows");
     // SAFETY: the last row of the last product ends within the slice.
-    unsafe { products_at(rows, steps, a, b, out.as_mut_ptr(), stride, course) };
+    unsafe { products_at(rows, steps, a, b, out.as_mut_ptr(), stride, course, false) };
 }
 
 /// Four products of registers, so many times, and nothing from memory: what the processor can do at most. Floating-point operations
@@ -122,22 +126,30 @@ pub fn products_below(rows: usize, a: &[Patch], b: &[Pairs], out: &mut [f32], st
 pub(crate) unsafe fn products_below_at(rows: usize, a: &[Patch], b: &[Pairs], out: *mut f32, stride: usize) {
     let steps = b.len() / DEPTH;
     let full = Course { count: rows / SIDE, a: steps, b: 0, out: SIDE * stride };
-    // SAFETY: the caller vouches for all rows: first of those in whole blocks, then of the rest.
-    unsafe {
-        products_at(SIDE, steps, a, b, out, stride, full);
-        if !rows.is_multiple_of(SIDE) {
+    // as many steps at a time as stay near for the rows after them; of few rows all at once
+    let parts = if full.count > 1 { steps.div_ceil(NEAR_STEPS).max(1) } else { 1 };
+    for steps in pieces(0..steps, steps.div_ceil(parts)) {
+        let (a, b) = (&a[steps.start..], &b[DEPTH * steps.start..DEPTH * steps.end]);
+        // SAFETY: the caller vouches for all rows: here for those in whole blocks, whose sums each piece goes on with.
+        unsafe { products_at(SIDE, steps.len(), a, b, out, stride, full, steps.start > 0) };
+    }
+    if !rows.is_multiple_of(SIDE) {
+        let a = &a[full.count * steps..];
+        // SAFETY: as above, for the rest of the rows.
+        unsafe {
             let out = out.add(full.count * full.out);
-            products_at(rows % SIDE, steps, &a[full.count * steps..], b, out, stride, Course::ONE);
+            products_at(rows % SIDE, steps, a, b, out, stride, Course::ONE, false);
         }
     }
 }
 
-/// As [`products`], to memory that holds anything.
+/// As [`products`], to memory that holds anything; or on top of the sums of earlier steps that lie there (`more`), which gives the
+/// bits of all steps at once.
 ///
 /// # Safety
 /// For each product of the course `rows` rows of 32 numbers, one every `stride` numbers, may be written from its place on, and
-/// by nobody else meanwhile.
-pub(crate) unsafe fn products_at(
+/// by nobody else meanwhile; and they have been written where there is more to come.
+unsafe fn products_at(
     rows: usize,
     steps: usize,
     a: &[Patch],
@@ -145,6 +157,7 @@ pub(crate) unsafe fn products_at(
     out: *mut f32,
     stride: usize,
     course: Course,
+    more: bool,
 ) {
     assert!((1..=SIDE).contains(&rows), "{rows} rows are multiplied");
     let fits = course.reach(course.a, steps) <= a.len() && course.reach(course.b, DEPTH * steps) <= b.len();
@@ -153,20 +166,23 @@ pub(crate) unsafe fn products_at(
     if tiles_are_here() && steps > 0 && course.count > 0 {
         // SAFETY: the line above has asked for the registers and the leave to use them; the operands are long enough, and
         // the caller vouches for the result.
-        return unsafe { amx::run(rows, steps, a.as_ptr(), b.as_ptr(), out, stride, course) };
+        return unsafe { amx::run(rows, steps, a.as_ptr(), b.as_ptr(), out, stride, course, more) };
     }
     for i in 0..course.count {
         let (a, b) = (&a[i * course.a..][..steps], &b[i * course.b..][..DEPTH * steps]);
         // SAFETY: the caller vouches for every product of the course.
-        unsafe { product_plain(rows, a, b, out.add(i * course.out), stride) };
+        unsafe { product_plain(rows, a, b, out.add(i * course.out), stride, more) };
     }
 }
 
 /// # Safety
-/// `rows` rows of 32 numbers, one every `stride`, may be written.
-unsafe fn product_plain(rows: usize, a: &[Patch], b: &[Pairs], out: *mut f32, stride: usize) {
+/// `rows` rows of 32 numbers, one every `stride`, may be written, and have been where there is more to come.
+unsafe fn product_plain(rows: usize, a: &[Patch], b: &[Pairs], out: *mut f32, stride: usize, more: bool) {
     for r in 0..rows {
-        let mut sums = [0f32; LANES];
+        // SAFETY: 32 numbers of a row that may be written; they need not be aligned.
+        let out = unsafe { out.add(r * stride).cast::<[f32; LANES]>() };
+        // SAFETY: the caller has written them if there is more to come.
+        let mut sums = if more { unsafe { out.read_unaligned() } } else { [0f32; LANES] };
         for (a, b) in a.iter().zip(b.as_chunks::<DEPTH>().0) {
             for (pair, b) in a.0[r].iter().zip(b) {
                 let [first, second] = split(*pair);
@@ -176,8 +192,8 @@ unsafe fn product_plain(rows: usize, a: &[Patch], b: &[Pairs], out: *mut f32, st
                 });
             }
         }
-        // SAFETY: 32 numbers of a row that may be written; they need not be aligned.
-        unsafe { out.add(r * stride).cast::<[f32; LANES]>().write_unaligned(sums) };
+        // SAFETY: as above.
+        unsafe { out.write_unaligned(sums) };
     }
 }
 
@@ -274,6 +290,7 @@ mod amx {
         out: *mut f32,
         stride: usize,
         course: Course,
+        more: bool,
     ) {
         const { assert!(size_of::<Patch>() == 2048 && DEPTH * size_of::<Pairs>() == 2048) };
         let shapes = SHAPES[rows].0.as_ptr();
@@ -283,7 +300,9 @@ mod amx {
         let next_b = (course.b * size_of::<Pairs>()).cast_signed() - taken;
         let (next_out, stride) = (4 * course.out, 4 * stride);
         let ahead = b.wrapping_add(DEPTH * steps);
-        // The loop over products and their steps, without and with the lower rows of the sums.
+        // The loop over products and their steps: with or without the lower rows of the sums, which begin with zeros or with what is
+        // there; and with the operand that is another in each product loaded so that it does not push the other out of the nearest
+        // cache (`t1`), where all products take the same.
         //
         // A step loads the 2,048 bytes of a patch, as one or two times 16 rows of 64 bytes below each other, and the 2,048 bytes
         // of sixteen lanes, as the left and the right half of 16 rows of 128 bytes. It also asks for an eighth as many bytes of
@@ -291,23 +310,21 @@ mod amx {
         // are near by then. (Asking reads nothing; it may lie beyond the operand.) Configuring takes as long as many steps, so it
         // is done once for all products of a course.
         macro_rules! tile_loop {
-            ([$($zero:literal),*], [$($step:literal),*], [$($store:literal),*]) => {
+            ($a:literal, $b:literal, [$($begin:literal),*], [$($step:expr),*], [$($store:literal),*]) => {
                 asm!(
                     "ldtilecfg [{free}]",
                     "3:",
-                    "tilezero tmm0",
-                    "tilezero tmm1",
-                    $($zero,)*
+                    $($begin,)*
                     "mov {left}, {steps}",
                     "2:",
                     "prefetcht1 [{ahead}]",
                     "prefetcht1 [{ahead} + 64]",
                     "prefetcht1 [{ahead} + 128]",
                     "prefetcht1 [{ahead} + 192]",
-                    "tileloadd tmm4, [{a} + {row}]",
-                    "tileloadd tmm6, [{b} + {row} * 2]",
+                    concat!($a, " tmm4, [{a} + {row}]"),
+                    concat!($b, " tmm6, [{b} + {row} * 2]"),
                     "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tileloadd tmm7, [{b} + {row} * 2 + 64]",
+                    concat!($b, " tmm7, [{b} + {row} * 2 + 64]"),
                     "tdpbf16ps tmm1, tmm4, tmm7",
                     $($step,)*
                     "add {a}, 2048",
@@ -344,15 +361,19 @@ mod amx {
                 )
             };
         }
-        if rows > SIDE / 2 {
-            // SAFETY: each product stores `rows` rows of 128 bytes, one every `stride` bytes; its loop runs once for each of
-            // its steps, which both operands have. Shapes are configured first and released last, in this one block, and
-            // nothing else is clobbered.
-            unsafe {
+        macro_rules! half_loop {
+            ($a:literal, $b:literal, [$($begin:literal),*]) => {
+                tile_loop!($a, $b, [$($begin),*], [], [])
+            };
+        }
+        macro_rules! whole_loop {
+            ($a:literal, $b:literal, [$($begin:literal),*]) => {
                 tile_loop!(
-                    ["tilezero tmm2", "tilezero tmm3"],
+                    $a,
+                    $b,
+                    [$($begin),*],
                     [
-                        "tileloadd tmm5, [{a} + {row} + 1024]",
+                        concat!($a, " tmm5, [{a} + {row} + 1024]"),
                         "tdpbf16ps tmm2, tmm5, tmm6",
                         "tdpbf16ps tmm3, tmm5, tmm7"
                     ],
@@ -363,12 +384,43 @@ mod amx {
                         "tilestored [{free} + {stride}], tmm2",
                         "tilestored [{free} + {stride} + 64], tmm3"
                     ]
-                );
-            }
-        } else {
-            // SAFETY: as above, for at most 16 rows.
-            unsafe {
-                tile_loop!([], [], []);
+                )
+            };
+        }
+        // SAFETY: each product stores `rows` rows of 128 bytes, one every `stride` bytes, and reads them before where there is more
+        // to come; its loop runs once for each of its steps, which both operands have. Shapes are configured first and released
+        // last, in one block, and nothing else is clobbered.
+        unsafe {
+            match (rows > SIDE / 2, more, course.a == 0) {
+                (true, false, false) => whole_loop!(
+                    "tileloaddt1",
+                    "tileloadd",
+                    ["tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3"]
+                ),
+                (true, false, true) => whole_loop!(
+                    "tileloadd",
+                    "tileloaddt1",
+                    ["tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3"]
+                ),
+                (true, true, _) => whole_loop!(
+                    "tileloaddt1",
+                    "tileloadd",
+                    [
+                        "tileloadd tmm0, [{out} + {stride}]",
+                        "tileloadd tmm1, [{out} + {stride} + 64]",
+                        "mov {free}, {stride}",
+                        "shl {free}, 4",
+                        "add {free}, {out}",
+                        "tileloadd tmm2, [{free} + {stride}]",
+                        "tileloadd tmm3, [{free} + {stride} + 64]"
+                    ]
+                ),
+                (false, false, _) => half_loop!("tileloadd", "tileloadd", ["tilezero tmm0", "tilezero tmm1"]),
+                (false, true, _) => half_loop!(
+                    "tileloadd",
+                    "tileloadd",
+                    ["tileloadd tmm0, [{out} + {stride}]", "tileloadd tmm1, [{out} + {stride} + 64]"]
+                ),
             }
         }
     }
@@ -406,7 +458,7 @@ mod tests {
                 for i in 0..count {
                     let (a, b) = (&a[i * steps..][..steps], &b[i * DEPTH..][..DEPTH * steps]);
                     // SAFETY: the rows lie in the vector.
-                    unsafe { product_plain(rows, a, b, plain[i * below..].as_mut_ptr(), stride) };
+                    unsafe { product_plain(rows, a, b, plain[i * below..].as_mut_ptr(), stride, false) };
                 }
                 for (at, (found, plain)) in found.iter().zip(&plain).enumerate() {
                     let (i, r, l) = (at / below, at % below / stride, at % stride);
@@ -439,6 +491,26 @@ mod tests {
         };
         let all = of(SIDE);
         (1..SIDE).for_each(|rows| assert!(of(rows) == all[..rows * LANES], "{rows} rows"));
+    }
+
+    /// Many steps are taken in pieces for many rows, and at once for few: the sums are the same.
+    #[test]
+    fn pieces_of_a_long_product_make_the_bits_of_the_whole() {
+        let (rows, steps) = (3 * SIDE + 5, 2 * NEAR_STEPS + 7);
+        let patch = |i: usize| {
+            Patch(std::array::from_fn(|r| std::array::from_fn(|p| pair((i * SIDE + r) * DEPTH + p, 0.7))))
+        };
+        let a: Vec<Patch> = (0..rows.div_ceil(SIDE) * steps).map(patch).collect();
+        let b: Vec<Pairs> =
+            (0..steps * DEPTH).map(|p| Lane(std::array::from_fn(|l| pair(p * LANES + l, 0.3)))).collect();
+        let stride = LANES + 3;
+        let mut found = vec![7f32; rows * stride];
+        products_below(rows, &a, &b, &mut found, stride);
+        for (i, found) in found.chunks(SIDE * stride).enumerate() {
+            let mut whole = vec![7f32; found.len()];
+            products(found.len() / stride, steps, &a[i * steps..], &b, &mut whole, stride, Course::ONE);
+            assert!(found == whole, "block {i}");
+        }
     }
 
     #[test]

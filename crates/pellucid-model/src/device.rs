@@ -1,5 +1,6 @@
 //! What this machine computes with: the kernels are chosen by what its processor offers when the program runs.
 
+use pellucid_kernels::integers::integers_are_quick;
 use pellucid_kernels::kernel::pairs_are_quick;
 use pellucid_kernels::tiles::tiles_are_here;
 
@@ -16,6 +17,8 @@ pub struct Device {
     pub exact: &'static str,
     /// What they run on in the fast precision.
     pub fast: &'static str,
+    /// What one token runs on in the fast precision, where weights are kept in a file's blocks.
+    pub blocks: &'static str,
 }
 
 impl Device {
@@ -33,12 +36,15 @@ impl Device {
             () if pairs_are_quick() => "bf16 pairs with sums in f32, AVX-512",
             () => "the same",
         };
+        let blocks =
+            if integers_are_quick() { "integers of 16 bits, AVX-512 VNNI" } else { "f32, a row at a time" };
         Device {
             architecture: std::env::consts::ARCH,
             threads: rayon::current_num_threads(),
             features,
             exact,
             fast,
+            blocks,
         }
     }
 }
@@ -53,6 +59,7 @@ fn features() -> Vec<&'static str> {
         ("avx512dq", is_x86_feature_detected!("avx512dq")),
         ("avx512vl", is_x86_feature_detected!("avx512vl")),
         ("avx512bf16", pairs_are_quick()),
+        ("avx512vnni", integers_are_quick()),
         ("amx_bf16", tiles_are_here()),
     ];
     all.into_iter().filter(|(_, here)| *here).map(|(name, _)| name).collect()

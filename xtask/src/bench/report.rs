@@ -50,7 +50,7 @@ const KINDS: [(Kind, &str, &str); 3] = [
     (
         Kind::File,
         "On the GGUF's own blocks",
-        "Ours with `--dtype file --precision fast`: one token at a time in f32 on the file's blocks, many at once rounded to \
+        "Ours with `--dtype file --precision fast`: one token at a time on the file's blocks, its numbers rounded to 16 bits of the largest near them, many at once rounded to \
          bf16; llama.cpp rounds what it multiplies with the blocks.\n\n",
     ),
 ];

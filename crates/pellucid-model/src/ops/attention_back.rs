@@ -8,6 +8,7 @@ use super::sheet::made;
 use super::simd;
 use pellucid_kernels::tiles::{Course, DEPTH, Patch, SIDE, products};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// One text after rotation, and the gradient of its mixed values: `(queries, heads, dim)` and `(keys, kv_heads, dim)`.
 pub(super) struct Text<'a> {
@@ -40,8 +41,10 @@ pub(super) fn back(text: &Text<'_>) -> Gradients {
     let heads = text.heads;
     let (keys, values) = (pack(text.k, text.k, heads), pack(text.v, text.v, heads));
     let group = heads.heads / heads.kv_heads;
-    let one = |head: usize| head_back(text, head, &keys[head / group], &values[head / group]);
-    let parts: Vec<Part> = (0..heads.heads).into_par_iter().map(one).collect();
+    let one = |room: &mut HeadRoom, head: usize| {
+        head_back(text, head, &keys[head / group], &values[head / group], room)
+    };
+    let parts: Vec<Part> = (0..heads.heads).into_par_iter().map_init(|| HeadRoom::new(text), one).collect();
     let (dim, shared) = (heads.dim, heads.kv_heads);
     Gradients {
         q: joined(text.q.len(), dim, heads.heads, &parts, |part| &part.q),
@@ -74,19 +77,53 @@ fn joined(
 /// Tokens of a task that joins heads.
 const TOKENS: usize = 16;
 
-fn head_back(text: &Text<'_>, head: usize, keys: &Memory, values: &Memory) -> Part {
+/// What a head works in. Every head of a text writes the same places, so that zeros stay what they are.
+struct HeadRoom {
+    /// `(queries, row)`: probabilities, and gradients with respect to scores.
+    probs: Vec<f32>,
+    slopes: Vec<f32>,
+    /// Gradients with respect to the probabilities of up to 32 queries.
+    d_probs: Vec<f32>,
+    patches: Patches,
+    /// Of all queries at 32 keys.
+    lanes: Vec<Pairs>,
+    /// Numbers of a row: the keys, filled up to whole blocks.
+    row: usize,
+}
+
+impl HeadRoom {
+    fn new(text: &Text<'_>) -> Self {
+        let heads = text.heads;
+        let queries = text.q.len() / heads.width();
+        let row = (text.k.len() / (heads.kv_heads * heads.dim)).next_multiple_of(LANES);
+        HeadRoom {
+            probs: vec![0.0; queries * row],
+            slopes: vec![0.0; if text.through { queries * row } else { 0 }],
+            d_probs: vec![0.0; if text.through { SIDE * row } else { 0 }],
+            patches: Patches::new(heads.dim, row / LANES),
+            lanes: vec![Pairs::NONE; queries.div_ceil(2 * DEPTH) * DEPTH],
+            row,
+        }
+    }
+}
+
+fn head_back(text: &Text<'_>, head: usize, keys: &Memory, values: &Memory, room: &mut HeadRoom) -> Part {
     let (heads, mask) = (text.heads, text.mask);
     let (dim, width) = (heads.dim, heads.width());
     let (queries, n_keys) = (text.q.len() / width, text.k.len() / (heads.kv_heads * dim));
-    let row = n_keys.next_multiple_of(LANES);
-    let mut probs = vec![0f32; queries * row];
-    let mut slopes = vec![0f32; if text.through { queries * row } else { 0 }];
+    let HeadRoom { probs, slopes, d_probs, patches: room, lanes, row } = room;
+    let row = *row;
     let mut d_q = vec![0f32; queries * dim];
-    let mut room = Patches::new(dim, row / LANES);
-    let mut d_probs = vec![0f32; SIDE * row];
+    // for each block of 32 keys the blocks of queries of which some see some of them
+    let mut seen_by = vec![0..0; row / LANES];
     for from in (0..queries).step_by(SIDE) {
         let tile = from..(from + SIDE).min(queries);
-        let seen = 0..mask.reach(&tile, n_keys).end.div_ceil(LANES);
+        let reach = mask.reach(&tile, n_keys);
+        let seen = 0..reach.end.div_ceil(LANES);
+        for block in &mut seen_by[reach.start / LANES..seen.end] {
+            let first = if block.start == block.end { from / SIDE } else { block.start };
+            *block = first..from / SIDE + 1;
+        }
         let first = from * width + head * dim;
         let probs = &mut probs[from * row..tile.end * row];
         keys.products(room.queries(&text.q[first..], width, dim), tile.len(), seen.clone(), probs, row);
@@ -96,13 +133,7 @@ fn head_back(text: &Text<'_>, head: usize, keys: &Memory, values: &Memory) -> Pa
         if !text.through {
             continue;
         }
-        values.products(
-            room.queries(&text.g[first..], width, dim),
-            tile.len(),
-            seen.clone(),
-            &mut d_probs,
-            row,
-        );
+        values.products(room.queries(&text.g[first..], width, dim), tile.len(), seen.clone(), d_probs, row);
         let slopes = &mut slopes[from * row..tile.end * row];
         for ((i, slope), (p, g)) in tile
             .clone()
@@ -120,33 +151,37 @@ fn head_back(text: &Text<'_>, head: usize, keys: &Memory, values: &Memory) -> Pa
         let slopes = room.probs(slopes, row, seen.len() * LANES);
         keys.mix(slopes, tile.len(), seen, &mut d_q[from * dim..], dim);
     }
-    let back =
-        |of: &[f32], by: &[f32]| turned_product(&of[head * dim..], width, dim, by, row, queries, n_keys);
-    let d_v = back(text.g, &probs);
-    let d_k = if text.through { back(text.q, &slopes) } else { vec![0.0; d_v.len()] };
+    let mut back = |of: &[f32], by: &[f32]| {
+        turned_product(&of[head * dim..], width, dim, by, &seen_by, lanes, [queries, n_keys])
+    };
+    let d_v = back(text.g, probs);
+    let d_k = if text.through { back(text.q, slopes) } else { vec![0.0; d_v.len()] };
     Part { q: d_q, k: d_k, v: d_v }
 }
 
 /// `byᵀ of`: `(keys, dim)` of `of`, `dim` numbers every `stride`, and `by`, `(queries, row)`. Made as its transpose, for which
-/// `by` need not be turned.
+/// `by` need not be turned. Of each block of keys only the blocks of queries that see it are summed: the others add zeros.
 fn turned_product(
     of: &[f32],
     stride: usize,
     dim: usize,
     by: &[f32],
-    row: usize,
-    queries: usize,
-    keys: usize,
+    seen_by: &[Range<usize>],
+    lanes: &mut [Pairs],
+    [queries, keys]: [usize; 2],
 ) -> Vec<f32> {
-    let steps = queries.div_ceil(2 * DEPTH);
+    let (steps, row) = (queries.div_ceil(2 * DEPTH), seen_by.len() * LANES);
     let side = turned(of, stride, dim, queries, steps);
     let mut out = vec![0f32; keys * dim];
-    let (mut lanes, mut square) = (vec![Pairs::NONE; steps * DEPTH], [0f32; SIDE * LANES]);
-    for (from, out) in (0..keys).step_by(LANES).zip(out.chunks_mut(LANES * dim)) {
-        weave_rows(by, row, from..from + LANES, &mut lanes);
+    let mut square = [0f32; SIDE * LANES];
+    for ((block, seen), out) in seen_by.iter().enumerate().zip(out.chunks_mut(LANES * dim)) {
+        let rows = seen.start * SIDE..queries.min(seen.end * SIDE);
+        let lanes = &mut lanes[..seen.len() * DEPTH];
+        weave_rows(&by[rows.start * row..rows.end * row], row, block * LANES..(block + 1) * LANES, lanes);
+        lanes[rows.len().div_ceil(2)..].fill(Pairs::NONE);
         for (at, patches) in (0..dim).step_by(SIDE).zip(side.chunks_exact(steps)) {
             let rows = (dim - at).min(SIDE);
-            products(rows, steps, patches, &lanes, &mut square, LANES, Course::ONE);
+            products(rows, seen.len(), &patches[seen.clone()], lanes, &mut square, LANES, Course::ONE);
             for (l, out) in out.chunks_exact_mut(dim).enumerate() {
                 out[at..at + rows].iter_mut().enumerate().for_each(|(r, out)| *out = square[r * LANES + l]);
             }

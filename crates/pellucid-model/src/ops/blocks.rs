@@ -9,7 +9,8 @@ use super::pages::Pages;
 use super::simd;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use pellucid_kernels::codes::{Groups, Numbers, byte_row, nibble_row};
+use pellucid_kernels::codes::{self, Groups, Numbers};
+use pellucid_kernels::integers::{self, Rounded, integers_are_quick};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -278,6 +279,15 @@ pub(crate) struct Blocks {
     shifts: Scales,
 }
 
+/// A row that is multiplied with blocks.
+pub(crate) struct Row<'x> {
+    x: &'x [f32],
+    /// The sum of each group's inputs: what shifts are multiplied by.
+    totals: Vec<f32>,
+    /// In integers, where the processor multiplies these faster.
+    rounded: Option<Rounded>,
+}
+
 /// Panels that are packed between two calls of `read`.
 const STRIPE: usize = 64;
 
@@ -413,22 +423,25 @@ impl Blocks {
         room
     }
 
-    /// The sum of each group's inputs: what shifts are multiplied by.
-    pub(crate) fn totals(&self, x: &[f32]) -> Vec<f32> {
-        x.chunks(self.group).map(simd::sum).collect()
+    /// A row to multiply with.
+    pub(crate) fn row<'x>(&self, x: &'x [f32]) -> Row<'x> {
+        let totals = x.chunks(self.group).map(simd::sum).collect();
+        Row { x, totals, rounded: integers_are_quick().then(|| Rounded::of(x, self.group)) }
     }
 
-    /// `W x` for one row at the 32 outputs of a panel; `totals` are those of the row.
-    pub(crate) fn panel_of_row(&self, panel: usize, x: &[f32], totals: &[f32], sums: &mut Lane<f32>) {
+    /// `W x` for one row at the 32 outputs of a panel.
+    pub(crate) fn panel_of_row(&self, panel: usize, row: &Row<'_>, sums: &mut Lane<f32>) {
         let groups = self.inner / self.group;
         let here = panel * groups..(panel + 1) * groups;
         let scales = self.scales.of_panel(here.clone());
         let shifts = (self.shifts.len() > 0).then(|| self.shifts.of_panel(here));
-        let groups = Groups { group: self.group, scales, shifts, totals };
+        let groups = Groups { group: self.group, scales, shifts, totals: &row.totals };
         let codes = panel * self.inner..(panel + 1) * self.inner;
-        match &self.codes {
-            Codes::Nibbles(all) => nibble_row(x, &all[codes], groups, sums),
-            Codes::Bytes(all) => byte_row(x, &all[codes], groups, sums),
+        match (&self.codes, &row.rounded) {
+            (Codes::Nibbles(all), Some(x)) => integers::nibble_row(x, &all[codes], groups, sums),
+            (Codes::Bytes(all), Some(x)) => integers::byte_row(x, &all[codes], groups, sums),
+            (Codes::Nibbles(all), None) => codes::nibble_row(row.x, &all[codes], groups, sums),
+            (Codes::Bytes(all), None) => codes::byte_row(row.x, &all[codes], groups, sums),
         }
     }
 
@@ -456,12 +469,13 @@ mod tests {
     use super::*;
     use pellucid_core::Seed;
 
-    /// The product with one row.
-    fn row(weights: &Blocks, x: &[f32]) -> Vec<f32> {
-        let (totals, panels) = (weights.totals(x), weights.scales.len() * weights.group / weights.inner);
+    /// The product with one row, in integers or in f32.
+    fn row(weights: &Blocks, x: &[f32], integers: bool) -> Vec<f32> {
+        let panels = weights.scales.len() * weights.group / weights.inner;
+        let rounded = integers.then(|| Rounded::of(x, weights.group));
+        let row = Row { rounded, ..weights.row(x) };
         let mut sums = vec![Lane::ZERO; panels];
-        let all = sums.iter_mut().enumerate();
-        all.for_each(|(panel, sums)| weights.panel_of_row(panel, x, &totals, sums));
+        sums.iter_mut().enumerate().for_each(|(panel, sums)| weights.panel_of_row(panel, &row, sums));
         sums.iter().flat_map(|sums| sums.0).collect()
     }
 
@@ -540,12 +554,14 @@ mod tests {
             let want = decoded(name, &bytes, rows, inner);
             let order: Vec<u32> = (0..rows as u32).collect();
             let found = Blocks::pack(kind, &bytes, inner, &order, &|| ()).unwrap();
-            let found = row(&found, &x);
-            assert_eq!(found.len(), 96, "{name}");
-            for (found, row) in found.iter().zip(want.chunks_exact(inner)) {
-                let products = || row.iter().zip(&x).map(|(w, x)| f64::from(*w) * f64::from(*x));
-                let (want, size) = (products().sum::<f64>(), products().map(f64::abs).sum::<f64>());
-                assert!((f64::from(*found) - want).abs() < 1e-6 * size, "{name}: {found} {want}");
+            for (integers, bound) in [(false, 1e-6), (true, 3e-5)] {
+                let found = row(&found, &x, integers);
+                assert_eq!(found.len(), 96, "{name}");
+                for (found, row) in found.iter().zip(want.chunks_exact(inner)) {
+                    let products = || row.iter().zip(&x).map(|(w, x)| f64::from(*w) * f64::from(*x));
+                    let (want, size) = (products().sum::<f64>(), products().map(f64::abs).sum::<f64>());
+                    assert!((f64::from(*found) - want).abs() < bound * size, "{name}: {found} {want}");
+                }
             }
         }
     }

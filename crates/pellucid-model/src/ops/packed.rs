@@ -3,7 +3,7 @@
 //! a lane multiply gradients of 32 rows; and a single row's product reads the weights once, from front to back.
 
 use super::Precision;
-use super::blocks::{BlockType, Blocks};
+use super::blocks::{BlockType, Blocks, Row};
 use super::kernel::{LANES, Lane, Pairs, ROWS, Tile, across, along, along_pairs, split};
 use super::pages::Pages;
 use super::sheet::{Block, made, made_soon, sheet};
@@ -215,19 +215,19 @@ impl Packed {
         })
     }
 
-    /// 32 outputs of one row, without widening the weights first; `totals` are those of [`Blocks::totals`].
-    fn panel_of_row(&self, panel: usize, x: &[f32], totals: &[f32]) -> Lane<f32> {
+    /// 32 outputs of one row, without widening the weights first; `row` is that of the blocks, where it is blocks.
+    fn panel_of_row(&self, panel: usize, x: &[f32], row: Option<&Row<'_>>) -> Lane<f32> {
         let mut sums = Lane::ZERO;
-        match &self.panels {
-            Panels::Bf16(all) => pair_row(x, &all[panel * self.pairs()..], &mut sums),
-            Panels::Blocks(blocks) => blocks.panel_of_row(panel, x, totals, &mut sums),
-            Panels::F32(_) | Panels::F16(_) => {}
+        match (&self.panels, row) {
+            (Panels::Bf16(all), _) => pair_row(x, &all[panel * self.pairs()..], &mut sums),
+            (Panels::Blocks(blocks), Some(row)) => blocks.panel_of_row(panel, row, &mut sums),
+            _ => {}
         }
         sums
     }
 
     /// Whether one row is multiplied by the weights as they are kept: with pairs of bf16 that has the bits of many rows, with
-    /// blocks it has not, but is more exact than rounding.
+    /// blocks it has not, but is more exact than rounding to bf16.
     pub(super) fn takes_a_row(&self, precision: Precision) -> bool {
         match self.panels {
             Panels::Bf16(_) => precision == Precision::Exact,
@@ -446,17 +446,15 @@ impl Packed {
 /// The products of one row with matrices that are kept in few bits ([`Packed::takes_a_row`]), shared out together. The bits
 /// are those of each alone.
 pub(super) fn row_of(all: &[&Packed], x: &[f32]) -> Vec<Vec<f32>> {
-    let totals: Vec<Vec<f32>> = all
-        .iter()
-        .map(|w| if let Panels::Blocks(blocks) = &w.panels { blocks.totals(x) } else { Vec::new() })
-        .collect();
+    let row = |w: &&Packed| if let Panels::Blocks(blocks) = &w.panels { Some(blocks.row(x)) } else { None };
+    let rows: Vec<Option<Row<'_>>> = all.iter().map(row).collect();
     let panels = |w: &Packed| w.outer.div_ceil(LANES);
     let places: Vec<(usize, usize)> =
         all.iter().enumerate().flat_map(|(i, w)| (0..panels(w)).map(move |panel| (i, panel))).collect();
     let share = places.len().div_ceil(4 * rayon::current_num_threads());
     let made = made_soon(places.len() * LANES, share * LANES, |from, out| {
         for (out, &(i, panel)) in out.chunks_exact_mut(LANES).zip(&places[from / LANES..]) {
-            out.copy_from_slice(&all[i].panel_of_row(panel, x, &totals[i]).0);
+            out.copy_from_slice(&all[i].panel_of_row(panel, x, rows[i].as_ref()).0);
         }
     });
     let mut rest = made.as_slice();

@@ -11,6 +11,7 @@ use crate::Result;
 use crate::spec::Activation;
 use candle_core::Tensor;
 use pellucid_kernels::columns::{self, Columns, Plain, Rows};
+use pellucid_kernels::pages::fetch_ahead;
 use pellucid_kernels::patches;
 use pellucid_kernels::tiles::{DEPTH, Patch, SIDE, products_below, tiles_are_here};
 use std::ops::Range;
@@ -303,6 +304,8 @@ impl Columns for Side<'_> {
             Side::Back(w) => {
                 for (outputs, turned) in turned.as_chunks_mut::<DEPTH>().0.iter_mut().enumerate() {
                     let step = w.steps(outputs, panel..panel + 1, wide, pairs);
+                    // the next panel's lie behind these, and as far from each other
+                    fetch_ahead(step, size_of_val(step));
                     step.as_chunks().0.iter().for_each(|step| patches::turn_pairs(step, turned));
                 }
                 turned

@@ -11,31 +11,9 @@
 //! a bin (12.5 percent). In the two outermost bins, which are open, there is no bound.
 
 use crate::harvest::Sketch;
-
-/// Bins in an octave.
-pub const PER_OCTAVE: usize = 8;
-
-/// The exponent of the lowest edge: what is smaller is counted in the lowest bin.
-pub const LOWEST: i32 = -20;
-
-/// The exponent of the highest edge: what is larger is counted in the highest bin.
-pub const HIGHEST: i32 = 16;
-
-/// Bins on one side of zero.
-pub const BINS: usize = (HIGHEST - LOWEST) as usize * PER_OCTAVE;
-
-/// Mantissa bits that do not choose the bin.
-const SHIFT: u32 = 20;
-
-/// What exponent and first mantissa bits read as a number are at the lowest edge.
-const FOOT: i32 = (127 + LOWEST) * PER_OCTAVE as i32;
-
-/// Counters that a side takes: one for zeros, which nobody reads, and the bins. Counting zeros too spares a
-/// branch at each value.
-pub(super) const SIDE: usize = BINS + 1;
-
-/// Counters of a unit: positive side, negative side.
-pub(super) const BOTH: usize = 2 * SIDE;
+pub use pellucid_kernels::tally::{BINS, HIGHEST, LOWEST, PER_OCTAVE};
+pub(super) use pellucid_kernels::tally::{BOTH, SIDE};
+use pellucid_kernels::tally::{FOOT, SHIFT};
 
 /// The bin of a size, which is finite and above zero. The sign is not looked at.
 pub fn bin(size: f32) -> u16 {
@@ -47,19 +25,6 @@ pub fn bin(size: f32) -> u16 {
 pub fn edge(bin: u16) -> f32 {
     let bin = i32::from(bin).min(BINS as i32);
     f32::from_bits(((bin + FOOT) as u32) << SHIFT)
-}
-
-/// The counter of a value among a unit's [`BOTH`]: written without branches, for loops over many values.
-#[inline(always)]
-pub(super) fn counter(value: f32) -> u32 {
-    let bits = value.to_bits();
-    let magnitude = (bits & 0x7fff_ffff) as i32;
-    let raised = (magnitude >> SHIFT) - (FOOT - 1);
-    let low = if raised < 1 { 1 } else { raised };
-    let slot = if low > BINS as i32 { BINS as i32 } else { low };
-    let kept = if magnitude == 0 { 0 } else { slot };
-    // The sign bit spread over the word selects the other side.
-    (kept + (((bits as i32) >> 31) & SIDE as i32)) as u32
 }
 
 /// The size that a share `1 − q` of all `count` tokens exceeds on this side of zero. 0 where fewer tokens than
@@ -113,6 +78,7 @@ pub fn merge(one: &Sketch, other: &Sketch) -> Sketch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pellucid_kernels::tally::counter;
     use proptest::prelude::*;
 
     #[test]
@@ -143,8 +109,8 @@ mod tests {
             let x = f32::from_bits(bits);
             prop_assume!(x.is_finite());
             let side = if x.is_sign_negative() { SIDE } else { 0 };
-            let slot = if x == 0.0 { 0 } else { usize::from(bin(x)) + 1 };
-            prop_assert_eq!(counter(x) as usize, side + slot);
+            let slot = if x == 0.0 { 0 } else { side + usize::from(bin(x)) + 1 };
+            prop_assert_eq!(counter(x), slot);
         }
 
         #[test]

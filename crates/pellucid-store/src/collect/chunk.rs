@@ -1,18 +1,16 @@
 //! The state of up to [`UNITS`] neighbouring units, and the loop over activations: the sweep's innermost.
 //!
-//! Sixteen units at a time, a window's tokens go through one loop without branches for extremes, sums and bins, which the compiler
-//! vectorises, and through one of increments: the counters of sixteen (37 kB) stay in the nearest cache. Exemplars are looked at
-//! once a window, by its extremes.
+//! Sixteen units at a time, a window's tokens go through one loop for extremes, sums and bins ([`count_rows`]). Exemplars are looked
+//! at once a window, by its extremes.
 
-use super::bins::{BOTH, SIDE, counter};
+use super::bins::{BOTH, SIDE};
 use super::exact::{Squares, Sum};
 use super::keep::{Draw, Keep, List};
 use super::shelf::{Column, Shelf};
 use crate::harvest::{Exemplar, Kind, Sketch, Statistics, UnitHarvest};
 use crate::window::Window;
 use pellucid_core::Polarity;
-use pellucid_kernels::pages::fetch_ahead;
-use pellucid_kernels::wide;
+use pellucid_kernels::tally::{COLUMNS, Tally, count_rows};
 use std::ops::Range;
 
 /// Units in a chunk.
@@ -42,73 +40,6 @@ impl Moments {
     }
 }
 
-/// Units whose counters are counted up together: they stay in the nearest cache.
-const TEAM: usize = 16;
-
-/// Tokens whose bins are found before they are counted.
-const STRETCH: usize = 64;
-
-/// Extremes, the first tokens that have them, and sums of a team in one window.
-#[derive(Clone, Copy)]
-struct Totals {
-    most: [f32; TEAM],
-    least: [f32; TEAM],
-    most_at: [u32; TEAM],
-    least_at: [u32; TEAM],
-    sum: [f64; TEAM],
-    squares: [f64; TEAM],
-}
-
-impl Totals {
-    const NONE: Totals = Totals {
-        most: [f32::NEG_INFINITY; TEAM],
-        least: [f32::INFINITY; TEAM],
-        most_at: [0; TEAM],
-        least_at: [0; TEAM],
-        sum: [0.0; TEAM],
-        squares: [0.0; TEAM],
-    };
-}
-
-/// Takes in a team's activations at some tokens, those of columns from `column` on in rows of `width`, and finds each one's
-/// counter. Units are summed beside each other, each in the order of its tokens, so nothing depends on the processor's width.
-#[inline(always)]
-fn take_in_body<const FUSED: bool>(
-    values: &[f32],
-    [width, column]: [usize; 2],
-    tokens: &[u32],
-    totals: &mut Totals,
-    slots: &mut [[u16; TEAM]],
-) {
-    let Totals { mut most, mut least, mut most_at, mut least_at, mut sum, mut squares } = *totals;
-    let ahead = STRETCH * width * size_of::<f32>();
-    for (&token, slots) in tokens.iter().zip(slots) {
-        let from = token as usize * width + column;
-        let mut row = [0f32; TEAM];
-        row.copy_from_slice(&values[from..from + TEAM]);
-        fetch_ahead(&values[from..=from], ahead);
-        for i in 0..TEAM {
-            let x = row[i];
-            let (above, below) = (x > most[i], x < least[i]);
-            most[i] = if above { x } else { most[i] };
-            most_at[i] = if above { token } else { most_at[i] };
-            least[i] = if below { x } else { least[i] };
-            least_at[i] = if below { token } else { least_at[i] };
-            let wide = f64::from(x);
-            sum[i] += wide;
-            // the square of an f32 is exact in f64
-            squares[i] += wide * wide;
-            slots[i] = counter(x) as u16;
-        }
-    }
-    *totals = Totals { most, least, most_at, least_at, sum, squares };
-}
-
-wide!(
-    /// As its body; what lies a stretch of rows further on is asked for.
-    take_in = take_in_body(values: &[f32], place: [usize; 2], tokens: &[u32], totals: &mut Totals, slots: &mut [[u16; TEAM]])
-);
-
 /// A window that is taken in.
 pub(super) struct Seen<'a> {
     pub(super) window: &'a Window,
@@ -137,8 +68,8 @@ pub(super) struct Piece<'a> {
 pub(super) struct Chunk {
     first: usize,
     pub(super) moments: Vec<Moments>,
-    /// By unit and counter.
-    pub(super) counters: Vec<u32>,
+    /// By unit.
+    pub(super) counters: Vec<[u32; BOTH]>,
     pub(super) shelf: Shelf,
 }
 
@@ -148,7 +79,7 @@ impl Chunk {
         Chunk {
             first,
             moments: vec![Moments::NONE; units],
-            counters: vec![0; units * BOTH],
+            counters: vec![[0; BOTH]; units],
             shelf: Shelf::new(first, units, keep, draw),
         }
     }
@@ -164,8 +95,8 @@ impl Chunk {
         let units = self.moments.len();
         let mut finite = true;
         for piece in pieces.iter().filter(|piece| !piece.seen.counted.is_empty()) {
-            for from in (0..units).step_by(TEAM) {
-                finite &= self.collect_team(from..(from + TEAM).min(units), piece);
+            for from in (0..units).step_by(COLUMNS) {
+                finite &= self.collect_team(from..(from + COLUMNS).min(units), piece);
             }
         }
         finite
@@ -177,48 +108,42 @@ impl Chunk {
         let column = self.first + team.start;
         // a row's last columns may be fewer than a team has
         let padded: Vec<f32>;
-        let (values, width, column) = if column + TEAM <= piece.width {
+        let (values, width, column) = if column + COLUMNS <= piece.width {
             (piece.values, piece.width, column)
         } else {
-            let row = |row: &[f32]| -> [f32; TEAM] {
+            let row = |row: &[f32]| -> [f32; COLUMNS] {
                 std::array::from_fn(|i| *row.get(column + i).unwrap_or(&0.0))
             };
             padded = piece.values.chunks_exact(piece.width).flat_map(row).collect();
-            (padded.as_slice(), TEAM, 0)
+            (padded.as_slice(), COLUMNS, 0)
         };
-        let (mut totals, mut slots) = (Totals::NONE, [[0u16; TEAM]; STRETCH]);
-        let counters = &mut self.counters[team.start * BOTH..team.end * BOTH];
-        for tokens in piece.seen.counted.chunks(STRETCH) {
-            let slots = &mut slots[..tokens.len()];
-            take_in(values, [width, column], tokens, &mut totals, slots);
-            for slots in &*slots {
-                for (counters, &slot) in counters.as_chunks_mut::<BOTH>().0.iter_mut().zip(slots) {
-                    if let Some(count) = counters.get_mut(usize::from(slot)) {
-                        *count += 1;
-                    }
-                }
-            }
-        }
+        let mut totals = Tally::NONE;
+        count_rows(
+            values,
+            [width, column],
+            &piece.seen.counted,
+            &mut totals,
+            &mut self.counters[team.clone()],
+        );
         // numbers of f32 cannot sum to more than f64 holds
         if !totals.sum[..team.len()].iter().all(|sum| sum.is_finite()) {
             return false;
         }
-        for (i, unit) in team.enumerate() {
-            // Adding 0 makes a negative zero positive: which of the two is met first must not show.
-            let (most, least) = (totals.most[i] + 0.0, totals.least[i] + 0.0);
-            let moments = &mut self.moments[unit];
+        // Adding 0 makes a negative zero positive: which of the two is met first must not show.
+        let sizes = [totals.most.map(|most| most + 0.0), totals.least.map(|least| -(least + 0.0))];
+        for (i, moments) in self.moments[team.clone()].iter_mut().enumerate() {
             moments.sum.add(totals.sum[i]);
             moments.squares.add(totals.squares[i]);
-            moments.most = moments.most.max(most);
-            moments.least = moments.least.min(least);
-            let column = Column {
-                values,
-                width,
-                column: column + i,
-                window: piece.seen.window,
-                peaks: [(most, totals.most_at[i]), (-least, totals.least_at[i])],
-            };
-            self.shelf.offer(unit, column, piece.seen.hashes);
+            moments.most = moments.most.max(sizes[0][i]);
+            moments.least = moments.least.min(-sizes[1][i]);
+        }
+        let mut wanted = self.shelf.wants(team.clone(), piece.seen.window.split, sizes, piece.seen.hashes);
+        while wanted != 0 {
+            let i = wanted.trailing_zeros() as usize;
+            wanted &= wanted - 1;
+            let peaks = [(sizes[0][i], totals.most_at[i]), (sizes[1][i], totals.least_at[i])];
+            let column = Column { values, width, column: column + i, window: piece.seen.window, peaks };
+            self.shelf.offer(team.start + i, column, piece.seen.hashes);
         }
         true
     }
@@ -231,7 +156,8 @@ impl Chunk {
             here.most = here.most.max(there.most);
             here.least = here.least.min(there.least);
         }
-        for (here, there) in self.counters.iter_mut().zip(&other.counters) {
+        let counters = self.counters.as_flattened_mut().iter_mut();
+        for (here, there) in counters.zip(other.counters.as_flattened()) {
             *here = here.saturating_add(*there);
         }
         self.shelf.merge(&other.shelf);
@@ -251,8 +177,7 @@ impl Chunk {
 
     /// The bins of a side that hold something, with their counts. The counter of zeros is not among them.
     pub(super) fn filled(&self, unit: usize, side: usize) -> impl Iterator<Item = (u16, u32)> {
-        let from = unit * BOTH + side * SIDE + 1;
-        let bins = self.counters[from..from + SIDE - 1].iter().enumerate();
+        let bins = self.counters[unit][side * SIDE..(side + 1) * SIDE][1..].iter().enumerate();
         bins.filter(|(_, count)| **count > 0).map(|(bin, &count)| (bin as u16, count))
     }
 

@@ -36,20 +36,22 @@ impl<const LIMBS: usize> Exact<LIMBS> {
             Err(_) => (mantissa.checked_shr(place.unsigned_abs()).unwrap_or(0), 0),
         };
         let wide = u128::from(mantissa) << (place % 64);
-        self.carry(place as usize / 64, [wide as u64, (wide >> 64) as u64], value < 0.0);
+        // what is taken away is added as its complement, whose ones go on upwards: no branch asks for the sign
+        let sign = (value.to_bits() as i64 >> 63) as u64;
+        let signed = (wide as i128 ^ i128::from(sign as i64)) - i128::from(sign as i64);
+        self.carry(place as usize / 64, [signed as u64, (signed >> 64) as u64], sign);
     }
 
-    /// Adds or takes away two limbs at a place, and carries on.
-    fn carry(&mut self, from: usize, parts: [u64; 2], take: bool) {
+    /// Adds two limbs at a place, and `above` to each limb further up, as far as that changes anything.
+    fn carry(&mut self, from: usize, parts: [u64; 2], above: u64) {
         let mut carry = false;
         for (i, limb) in self.0.iter_mut().skip(from).enumerate() {
-            if i >= 2 && !carry {
+            let part = parts.get(i).copied().unwrap_or(above);
+            if i >= 2 && part.wrapping_add(u64::from(carry)) == 0 {
                 break;
             }
-            let part = parts.get(i).copied().unwrap_or(0);
-            let step = if take { u64::overflowing_sub } else { u64::overflowing_add };
-            let (once, first) = step(*limb, part);
-            let (twice, second) = step(once, u64::from(carry));
+            let (once, first) = limb.overflowing_add(part);
+            let (twice, second) = once.overflowing_add(u64::from(carry));
             (*limb, carry) = (twice, first | second);
         }
     }
@@ -70,7 +72,7 @@ impl<const LIMBS: usize> Exact<LIMBS> {
         let mut size = Self::ZERO;
         if negative {
             // The size of a negative number is its complement plus one.
-            size.carry(0, [1, 0], false);
+            size.carry(0, [1, 0], 0);
             let flipped = Self(self.0.map(|limb| !limb));
             size.merge(&flipped);
         } else {

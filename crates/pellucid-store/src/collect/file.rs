@@ -5,7 +5,7 @@
 //! is written, lists best first, so that equal harvests have equal files. Nothing is allocated by what a file
 //! says: the reader makes an empty collector from its own configuration and fills it.
 
-use super::bins::{BINS, BOTH, SIDE};
+use super::bins::{BINS, SIDE};
 use super::chunk::{Chunk, Moments};
 use super::exact::Exact;
 use super::keep::Keep;
@@ -206,7 +206,7 @@ fn decode(chunk: &mut Chunk, from: &mut Cursor<'_>) -> Result<(), CollectError> 
                 if bin >= BINS {
                     return Err(damaged("a bin that does not exist"));
                 }
-                chunk.counters[unit * BOTH + side * SIDE + 1 + bin] = count;
+                chunk.counters[unit][side * SIDE + 1 + bin] = count;
             }
             let highest = i16::from_le_bytes(from.array()?);
             if highest != i16::MIN && !(-127..=127).contains(&highest) {

@@ -9,7 +9,12 @@
 use super::keep::{Draw, Keep, Layout, List};
 use crate::window::{Document, Window};
 use half::f16;
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
+use pellucid_core::Split;
+use pellucid_kernels::tally::COLUMNS;
+use pellucid_kernels::wide;
 use std::cmp::Ordering;
+use std::ops::Range;
 
 /// An exemplar without its activations.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,6 +57,18 @@ impl Column<'_> {
         self.values.get(token * self.width + self.column).copied().unwrap_or(0.0)
     }
 
+    /// The activations from a token on, in half precision; what is too large becomes the largest.
+    fn halves(&self, start: usize, to: &mut [u16]) {
+        let mut near = [0f32; 64];
+        for (part, to) in to.chunks_mut(near.len()).enumerate() {
+            let near = &mut near[..to.len()];
+            for (i, near) in near.iter_mut().enumerate() {
+                *near = self.at(start + part * 64 + i).clamp(-65504.0, 65504.0);
+            }
+            to.reinterpret_cast_mut::<f16>().convert_from_f32_slice(near);
+        }
+    }
+
     /// The first token with the largest size on either side.
     fn peak(&self) -> u32 {
         let [(most, most_at), (least, least_at)] = self.peaks;
@@ -69,6 +86,28 @@ pub(super) fn octave(size: f32) -> i16 {
     ((size.to_bits() >> 23) & 0xff) as i16 - 127
 }
 
+/// Where among the lists of octaves one stands that is kept.
+fn row(octave: i16, bands: usize) -> usize {
+    octave.rem_euclid(bands.max(1) as i16) as usize
+}
+
+/// The gate of a list that has room, or never has.
+fn open(layout: &Layout, number: usize) -> u64 {
+    if layout.room(number) == 0 { u64::MAX } else { 0 }
+}
+
+#[inline(always)]
+fn draw_keys_body<const FUSED: bool>(hash: u64, first: usize, keys: &mut [u64; COLUMNS]) {
+    for (i, key) in keys.iter_mut().enumerate() {
+        *key = Draw::key(hash, first + i);
+    }
+}
+
+wide!(
+    /// [`Draw::key`] of neighbouring units.
+    draw_keys = draw_keys_body(hash: u64, first: usize, keys: &mut [u64; COLUMNS])
+);
+
 /// The exemplars of some units that follow one another.
 pub(super) struct Shelf {
     pub(super) layout: Layout,
@@ -82,8 +121,10 @@ pub(super) struct Shelf {
     pub(super) activations: Vec<u16>,
     /// How many places are taken, by unit and list.
     pub(super) taken: Vec<u16>,
-    /// A window whose key is below this is not kept, by unit and list.
+    /// A window whose key is below this is not kept, by list and unit: those of neighbouring units are asked together.
     gates: Vec<u64>,
+    /// The row of each octave, from that of the smallest floats on.
+    rows: [u8; 256],
     /// The largest peak's octave, by unit and side; `i16::MIN` before the first.
     pub(super) highest: Vec<[i16; 2]>,
 }
@@ -93,8 +134,7 @@ impl Shelf {
     pub(super) fn new(first: usize, units: usize, keep: &Keep, draw: Draw) -> Self {
         let layout = Layout::new(keep);
         let (places, lists) = (units * layout.places(), units * layout.lists());
-        let gates =
-            (0..lists).map(|i| if layout.room(i % layout.lists()) == 0 { u64::MAX } else { 0 }).collect();
+        let gates = (0..layout.lists()).flat_map(|number| vec![open(&layout, number); units]).collect();
         Shelf {
             keep: *keep,
             draw,
@@ -104,6 +144,7 @@ impl Shelf {
             taken: vec![0; lists],
             gates,
             highest: vec![[i16::MIN; 2]; units],
+            rows: std::array::from_fn(|i| row(i as i16 - 127, keep.bands) as u8),
             layout,
         }
     }
@@ -115,8 +156,38 @@ impl Shelf {
         (layout.places() * place + layout.lists() * (2 + 8) + size_of::<[i16; 2]>()) as u64
     }
 
+    /// Which units of a team might keep a window with such largest sizes of positive and of negative activations, bit by bit: no for
+    /// nearly all of them, and at little cost. [`Self::offer`] does nothing for the others.
+    pub(super) fn wants(
+        &self,
+        team: Range<usize>,
+        split: Split,
+        sizes: [[f32; COLUMNS]; 2],
+        hashes: [u64; 3],
+    ) -> u32 {
+        let (units, first) = (self.highest.len(), self.first + team.start);
+        let gates = |list| self.gates[self.layout.number(list) * units..][team.clone()].iter();
+        let mut keys = [0; COLUMNS];
+        draw_keys(hashes[0], first, &mut keys);
+        let drawn = keys.iter().zip(gates(List::Random { split })).map(|(key, gate)| key >= gate);
+        let mut wanted = drawn.rev().fold(0, |bits, wanted| bits << 1 | u32::from(wanted));
+        for (side, sizes) in sizes.iter().enumerate() {
+            draw_keys(hashes[1 + side], first, &mut keys);
+            let bands = self.layout.number(List::Band { side, split, row: 0 }) * units + team.start;
+            for (i, (&size, &gate)) in sizes.iter().zip(gates(List::Top { side, split })).enumerate() {
+                let (octave, highest) = (octave(size), i32::from(self.highest[team.start + i][side]));
+                let row = usize::from(self.rows[(octave + 127) as usize]);
+                let band = self.gates.get(bands + row * units + i).copied().unwrap_or(u64::MAX);
+                let above = i32::from(octave) - highest;
+                let strong = u64::from(size.to_bits()) >= gate || above > 0;
+                let drawn = above > -(self.keep.bands as i32) && keys[i] >= band;
+                wanted |= u32::from(size > 0.0 && (strong | drawn)) << i;
+            }
+        }
+        wanted
+    }
+
     /// Offers a window, of such hashes, to all lists of a unit.
-    #[inline]
     pub(super) fn offer(&mut self, unit: usize, column: Column<'_>, hashes: [u64; 3]) {
         let split = column.window.split;
         let random = List::Random { split };
@@ -161,7 +232,9 @@ impl Shelf {
                     if self.passes(unit, here, key)
                         && let Some(to) = self.place_for(unit, here, key, &place)
                     {
-                        self.put(to, place, activations.iter().copied());
+                        self.places[to] = place;
+                        let from = to * self.keep.stretch;
+                        self.activations[from..from + activations.len()].copy_from_slice(activations);
                         self.settle(unit, here);
                     }
                 }
@@ -183,15 +256,11 @@ impl Shelf {
 
     /// The list of an octave if it is among the highest; lists of octaves that no longer are, are emptied.
     #[inline]
-    fn band(&mut self, unit: usize, side: usize, split: pellucid_core::Split, octave: i16) -> Option<List> {
+    fn band(&mut self, unit: usize, side: usize, split: Split, octave: i16) -> Option<List> {
         self.rise(unit, side, octave);
         let bands = self.keep.bands as i16;
         let low = self.highest[unit][side] - bands;
-        (bands > 0 && octave > low).then(|| List::Band {
-            side,
-            split,
-            row: octave.rem_euclid(bands.max(1)) as usize,
-        })
+        (bands > 0 && octave > low).then(|| List::Band { side, split, row: row(octave, self.keep.bands) })
     }
 
     /// Raises the highest octave, and empties the lists that the new octaves take over.
@@ -207,8 +276,8 @@ impl Shelf {
             return;
         }
         for new in (highest + 1).max(octave - bands + 1)..=octave {
-            for split in pellucid_core::Split::ALL {
-                let list = List::Band { side, split, row: new.rem_euclid(bands) as usize };
+            for split in Split::ALL {
+                let list = List::Band { side, split, row: row(new, self.keep.bands) };
                 self.empty(unit, list);
             }
         }
@@ -216,15 +285,20 @@ impl Shelf {
 
     fn empty(&mut self, unit: usize, list: List) {
         let number = self.layout.number(list);
-        let index = unit * self.layout.lists() + number;
-        self.taken[index] = 0;
-        self.gates[index] = if self.layout.room(number) == 0 { u64::MAX } else { 0 };
+        self.taken[unit * self.layout.lists() + number] = 0;
+        let gate = self.gate(unit, number);
+        self.gates[gate] = open(&self.layout, number);
+    }
+
+    /// Where a list's gate lies.
+    fn gate(&self, unit: usize, number: usize) -> usize {
+        number * self.highest.len() + unit
     }
 
     /// Whether a key may be good enough; says no cheaply, which is nearly always the answer.
     #[inline]
     fn passes(&self, unit: usize, list: List, key: u64) -> bool {
-        key >= self.gates[unit * self.layout.lists() + self.layout.number(list)]
+        key >= self.gates[self.gate(unit, self.layout.number(list))]
     }
 
     #[cold]
@@ -243,7 +317,9 @@ impl Shelf {
             length: length as u16,
         };
         if let Some(to) = self.place_for(unit, list, key, &place) {
-            self.put(to, place, (start..start + length).map(|token| half_bits(column.at(token))));
+            self.places[to] = place;
+            let from = to * self.keep.stretch;
+            column.halves(start, &mut self.activations[from..from + length]);
             self.settle(unit, list);
         }
     }
@@ -280,14 +356,6 @@ impl Shelf {
         keyed.max_by(|a, b| order((a.1, &self.places[a.0]), (b.1, &self.places[b.0]))).map(|(i, _)| i)
     }
 
-    fn put(&mut self, index: usize, place: Place, activations: impl Iterator<Item = u16>) {
-        self.places[index] = place;
-        let from = index * self.keep.stretch;
-        for (to, value) in self.activations[from..from + self.keep.stretch].iter_mut().zip(activations) {
-            *to = value;
-        }
-    }
-
     /// Sets the gate of a list whose content has changed.
     pub(super) fn settle(&mut self, unit: usize, list: List) {
         let number = self.layout.number(list);
@@ -295,7 +363,9 @@ impl Shelf {
         if taken > 0 && taken == self.layout.room(number) {
             let from = self.first_place(unit, number);
             let keys = (from..from + taken).map(|i| self.key(list, unit, &self.places[i]));
-            self.gates[unit * self.layout.lists() + number] = keys.min().unwrap_or(0);
+            let lowest = keys.min().unwrap_or(0);
+            let gate = self.gate(unit, number);
+            self.gates[gate] = lowest;
         }
     }
 
@@ -342,16 +412,11 @@ impl Shelf {
             (octave(value.abs()), self.keep.bands as i16, self.highest[unit][side]);
         octave <= highest
             && octave > highest.saturating_sub(bands)
-            && octave.rem_euclid(bands) as usize == row
+            && self::row(octave, self.keep.bands) == row
     }
 }
 
 /// Better first: the larger key, then the smaller document and window.
 fn order(a: (u64, &Place), b: (u64, &Place)) -> Ordering {
     b.0.cmp(&a.0).then_with(|| (a.1.document, a.1.window).cmp(&(b.1.document, b.1.window)))
-}
-
-/// An activation in half precision; what is too large becomes the largest.
-fn half_bits(value: f32) -> u16 {
-    f16::from_f32(value.clamp(-65504.0, 65504.0)).to_bits()
 }

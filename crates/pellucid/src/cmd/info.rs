@@ -53,6 +53,7 @@ struct DeviceReport<'a> {
     threads: usize,
     exact: &'static str,
     fast: &'static str,
+    blocks: &'static str,
 }
 
 impl Arguments {
@@ -75,6 +76,7 @@ fn device(out: &mut Out) -> Result<()> {
         threads: device.threads,
         exact: device.exact,
         fast: device.fast,
+        blocks: device.blocks,
     };
     if out.json("device", None, &report)? {
         return Ok(());
@@ -86,6 +88,7 @@ fn device(out: &mut Out) -> Result<()> {
     line("threads", device.threads.to_string());
     line("--precision exact", device.exact.to_owned());
     line("--precision fast", device.fast.to_owned());
+    line("one token on blocks", device.blocks.to_owned());
     out.table(table)
 }
 
