@@ -64,7 +64,7 @@ fn rounded(x: &[Patch], weights: &Panels) -> Vec<Patch> {
 }
 
 /// Blocks of 32 rows whose sums stay in the nearest cache.
-const NEAR: usize = 4;
+const NEAR: usize = 16;
 
 fn seconds(runs: usize, mut work: impl FnMut()) -> Vec<f64> {
     work();

@@ -61,7 +61,7 @@ fn widened(half: f16) -> f32 {
 }
 
 /// Bytes that codes are fetched ahead of their use.
-pub(crate) const AHEAD: usize = 2048;
+pub(crate) const AHEAD: usize = 4096;
 
 impl Groups<'_> {
     #[inline(always)]

@@ -6,6 +6,7 @@
 
 use crate::codes::{Groups, Numbers};
 use crate::kernel::{LANES, Lane};
+use crate::wide;
 
 /// Outputs whose codes share bytes with the next so many.
 const HALF: usize = LANES / 2;
@@ -36,19 +37,11 @@ impl Rounded {
             below: Vec::with_capacity(groups.len()),
             group,
         };
-        const MOST: f32 = i16::MAX as f32;
         for x in groups {
-            // a number that is none stays the largest
-            let largest =
-                x.iter().fold(0f32, |most, x| if x.abs() <= most || most.is_nan() { most } else { x.abs() });
-            let up = if largest > 0.0 { MOST / largest } else { 0.0 };
-            let mut sum = 0i32;
-            rounded.pairs.extend(x.as_chunks::<2>().0.iter().map(|pair| {
-                let [a, b] = pair.map(|x| (x * up).round_ties_even() as i16);
-                sum += i32::from(a) + i32::from(b);
-                u32::from(a.cast_unsigned()) | u32::from(b.cast_unsigned()) << 16
-            }));
-            rounded.steps.push(largest / MOST);
+            let from = rounded.pairs.len();
+            rounded.pairs.resize(from + group / 2, 0);
+            let (step, sum) = round(x, &mut rounded.pairs[from..]);
+            rounded.steps.push(step);
             rounded.below.push(-MIDDLE * sum);
         }
         rounded
@@ -60,6 +53,24 @@ impl Rounded {
         &self.pairs[at * pairs..][..pairs]
     }
 }
+
+/// A group as integers, what they are multiples of, and their sum.
+#[inline(always)]
+fn round_body<const FUSED: bool>(x: &[f32], to: &mut [u32]) -> (f32, i32) {
+    const MOST: f32 = i16::MAX as f32;
+    // read as integers, sizes are in order, and what is no number is above all
+    let largest = f32::from_bits(x.iter().fold(0, |most, x| most.max(x.to_bits() & 0x7FFF_FFFF)));
+    let up = if largest > 0.0 { MOST / largest } else { 0.0 };
+    let mut sum = 0i32;
+    for (to, pair) in to.iter_mut().zip(x.as_chunks::<2>().0) {
+        let [a, b] = pair.map(|x| (x * up).round_ties_even() as i16);
+        sum += i32::from(a) + i32::from(b);
+        *to = u32::from(a.cast_unsigned()) | u32::from(b.cast_unsigned()) << 16;
+    }
+    (largest / MOST, sum)
+}
+
+wide!(round = round_body(x: &[f32], to: &mut [u32]) -> (f32, i32));
 
 /// Whether this processor has the instructions; elsewhere [`crate::codes`] is the faster way.
 pub fn integers_are_quick() -> bool {
@@ -128,6 +139,7 @@ mod x86 {
     use super::{Groups, HALF, Lane, Numbers, Rounded};
     use crate::codes::AHEAD;
     use crate::pages::fetch_ahead;
+    use half::f16;
     use std::arch::x86_64::*;
 
     /// Where in a register the codes of two inputs lie that are `apart` bytes from each other: for sixteen outputs one of the first
@@ -142,6 +154,9 @@ mod x86 {
         }
         places
     }
+
+    /// Lanes of scales that are fetched ahead of their use.
+    const LANES_AHEAD: usize = 32;
 
     /// Every other byte.
     const SPREAD: __mmask64 = 0x5555_5555_5555_5555;
@@ -160,11 +175,13 @@ mod x86 {
         match numbers {
             Numbers::Half(all) => {
                 let from = &all[at].0[half * HALF..][..HALF];
+                fetch_ahead(&from[..1], LANES_AHEAD * size_of::<Lane<f16>>());
                 // SAFETY: sixteen numbers of 16 bits.
                 _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(from.as_ptr().cast()) })
             }
             Numbers::Full(all) => {
                 let from = &all[at].0[half * HALF..][..HALF];
+                fetch_ahead(&from[..1], LANES_AHEAD * size_of::<Lane<f32>>());
                 // SAFETY: sixteen numbers.
                 unsafe { _mm512_loadu_ps(from.as_ptr()) }
             }
@@ -206,9 +223,9 @@ mod x86 {
         let middle = _mm512_set1_epi8(i8::MIN);
         with_sums(sums, |sums| {
             for (at, codes) in codes.chunks_exact(2 * HALF * x.group).enumerate() {
-                fetch_ahead(codes, AHEAD);
                 let mut products = [_mm512_set1_epi32(x.below[at]); 2];
                 for (codes, pair) in codes.as_chunks::<64>().0.iter().zip(x.group(at)) {
+                    fetch_ahead(codes, AHEAD);
                     let pair = _mm512_set1_epi32(pair.cast_signed());
                     let codes = _mm512_xor_si512(load(codes), middle);
                     for (product, places) in products.iter_mut().zip([low, high]) {
@@ -229,9 +246,9 @@ mod x86 {
         let low = _mm512_set1_epi8(0xF);
         with_sums(sums, |sums| {
             for (at, codes) in codes.chunks_exact(HALF * x.group).enumerate() {
-                fetch_ahead(codes, AHEAD);
                 let mut products = [[_mm512_setzero_si512(); 2]; 2];
                 for (codes, pairs) in codes.as_chunks::<64>().0.iter().zip(x.group(at).as_chunks::<2>().0) {
+                    fetch_ahead(codes, AHEAD);
                     let codes = load(codes);
                     let halves =
                         [codes, _mm512_srli_epi16::<4>(codes)].map(|codes| _mm512_and_si512(codes, low));
