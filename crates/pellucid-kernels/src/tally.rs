@@ -35,9 +35,8 @@ pub const SIDE: usize = BINS + 1;
 /// Counters of a column: positive side, negative side.
 pub const BOTH: usize = 2 * SIDE;
 
-/// Rows that are asked for ahead of their use. More would push each other out of the nearest cache, in which numbers that lie a row
-/// of some thousand bytes apart share a few places.
-const AHEAD: usize = 12;
+/// Rows that are asked for ahead of their use: about as many as are counted while memory answers.
+const AHEAD: usize = 40;
 
 /// Extremes of columns, the first rows that have them, and sums.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -160,33 +159,47 @@ mod x86 {
         counters: &mut [[u32; BOTH]; COLUMNS],
     ) {
         let mut sums = Sums::of(tally);
-        let mut slots = Slots([0; 2 * COLUMNS]);
-        for pair in pairs {
-            let [one, two] = pair.map(|row| {
-                let from = row as usize * width + column;
-                let numbers = &values[from..from + COLUMNS];
-                fetch_ahead(&numbers[..1], AHEAD * width * size_of::<f32>());
-                // SAFETY: the line above has found sixteen numbers there.
-                unsafe { _mm512_loadu_ps(numbers.as_ptr()) }
-            });
-            sums.add(one, pair[0]);
-            sums.add(two, pair[1]);
-            let both = slots_of(one, two);
-            // SAFETY: the slots are 64 bytes.
-            unsafe { _mm512_storeu_si512(slots.0.as_mut_ptr().cast(), both) };
-            // by way of memory, which costs one load a slot: the compiler would take them out of the register one by one
-            let slots = &std::hint::black_box(&slots).0;
-            // four of the first row and four of the second by turns
-            for (four, counters) in slots.as_chunks::<8>().0.iter().zip(counters.as_chunks_mut::<4>().0) {
-                for (i, &slot) in four.iter().enumerate() {
-                    let counters = &mut counters[i % 4];
-                    // SAFETY: `slots_of` gives at most `BINS + SIDE`, which is below `BOTH`.
-                    unsafe { *counters.get_unchecked_mut(usize::from(slot)) += 1 };
+        // a slot that is read right after the register it is part of was stored waits for that: by now it has reached the cache
+        let mut slots = [const { Slots([0; 2 * COLUMNS]) }; STRETCH];
+        for pairs in pairs.chunks(STRETCH) {
+            for (pair, slots) in pairs.iter().zip(&mut slots) {
+                let [one, two] = pair.map(|row| {
+                    let from = row as usize * width + column;
+                    let numbers = &values[from..from + COLUMNS];
+                    fetch_ahead(&numbers[..1], AHEAD * width * size_of::<f32>());
+                    // SAFETY: the line above has found sixteen numbers there.
+                    unsafe { _mm512_loadu_ps(numbers.as_ptr()) }
+                });
+                sums.add(one, pair[0]);
+                sums.add(two, pair[1]);
+                let both = slots_of(one, two);
+                // SAFETY: the slots are 64 bytes.
+                unsafe { _mm512_storeu_si512(slots.0.as_mut_ptr().cast(), both) };
+            }
+            for slots in &slots[..pairs.len()] {
+                for row in 0..2 {
+                    for (four, counters) in slots
+                        .0
+                        .as_chunks::<4>()
+                        .0
+                        .iter()
+                        .skip(row)
+                        .step_by(2)
+                        .zip(counters.as_chunks_mut::<4>().0)
+                    {
+                        for (&slot, counters) in four.iter().zip(counters) {
+                            // SAFETY: `slots_of` gives at most `BINS + SIDE`, which is below `BOTH`.
+                            unsafe { *counters.get_unchecked_mut(usize::from(slot)) += 1 };
+                        }
+                    }
                 }
             }
         }
         sums.give(tally);
     }
+
+    /// Pairs of rows whose slots are found before they are counted.
+    const STRETCH: usize = 4;
 
     /// A register's worth of slots in one line of memory.
     #[repr(align(64))]

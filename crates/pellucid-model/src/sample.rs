@@ -143,20 +143,34 @@ pub fn expectation(weights: &[f32], values: &[f32]) -> f64 {
 /// Up to this many, the largest values are kept while one pass runs; beyond, all are put in order.
 const FEW: usize = 64;
 
+/// Values that are looked at together.
+const STRETCH: usize = 64;
+
+/// An integer that is larger the larger a number is, in the order of [`f32::total_cmp`].
+fn in_order(value: f32) -> i32 {
+    let bits = value.to_bits().cast_signed();
+    bits ^ ((bits >> 31) & i32::MAX)
+}
+
 /// The `k` largest values with their indices, largest first, ties to the lower index.
 pub fn top_k(values: &[f32], k: usize) -> Vec<(usize, f32)> {
     let before = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
     if k <= FEW {
         let mut best: Vec<(usize, f32)> = Vec::with_capacity(k + 1);
-        for (i, &value) in values.iter().enumerate() {
-            let last = best.last().filter(|_| best.len() == k);
-            if last.is_some_and(|last| last.1.total_cmp(&value).is_ge()) || k == 0 {
+        for (stretch, values) in values.chunks(STRETCH).enumerate() {
+            // nearly all stretches have nothing to give, which is seen of all of it at once
+            let last = best.last().filter(|_| best.len() == k).map(|last| in_order(last.1));
+            let any =
+                values.iter().fold(false, |any, value| any | last.is_none_or(|last| in_order(*value) > last));
+            if !any || k == 0 {
                 continue;
             }
-            // equal values keep their order: the earlier index stays in front
-            let at = best.partition_point(|held| held.1.total_cmp(&value).is_ge());
-            best.insert(at, (i, value));
-            best.truncate(k);
+            for (i, &value) in values.iter().enumerate() {
+                // equal values keep their order: the earlier index stays in front
+                let at = best.partition_point(|held| held.1.total_cmp(&value).is_ge());
+                best.insert(at, (stretch * STRETCH + i, value));
+                best.truncate(k);
+            }
         }
         return best;
     }

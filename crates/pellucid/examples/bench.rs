@@ -149,9 +149,10 @@ fn generate(model: &Model, tokens: &Tokens, count: usize, tap: &mut dyn Tap) -> 
     Ok(model.generate(&row, &how, tap, &mut |_| ControlFlow::Continue(()))?.ids())
 }
 
-/// Batches that the collectors have seen before the clock starts: with empty lists of exemplars every window is a find, which is so
-/// only at the beginning of a sweep.
-const SEEN: usize = 32;
+/// Batches that the collectors have seen before the clock starts. With empty lists of exemplars every window is a find, which is so
+/// only at the beginning of a sweep; after so many batches as many are as in the mean over a sweep of 500,000 tokens, 244 batches,
+/// of which an atlas is made: a list of `k` takes the `n`th window with a chance of `k / n`.
+const SEEN: usize = 48;
 
 fn sweep_by_turns(model: &Model, tokens: &Tokens, runs: usize) -> Result<Timed> {
     let sites: Vec<Site> = (0..model.spec().n_layers).map(act).collect();

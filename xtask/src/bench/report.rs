@@ -26,7 +26,7 @@ const MEANING: [(&str, &str); 8] = [
     ("capture", "the same, keeping `mlp_act` (the down projection's input) of all layers"),
     (
         "sweep",
-        "8 windows of 256 tokens through all layers while an atlas's collectors take `mlp_act` of every layer (after 32 such batches, so that their lists are full), and by turns with it the same without collectors; ours only",
+        "8 windows of 256 tokens through all layers while an atlas's collectors take `mlp_act` of every layer (after 48 such batches: as many windows are then new finds for the lists of exemplars as in the mean over the 244 batches of an atlas of 500,000 tokens), and by turns with it the same without collectors; ours only",
     ),
     ("row", "one row of 256 tokens, plain"),
     (

@@ -457,6 +457,11 @@ pub(super) fn row_of(all: &[&Packed], x: &[f32]) -> Vec<Vec<f32>> {
             out.copy_from_slice(&all[i].panel_of_row(panel, x, rows[i].as_ref()).0);
         }
     });
+    if let [only] = all {
+        let mut made = made;
+        made.truncate(only.outer);
+        return vec![made];
+    }
     let mut rest = made.as_slice();
     let one = |w: &&Packed| {
         let (mine, others) = rest.split_at(panels(w) * LANES);
