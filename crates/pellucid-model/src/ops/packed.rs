@@ -263,7 +263,7 @@ impl Packed {
     }
 
     /// [`Packed::multiply`] with both operands rounded to bf16 and sums in f32 (`Precision::Fast`).
-    /// One row alone is multiplied by block-quantised weights as they are, without rounding: that is the quickest.
+    /// One row alone is multiplied by block-quantised weights as they are, which is the quickest and rounds less.
     pub(crate) fn multiply_fast(&self, x: &[f32]) -> Vec<f32> {
         if x.len() == self.inner && self.takes_a_row(Precision::Fast) {
             return row_of(&[self], x).concat();
