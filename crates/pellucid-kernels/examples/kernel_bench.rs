@@ -49,22 +49,16 @@ fn rounded(x: &[Patch], weights: &Panels) -> Vec<Patch> {
     let group = group(blocks * SIDE, steps).unwrap_or(SIDE) / SIDE;
     made(blocks * panels, group * panels, |from, to| {
         let x = &x[from / panels * steps..][..to.len() / panels * steps];
-        let mut tile = vec![0f32; NEAR * SIDE * LANES];
+        let rows = x.len() / steps * SIDE;
+        let mut tile = vec![0f32; rows * LANES];
         for panel in 0..panels {
-            let lanes = &weights.pairs[panel * steps * DEPTH..][..steps * DEPTH];
-            for (x, to) in x.chunks(NEAR * steps).zip(to.chunks_mut(NEAR * panels)) {
-                let rows = x.len() / steps * SIDE;
-                products_below(rows, x, lanes, &mut tile, LANES);
-                for (tile, to) in tile[..rows * LANES].chunks(SIDE * LANES).zip(to.chunks_mut(panels)) {
-                    patch_rows(tile, LANES, LANES, &mut to[panel..=panel]);
-                }
+            products_below(rows, x, weights.lanes(panel, steps, &mut ()), &mut tile, LANES);
+            for (tile, to) in tile.chunks(SIDE * LANES).zip(to.chunks_mut(panels)) {
+                patch_rows(tile, LANES, LANES, &mut to[panel..=panel]);
             }
         }
     })
 }
-
-/// Blocks of 32 rows whose sums stay in the nearest cache.
-const NEAR: usize = 16;
 
 fn seconds(runs: usize, mut work: impl FnMut()) -> Vec<f64> {
     work();

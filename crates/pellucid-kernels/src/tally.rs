@@ -177,25 +177,25 @@ mod x86 {
                 unsafe { _mm512_storeu_si512(slots.0.as_mut_ptr().cast(), both) };
             }
             for slots in &slots[..pairs.len()] {
-                for row in 0..2 {
-                    for (four, counters) in slots
-                        .0
-                        .as_chunks::<4>()
-                        .0
-                        .iter()
-                        .skip(row)
-                        .step_by(2)
-                        .zip(counters.as_chunks_mut::<4>().0)
-                    {
-                        for (&slot, counters) in four.iter().zip(counters) {
-                            // SAFETY: `slots_of` gives at most `BINS + SIDE`, which is below `BOTH`.
-                            unsafe { *counters.get_unchecked_mut(usize::from(slot)) += 1 };
-                        }
-                    }
-                }
+                count(slots, counters);
             }
         }
         sums.give(tally);
+    }
+
+    /// Counts two rows, one after the other. The loops over fours are the ones that the compiler writes out.
+    #[inline(always)]
+    fn count(slots: &Slots, counters: &mut [[u32; BOTH]; COLUMNS]) {
+        let (fours, _) = slots.0.as_chunks::<4>();
+        for row in 0..2 {
+            let row = fours.iter().skip(row).step_by(2);
+            for (four, counters) in row.zip(counters.as_chunks_mut::<4>().0) {
+                for (&slot, counters) in four.iter().zip(counters) {
+                    // SAFETY: `slots_of` gives at most `BINS + SIDE`, which is below `BOTH`.
+                    unsafe { *counters.get_unchecked_mut(usize::from(slot)) += 1 };
+                }
+            }
+        }
     }
 
     /// Pairs of rows whose slots are found before they are counted.

@@ -200,7 +200,7 @@ impl Packed {
     /// `x Wᵀ` for `(rows, inner)` numbers: `(rows, outer)`.
     pub(crate) fn multiply(&self, x: &[f32]) -> Vec<f32> {
         if x.len() == self.inner && self.takes_a_row(Precision::Exact) {
-            return row_of(&[self], x).concat();
+            return tiled::only(row_of(&[self], x));
         }
         let packed = pack_rows(x, x.len() / self.inner.max(1), self.inner);
         self.by_blocks(x, |block| {
@@ -266,7 +266,7 @@ impl Packed {
     /// One row alone is multiplied by block-quantised weights as they are, which is the quickest and rounds less.
     pub(crate) fn multiply_fast(&self, x: &[f32]) -> Vec<f32> {
         if x.len() == self.inner && self.takes_a_row(Precision::Fast) {
-            return row_of(&[self], x).concat();
+            return tiled::only(row_of(&[self], x));
         }
         if tiles_are_here() {
             return tiled::multiply(self, x);

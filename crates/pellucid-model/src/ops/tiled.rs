@@ -26,7 +26,8 @@ pub(super) fn multiply_back(w: &Packed, g: &[f32]) -> Vec<f32> {
     only(columns::multiply(&Plain { x: g, inner: w.outer() }, &[Side::Back(w)]))
 }
 
-fn only(made: Vec<Vec<f32>>) -> Vec<f32> {
+/// What was made with one matrix.
+pub(super) fn only(made: Vec<Vec<f32>>) -> Vec<f32> {
     made.into_iter().next().unwrap_or_default()
 }
 

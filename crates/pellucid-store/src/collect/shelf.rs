@@ -232,9 +232,7 @@ impl Shelf {
                     if self.passes(unit, here, key)
                         && let Some(to) = self.place_for(unit, here, key, &place)
                     {
-                        self.places[to] = place;
-                        let from = to * self.keep.stretch;
-                        self.activations[from..from + activations.len()].copy_from_slice(activations);
+                        self.place(to, place).copy_from_slice(activations);
                         self.settle(unit, here);
                     }
                 }
@@ -317,9 +315,7 @@ impl Shelf {
             length: length as u16,
         };
         if let Some(to) = self.place_for(unit, list, key, &place) {
-            self.places[to] = place;
-            let from = to * self.keep.stretch;
-            column.halves(start, &mut self.activations[from..from + length]);
+            column.halves(start, self.place(to, place));
             self.settle(unit, list);
         }
     }
@@ -354,6 +350,13 @@ impl Shelf {
     fn worst(&self, unit: usize, list: List, among: impl Iterator<Item = usize>) -> Option<usize> {
         let keyed = among.map(|i| (i, self.key(list, unit, &self.places[i])));
         keyed.max_by(|a, b| order((a.1, &self.places[a.0]), (b.1, &self.places[b.0]))).map(|(i, _)| i)
+    }
+
+    /// Puts an exemplar to a place: where its activations go, as many as its stretch is long.
+    fn place(&mut self, index: usize, place: Place) -> &mut [u16] {
+        self.places[index] = place;
+        let from = index * self.keep.stretch;
+        &mut self.activations[from..from + usize::from(place.length)]
     }
 
     /// Sets the gate of a list whose content has changed.
