@@ -52,7 +52,7 @@ impl Panels {
             }
             if let Weights::Rounded(all) = &mut self.weights {
                 let work = all.par_chunks_mut(pairs).zip(rows);
-                work.for_each(|(panel, rows)| simd::pair_columns(rows, width, width, panel));
+                work.for_each(|(panel, rows)| patches::pair_columns(rows, width, width, panel));
             }
         } else {
             if !matches!(&self.weights, Weights::Plain(all) if all.len() == panels * width) {

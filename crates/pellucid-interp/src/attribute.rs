@@ -224,13 +224,18 @@ fn total(effects: &[f32]) -> f64 {
 }
 
 impl SiteEffects {
-    fn new(model: &Model, site: Site, tokens: usize, activations: Tensor, gradient: &Tensor) -> Result<Self> {
-        let effects = times(&activations, gradient)?;
+    /// Without what is kept of a dictionary's site.
+    fn of(model: &Model, site: Site, tokens: usize, activations: Tensor, effects: Vec<f32>) -> Self {
         let width = effects.len() / tokens.max(1);
         let heads = model.spec().heads_at(site.point).unwrap_or(1);
+        SiteEffects { width, heads, activations, effects, sides: None }
+    }
+
+    fn new(model: &Model, site: Site, tokens: usize, activations: Tensor, gradient: &Tensor) -> Result<Self> {
+        let effects = times(&activations, gradient)?;
         let dictionary = model.dictionaries().iter().any(|d| d.site == site);
         let sides = if dictionary { Some([numbers(&activations)?, numbers(gradient)?]) } else { None };
-        Ok(SiteEffects { width, heads, activations, effects, sides })
+        Ok(SiteEffects { sides, ..SiteEffects::of(model, site, tokens, activations, effects) })
     }
 }
 
@@ -280,6 +285,18 @@ impl Tap for Products<'_> {
             *made = Some(SiteEffects::new(self.model, at.site, self.tokens, activations, &g));
         }
         Ok(g)
+    }
+    /// At a dictionary's site the gradient is kept too.
+    fn wants_product(&self, site: Site) -> bool {
+        self.wants(site) && !self.model.dictionaries().iter().any(|d| d.site == site)
+    }
+    fn product(&mut self, at: Place<'_>, product: Vec<f32>) -> pellucid_model::Result<()> {
+        if let Some((activations, made)) = self.sites.get_mut(&at.site)
+            && let Some(activations) = activations.take()
+        {
+            *made = Some(Ok(SiteEffects::of(self.model, at.site, self.tokens, activations, product)));
+        }
+        Ok(())
     }
     fn expects(&self) -> Vec<Site> {
         self.sites.keys().copied().collect()

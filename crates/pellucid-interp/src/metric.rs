@@ -94,12 +94,17 @@ pub(crate) fn of_rows(
 
 /// Whether a metric takes the whole vocabulary: without a foil, or where a tap stands at the last two points.
 pub(crate) fn needs_logits(metric: Metric, tap: &dyn Tap) -> bool {
-    let last = [Point::FinalNorm, Point::LmHead].map(|p| Site::new(p, 0));
-    metric.foil.is_none() || last.iter().any(|s| tap.wants(*s) || tap.wants_gradient(*s))
+    metric.foil.is_none() || watched_last(tap)
 }
 
-/// ∂(sum of the rows' metrics)/∂(the stream after the last block), `(rows · tokens, d_model)`, by the two logits
-/// alone; none where the metric needs them all.
+/// Whether a tap stands at the last two points.
+fn watched_last(tap: &dyn Tap) -> bool {
+    let last = [Point::FinalNorm, Point::LmHead].map(|p| Site::new(p, 0));
+    last.iter().any(|s| tap.wants(*s) || tap.wants_gradient(*s))
+}
+
+/// ∂(sum of the rows' metrics)/∂(the stream after the last block), `(rows · tokens, d_model)`, without a gradient for the whole
+/// vocabulary; none where that must be taken.
 pub(crate) fn stream_gradient(
     model: &Model,
     metric: Metric,
@@ -108,9 +113,15 @@ pub(crate) fn stream_gradient(
     rules: Rules,
     tap: &dyn Tap,
 ) -> Result<Option<Tensor>> {
-    let Some(foil) = metric.foil.filter(|_| !needs_logits(metric, tap)) else { return Ok(None) };
+    if watched_last(tap) {
+        return Ok(None);
+    }
     let (asked, picked) = picked(metric, resid, rows)?;
-    let g = model.contrast_gradient(&picked, metric.target, foil, rules)?;
+    let g = match metric.foil {
+        Some(foil) => Some(model.contrast_gradient(&picked, metric.target, foil, rules)?),
+        None => model.deviation_gradient(&picked, metric.target, rules)?,
+    };
+    let Some(g) = g else { return Ok(None) };
     let nothing = tensor(resid.zeros_like())?;
     Ok(Some(tensor(nothing.index_add(&asked, &g, 0))?))
 }

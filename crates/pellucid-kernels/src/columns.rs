@@ -3,7 +3,7 @@
 
 use crate::kernel::{LANES, Pairs};
 use crate::patches;
-use crate::sheet::{Block, made, sheet, sheets};
+use crate::sheet::{Block, Layout, made, sheet, sheets};
 use crate::tiles::{DEPTH, Patch, SIDE};
 use std::ops::Range;
 
@@ -108,12 +108,12 @@ pub fn multiply<C: Columns>(x: &impl Rows, matrices: &[C]) -> Vec<Vec<f32>> {
     let steps = inner.div_ceil(2 * DEPTH);
     let few = rows < MANY && !matrices.iter().all(C::ready);
     let Some(group) = group(rows, steps).filter(|_| !few) else { return multiply_few(x, matrices) };
-    let widths: Vec<usize> = matrices.iter().map(|m| m.shape()[1]).collect();
+    let layouts: Vec<Layout> = matrices.iter().map(|m| Layout::Rows(m.shape()[1])).collect();
     let room = || {
         let rooms: Vec<C::Room> = matrices.iter().map(|m| m.room(steps)).collect();
         (vec![Patch::NONE; group / SIDE * steps], Vec::new(), rooms)
     };
-    sheets(rows, &widths, group, room, |(patches, normed, rooms), blocks| {
+    sheets(rows, &layouts, group, room, |(patches, normed, rooms), blocks| {
         let Some(rows) = blocks.first().map(|b| b.rows.clone()) else { return };
         pack_group(x, rows.clone(), normed, patches);
         let patches = &patches[..rows.len().div_ceil(SIDE) * steps];

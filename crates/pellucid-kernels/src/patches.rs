@@ -18,22 +18,81 @@ pub fn patch_rows(rows: &[f32], stride: usize, width: usize, to: &mut [Patch]) {
     patch_rows_plain(rows, stride, width, to);
 }
 
-/// 32 inputs' weights of 32 outputs, pairs of inputs beside each other, as pairs of outputs of 32 inputs.
-pub fn turn_pairs(from: &[Pairs; DEPTH], to: &mut [Pairs; DEPTH]) {
+/// A step of weights, 32 inputs of 32 outputs in pairs of inputs, as a patch: pairs of outputs of 32 inputs, for which weights are
+/// the left operand on the way back.
+pub fn left_pairs(from: &[Pairs; DEPTH], to: &mut Patch) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
         // SAFETY: safe Rust whose only requirement is the features that the line above has just asked for.
-        return unsafe { x86::turn_pairs_avx512(from, to) };
+        return unsafe { x86::left_pairs_avx512(from, to) };
     }
-    turn_pairs_plain(from, to);
+    left_pairs_plain(from, to);
 }
 
-fn turn_pairs_plain(from: &[Pairs; DEPTH], to: &mut [Pairs; DEPTH]) {
-    for (p, from) in from.iter().enumerate() {
-        for (to, [a, b]) in to.iter_mut().zip(from.0.as_chunks::<2>().0) {
-            to.0[2 * p] = (a & 0xFFFF) | b << 16;
-            to.0[2 * p + 1] = a >> 16 | (b & 0xFFFF_0000);
+fn left_pairs_plain(from: &[Pairs; DEPTH], to: &mut Patch) {
+    for (from, to) in from.iter().zip(to.0.as_chunks_mut::<2>().0) {
+        let [first, second] = to;
+        for ((first, second), [a, b]) in first.iter_mut().zip(second).zip(from.0.as_chunks::<2>().0) {
+            *first = (a & 0xFFFF) | b << 16;
+            *second = a >> 16 | (b & 0xFFFF_0000);
         }
+    }
+}
+
+/// Up to 32 rows, the first `width` numbers of every `stride`, turned, as pairs of neighbouring columns in bf16:
+/// `(⌈width / 2⌉, 32)`. Rows that are not given count as zeros, and so do columns that fill up a last step. Numbers too small for
+/// f32's normal range may become 0.
+pub fn pair_columns(rows: &[f32], stride: usize, width: usize, to: &mut [Pairs]) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16") {
+        // SAFETY: safe Rust whose only requirement is the features that the line above has just asked for.
+        return unsafe { x86::pair_columns_avx512(rows, stride, width, to) };
+    }
+    pair_columns_plain(rows, stride, width, to);
+}
+
+fn pair_columns_plain(rows: &[f32], stride: usize, width: usize, to: &mut [Pairs]) {
+    for (at, to) in to.chunks_mut(DEPTH).enumerate() {
+        to.fill(Pairs::NONE);
+        for (l, row) in rows.chunks(stride).enumerate().take(LANES) {
+            let part = &row[2 * DEPTH * at..(2 * DEPTH * (at + 1)).min(width)];
+            for (to, pair) in to.iter_mut().zip(part.chunks(2)) {
+                to.0[l] = bf16_bits(pair[0]) | pair.get(1).map_or(0, |x| bf16_bits(*x) << 16);
+            }
+        }
+    }
+}
+
+/// Sixteen lanes of pairs as a patch: a row for each lane's place.
+pub fn turn_lanes(from: &[Pairs; DEPTH], to: &mut Patch) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") {
+        // SAFETY: safe Rust whose only requirement is the feature that the line above has just asked for.
+        return unsafe { x86::turn_lanes_avx512(from, to) };
+    }
+    turn_lanes_plain(from, to);
+}
+
+fn turn_lanes_plain(from: &[Pairs; DEPTH], to: &mut Patch) {
+    for (l, to) in to.0.iter_mut().enumerate() {
+        to.iter_mut().zip(from).for_each(|(to, from)| *to = from.0[l]);
+    }
+}
+
+/// A square of 32 rows, the first 32 numbers of every `stride`, turned. Panics where there are fewer.
+pub fn turn_square(from: &[f32], stride: usize, to: &mut [f32; LANES * LANES]) {
+    assert!(stride >= LANES && from.len() >= (LANES - 1) * stride + LANES, "a square of 32 rows");
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") {
+        // SAFETY: safe Rust whose only requirement is the feature that the line above has just asked for.
+        return unsafe { x86::turn_square_avx512(from, stride, to) };
+    }
+    turn_square_plain(from, stride, to);
+}
+
+fn turn_square_plain(from: &[f32], stride: usize, to: &mut [f32; LANES * LANES]) {
+    for (l, to) in to.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+        to.iter_mut().zip(from[l..].iter().step_by(stride)).for_each(|(to, x)| *to = *x);
     }
 }
 
@@ -88,11 +147,16 @@ mod x86 {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bf16")]
     fn round(x: &[f32; LANES], to: &mut [u32; DEPTH]) {
-        // SAFETY: 32 numbers are two registers' worth, and 32 of bf16 are one; neither need be aligned.
+        store(rounded(x), to);
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn rounded(x: &[f32; LANES]) -> __m512i {
+        // SAFETY: 32 numbers are two registers' worth, which need not be aligned; and 32 of bf16 are one.
         unsafe {
             let [low, high] = [_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x[16..].as_ptr())];
-            let both = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
-            _mm512_storeu_si512(to.as_mut_ptr().cast(), both);
+            std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low))
         }
     }
 
@@ -127,6 +191,13 @@ mod x86 {
         unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
     }
 
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn store(x: __m512i, to: &mut [u32; 16]) {
+        // SAFETY: as in `load`.
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), x) }
+    }
+
     /// Of two neighbouring outputs the numbers of the first inputs, 16-bit entries 4q and 4q + 2, and those of the second.
     const PICKED: [[u32; 16]; 2] = {
         let mut picked = [[0; 16]; 2];
@@ -140,22 +211,71 @@ mod x86 {
     };
 
     #[target_feature(enable = "avx512f,avx512bw")]
-    pub(super) fn turn_pairs_avx512(from: &[Pairs; DEPTH], to: &mut [Pairs; DEPTH]) {
-        let mut parts = [[_mm512_setzero_si512(); 16]; 2];
-        for (part, picked) in parts.iter_mut().zip(&PICKED) {
-            let picked = load(picked);
-            for (row, from) in part.iter_mut().zip(from) {
-                if let [low, high] = from.0.as_chunks::<16>().0 {
-                    *row = _mm512_permutex2var_epi16(load(low), picked, load(high));
+    pub(super) fn left_pairs_avx512(from: &[Pairs; DEPTH], to: &mut Patch) {
+        let [first, second] = [load(&PICKED[0]), load(&PICKED[1])];
+        for (from, to) in from.iter().zip(to.0.as_chunks_mut::<2>().0) {
+            if let [low, high] = from.0.as_chunks::<16>().0 {
+                let [low, high] = [load(low), load(high)];
+                store(_mm512_permutex2var_epi16(low, first, high), &mut to[0]);
+                store(_mm512_permutex2var_epi16(low, second, high), &mut to[1]);
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub(super) fn pair_columns_avx512(rows: &[f32], stride: usize, width: usize, to: &mut [Pairs]) {
+        for (at, to) in to.chunks_mut(DEPTH).enumerate() {
+            let here = LANES * at..(LANES * (at + 1)).min(width);
+            let mut turned = [[_mm512_setzero_si512(); 16]; 2];
+            for (row, turned) in rows.chunks(stride).zip(turned.as_flattened_mut()) {
+                let part = &row[here.clone()];
+                *turned = match part.first_chunk() {
+                    Some(whole) => rounded(whole),
+                    None => {
+                        let mut filled = [0f32; LANES];
+                        filled[..part.len()].copy_from_slice(part);
+                        rounded(&filled)
+                    }
+                };
+            }
+            let [left, right] = &mut turned;
+            transposed(left);
+            transposed(right);
+            for ((to, left), right) in to.iter_mut().zip(left).zip(right) {
+                if let [first, second] = to.0.as_chunks_mut::<16>().0 {
+                    store(*left, first);
+                    store(*right, second);
                 }
             }
-            transposed(part);
         }
-        let [first, second] = parts;
-        for ((to, first), second) in to.iter_mut().zip(first).zip(second) {
-            for (to, both) in to.0.as_chunks_mut::<16>().0.iter_mut().zip(woven(first, second)) {
-                // SAFETY: as in `load`.
-                unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), both) };
+    }
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn turn_lanes_avx512(from: &[Pairs; DEPTH], to: &mut Patch) {
+        for (half, to) in to.0.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            let mut rows = [_mm512_setzero_si512(); 16];
+            for (row, from) in rows.iter_mut().zip(from) {
+                *row = load(&from.0.as_chunks::<16>().0[half]);
+            }
+            transposed(&mut rows);
+            to.iter_mut().zip(rows).for_each(|(to, row)| store(row, to));
+        }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn turn_square_avx512(from: &[f32], stride: usize, to: &mut [f32; LANES * LANES]) {
+        for (down, right) in [(0, 0), (0, 16), (16, 0), (16, 16)] {
+            let mut rows = [_mm512_setzero_si512(); 16];
+            for (row, from) in rows.iter_mut().zip(from[down * stride + right..].chunks(stride)) {
+                if let Some(part) = from.first_chunk::<16>() {
+                    *row = load(bytemuck::cast_ref(part));
+                }
+            }
+            transposed(&mut rows);
+            for (row, to) in rows.iter().zip(to[right * LANES + down..].chunks_mut(LANES)) {
+                if let Some(part) = to.first_chunk_mut::<16>() {
+                    store(*row, bytemuck::cast_mut(part));
+                }
             }
         }
     }
@@ -186,14 +306,41 @@ mod tests {
         let number = |input: usize, output: usize| (input * LANES + output) as u32;
         let pair = |p: usize, o: usize| number(2 * p, o) | number(2 * p + 1, o) << 16;
         let from: [Pairs; DEPTH] = std::array::from_fn(|p| Lane(std::array::from_fn(|o| pair(p, o))));
-        let (mut to, mut plain) = ([Pairs::NONE; DEPTH], [Pairs::NONE; DEPTH]);
-        turn_pairs(&from, &mut to);
-        turn_pairs_plain(&from, &mut plain);
+        let (mut to, mut plain) = (Patch::NONE, Patch::NONE);
+        left_pairs(&from, &mut to);
+        left_pairs_plain(&from, &mut plain);
         assert!(to == plain);
-        for (q, lane) in to.iter().enumerate() {
-            for (i, pair) in lane.0.iter().enumerate() {
+        for (i, row) in to.0.iter().enumerate() {
+            for (q, pair) in row.iter().enumerate() {
                 assert_eq!(*pair, number(i, 2 * q) | number(i, 2 * q + 1) << 16);
             }
         }
+        turn_lanes(&from, &mut to);
+        turn_lanes_plain(&from, &mut plain);
+        assert!(to == plain && (0..LANES).all(|l| to.0[l] == from.map(|lane| lane.0[l])));
+    }
+
+    #[test]
+    fn rows_are_turned_and_nothing_else_is_left_there() {
+        for (rows, width, stride) in [(1usize, 1usize, 1), (5, 31, 33), (32, 64, 64), (17, 75, 80)] {
+            let x: Vec<f32> = (0..rows * stride).map(|i| (i as f32 * 0.37).sin()).collect();
+            let mut pairs = vec![Lane([7; LANES]); width.div_ceil(2 * DEPTH) * DEPTH];
+            let mut plain = pairs.clone();
+            pair_columns(&x, stride, width, &mut pairs);
+            pair_columns_plain(&x, stride, width, &mut plain);
+            assert!(pairs == plain);
+            let bits =
+                |r: usize, i: usize| if r < rows && i < width { bf16_bits(x[r * stride + i]) } else { 0 };
+            for (p, lane) in pairs.iter().enumerate() {
+                for (r, pair) in lane.0.iter().enumerate() {
+                    assert_eq!(*pair, bits(r, 2 * p) | bits(r, 2 * p + 1) << 16, "{rows}×{width}: {r}, {p}");
+                }
+            }
+        }
+        let x: Vec<f32> = (0..LANES * 40).map(|i| i as f32).collect();
+        let (mut to, mut plain) = ([0f32; LANES * LANES], [0f32; LANES * LANES]);
+        turn_square(&x, 40, &mut to);
+        turn_square_plain(&x, 40, &mut plain);
+        assert!(to == plain && (0..LANES * LANES).all(|i| to[i] == x[i % LANES * 40 + i / LANES]));
     }
 }

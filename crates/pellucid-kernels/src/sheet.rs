@@ -7,7 +7,6 @@ use crate::pages;
 use crate::team;
 use crate::tiles::{Patch, products_below, products_below_at};
 use bytemuck::Zeroable;
-use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -25,10 +24,44 @@ pub struct Block<'a> {
     width: usize,
 }
 
+/// How a matrix of so many columns lies in memory.
+#[derive(Clone, Copy, Debug)]
+pub enum Layout {
+    /// Row after row.
+    Rows(usize),
+    /// 32 columns of all rows after the 32 before, the last filled up: `(⌈columns / 32⌉, rows, 32)`. It is written a tile of 32 columns
+    /// at a time.
+    Panels(usize),
+}
+
+impl Layout {
+    /// Columns, those that fill up included.
+    fn width(self) -> usize {
+        match self {
+            Layout::Rows(columns) => columns,
+            Layout::Panels(columns) => columns.next_multiple_of(LANES),
+        }
+    }
+}
+
 /// A matrix under construction.
 struct Sheet {
     start: *mut f32,
+    /// Columns, and numbers from row to row.
     width: usize,
+    stride: usize,
+    /// Numbers from 32 columns to the next 32, where these do not lie beside them.
+    panel: Option<usize>,
+}
+
+impl Sheet {
+    fn new(start: *mut f32, rows: usize, layout: Layout) -> Self {
+        let width = layout.width();
+        match layout {
+            Layout::Rows(_) => Sheet { start, width, stride: width, panel: None },
+            Layout::Panels(_) => Sheet { start, width, stride: LANES, panel: Some(rows * LANES) },
+        }
+    }
 }
 
 // SAFETY: tasks write through it, each to the entries of its own block (`Block::take` checks), and nobody reads before
@@ -58,8 +91,18 @@ impl<'a> Block<'a> {
             true => [self.rows.start, column + width],
             false => [row + rows, column],
         };
+        let columns = match self.sheet.panel {
+            None => column,
+            Some(panel) => {
+                assert!(
+                    column.is_multiple_of(LANES) && width == LANES,
+                    "{width} columns from {column} of panels"
+                );
+                column / LANES * panel
+            }
+        };
         // SAFETY: the first entry lies inside the block, which lies inside the sheet.
-        unsafe { self.sheet.start.add(row * self.sheet.width + column) }
+        unsafe { self.sheet.start.add(row * self.sheet.stride + columns) }
     }
 
     /// Writes neighbouring entries of the next row.
@@ -73,7 +116,7 @@ impl<'a> Block<'a> {
     /// Writes the first `width` numbers of each of a tile's rows, `(rows, 32)`, to the next rows.
     pub fn put_tile(&mut self, rows: Range<usize>, [column, width]: [usize; 2], tile: &[f32]) {
         assert!(width <= LANES && tile.len() == rows.len() * LANES, "a tile has 32 numbers for each row");
-        let (to, stride) = (self.take(rows.start, rows.len(), column, width), self.sheet.width);
+        let (to, stride) = (self.take(rows.start, rows.len(), column, width), self.sheet.stride);
         for (r, values) in tile.as_chunks::<LANES>().0.iter().enumerate() {
             // SAFETY: as in `put`, for `width` columns of each of the rows.
             unsafe {
@@ -96,7 +139,12 @@ impl<'a> Block<'a> {
         stride: usize,
     ) {
         assert!(width <= stride && values.len() == rows.len() * stride, "{stride} numbers for each row");
-        let (to, across) = (self.take(rows.start, rows.len(), column, width), self.sheet.width);
+        let (to, across) = (self.take(rows.start, rows.len(), column, width), self.sheet.stride);
+        if width == stride && width == across {
+            // SAFETY: as in `put`, for rows without gaps.
+            unsafe { store_past(values, to) };
+            return stored_past();
+        }
         for (r, values) in values.chunks_exact(stride).enumerate() {
             // SAFETY: as in `put`, for `width` columns of each of the rows.
             unsafe { store_past(&values[..width], to.add(r * across)) };
@@ -118,7 +166,7 @@ impl<'a> Block<'a> {
             products_below(rows, a, b, &mut made, LANES);
             return self.put_tile(row..row + rows, [column, width], &made);
         }
-        let (to, stride) = (self.take(row, rows, column, LANES), self.sheet.width);
+        let (to, stride) = (self.take(row, rows, column, LANES), self.sheet.stride);
         // SAFETY: as in `put`, for 32 columns of each of the rows.
         unsafe { products_below_at(rows, a, b, to, stride) };
     }
@@ -172,10 +220,10 @@ fn stored_past() {
 /// [`Block`] says.
 pub fn sheet(rows: usize, width: usize, step: [usize; 2], make: impl Fn(&mut Block<'_>) + Sync) -> Vec<f32> {
     let mut out = pages::room::<f32>(rows * width);
-    let sheet = Sheet { start: out.as_mut_ptr(), width };
+    let sheet = Sheet::new(out.as_mut_ptr(), rows, Layout::Rows(width));
     let [down, right] = step.map(|s| s.max(1));
     let across = width.div_ceil(right);
-    (0..rows.div_ceil(down) * across).into_par_iter().for_each(|i| {
+    team::share_out(rows.div_ceil(down) * across, &|i| {
         let cut = |at: usize, step: usize, end: usize| at * step..(at * step + step).min(end);
         let (rows, columns) = (cut(i / across, down, rows), cut(i % across, right, width));
         let next = [rows.start, columns.start];
@@ -188,24 +236,24 @@ pub fn sheet(rows: usize, width: usize, step: [usize; 2], make: impl Fn(&mut Blo
     out
 }
 
-/// Matrices of the same rows and such widths, made on all threads, at most `group` rows at a time: `make` is given a block of each,
+/// Matrices of the same rows and such layouts, made on all threads, at most `group` rows at a time: `make` is given a block of each,
 /// all its columns, and room, of which `room` makes as many as there are tasks at a time.
 pub fn sheets<R: Send>(
     rows: usize,
-    widths: &[usize],
+    layouts: &[Layout],
     group: usize,
     room: impl Fn() -> R + Sync,
     make: impl Fn(&mut R, &mut [Block<'_>]) + Sync,
 ) -> Vec<Vec<f32>> {
     let group = group.max(1);
     let parts: Vec<usize> = (0..rows).step_by(group).map(|from| group.min(rows - from)).collect();
-    sheets_of(&parts, widths, room, make)
+    sheets_of(&parts, layouts, room, make)
 }
 
 /// As [`sheets`], of so many rows at a time.
 pub fn sheets_of<R: Send>(
     parts: &[usize],
-    widths: &[usize],
+    layouts: &[Layout],
     room: impl Fn() -> R + Sync,
     make: impl Fn(&mut R, &mut [Block<'_>]) + Sync,
 ) -> Vec<Vec<f32>> {
@@ -217,13 +265,18 @@ pub fn sheets_of<R: Send>(
             rows - part..rows
         })
         .collect();
-    let mut all: Vec<Vec<f32>> = widths.iter().map(|width| pages::room(rows * width)).collect();
-    let sheets: Vec<Sheet> =
-        all.iter_mut().zip(widths).map(|(out, &width)| Sheet { start: out.as_mut_ptr(), width }).collect();
+    let mut all: Vec<Vec<f32>> = layouts.iter().map(|layout| pages::room(rows * layout.width())).collect();
+    let sheets: Vec<Sheet> = all
+        .iter_mut()
+        .zip(layouts)
+        .map(|(out, layout)| Sheet::new(out.as_mut_ptr(), rows, *layout))
+        .collect();
     // rooms that are free: one for each thread is made, and not one for each task
     let rooms = Mutex::new(Vec::new());
     let free = || rooms.lock().unwrap_or_else(PoisonError::into_inner);
-    parts.into_par_iter().filter(|here| !here.is_empty()).for_each(|here| {
+    let parts: Vec<_> = parts.into_iter().filter(|here| !here.is_empty()).collect();
+    team::share_out(parts.len(), &|i| {
+        let here = &parts[i];
         let taken = free().pop();
         let mut mine = taken.unwrap_or_else(&room);
         let block = |sheet| Block::new(sheet, here.clone());
@@ -232,26 +285,50 @@ pub fn sheets_of<R: Send>(
         assert!(blocks.iter().all(Block::is_whole), "a task left something of its block unwritten");
         free().push(mine);
     });
-    for (out, width) in all.iter_mut().zip(widths) {
+    for (out, layout) in all.iter_mut().zip(layouts) {
         // SAFETY: the blocks cover the sheet, and each task has written all of its own.
-        unsafe { out.set_len(rows * width) };
+        unsafe { out.set_len(rows * layout.width()) };
     }
     all
+}
+
+/// Where numbers begin of which each task gets some of its own.
+struct Places<T>(*mut T);
+
+// SAFETY: tasks write through it, each to places that no other task has (`in_chunks`).
+unsafe impl<T: Send> Sync for Places<T> {}
+
+impl<T: Send> Places<T> {
+    /// Calls `each` on all threads with the index of a chunk's first place, where it lies, and how many places it has.
+    fn in_chunks(self, count: usize, chunk: usize, each: impl Fn(usize, *mut T, usize) + Sync) {
+        let chunk = chunk.max(1);
+        let places = &self;
+        team::share_out(count.div_ceil(chunk), &move |i| {
+            let from = i * chunk;
+            each(from, places.0.wrapping_add(from), chunk.min(count - from));
+        });
+    }
+}
+
+/// Some numbers on all threads, `chunk` at a time: `each` is given the index of a chunk's first number and the chunk.
+pub fn in_chunks<T: Send>(all: &mut [T], chunk: usize, each: impl Fn(usize, &mut [T]) + Sync) {
+    Places(all.as_mut_ptr()).in_chunks(all.len(), chunk, |from, part, count| {
+        // SAFETY: the chunk lies in the slice, which is borrowed, and each task has one of its own.
+        each(from, unsafe { std::slice::from_raw_parts_mut(part, count) });
+    });
 }
 
 /// Numbers made of those at the same places on all threads, `chunk` at a time: `change` is given the index of a chunk's first number
 /// and a copy of the chunk.
 pub fn changed(x: &[f32], chunk: usize, change: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
-    let chunk = chunk.max(1);
     let mut out = pages::room::<f32>(x.len());
-    let parts = out.spare_capacity_mut()[..x.len()].par_chunks_mut(chunk);
-    parts.zip(x.par_chunks(chunk)).enumerate().for_each(|(i, (part, x))| {
+    Places(out.as_mut_ptr()).in_chunks(x.len(), chunk, |from, part, count| {
         // SAFETY: memory for as many numbers that nobody else sees while this task has it, all of which are written first.
         let part = unsafe {
-            std::ptr::copy_nonoverlapping(x.as_ptr(), part.as_mut_ptr().cast(), x.len());
-            std::slice::from_raw_parts_mut(part.as_mut_ptr().cast::<f32>(), x.len())
+            std::ptr::copy_nonoverlapping(x[from..from + count].as_ptr(), part, count);
+            std::slice::from_raw_parts_mut(part, count)
         };
-        change(i * chunk, part);
+        change(from, part);
     });
     // SAFETY: every chunk has been written, and together they are the first `x.len()`.
     unsafe { out.set_len(x.len()) };
@@ -261,32 +338,17 @@ pub fn changed(x: &[f32], chunk: usize, change: impl Fn(usize, &mut [f32]) + Syn
 /// So many numbers made on all threads, `chunk` at a time: `make` is given the index of a chunk's first number and the chunk,
 /// which holds zeros.
 pub fn made<T: Zeroable + Send>(count: usize, chunk: usize, make: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {
-    let chunk = chunk.max(1);
     let mut out = pages::room::<T>(count);
-    out.spare_capacity_mut()[..count].par_chunks_mut(chunk).enumerate().for_each(|(i, part)| {
+    Places(out.as_mut_ptr()).in_chunks(count, chunk, |from, part, count| {
         // SAFETY: memory for `T` that nobody else sees while this task has it; zero bytes are a `T`, as `Zeroable` says.
         let part = unsafe {
-            part.as_mut_ptr().write_bytes(0, part.len());
-            std::slice::from_raw_parts_mut(part.as_mut_ptr().cast::<T>(), part.len())
+            part.write_bytes(0, count);
+            std::slice::from_raw_parts_mut(part, count)
         };
-        make(i * chunk, part);
+        make(from, part);
     });
     // SAFETY: every chunk has been cleared, and together they are the first `count`.
     unsafe { out.set_len(count) };
-    out
-}
-
-/// As [`made`], by the [`team`]: for what takes tens of microseconds.
-pub fn made_soon(count: usize, chunk: usize, make: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
-    let chunk = chunk.max(1);
-    let mut out = vec![0f32; count];
-    let sheet = Sheet { start: out.as_mut_ptr(), width: count };
-    team::share_out(count.div_ceil(chunk), &|i| {
-        let (sheet, from) = (&sheet, i * chunk);
-        // SAFETY: the chunk lies in the vector, which nobody else touches meanwhile, and each task has one of its own.
-        let part = unsafe { std::slice::from_raw_parts_mut(sheet.start.add(from), chunk.min(count - from)) };
-        make(from, part);
-    });
     out
 }
 
@@ -326,10 +388,10 @@ mod tests {
                 part.iter_mut().enumerate().for_each(|(i, v)| *v = (from + i) as f32);
             };
             let want: Vec<f32> = (0..count).map(|i| i as f32).collect();
-            assert_eq!(
-                (made(count, chunk, make), made_soon(count, chunk, make)),
-                (want.clone(), want.clone())
-            );
+            assert_eq!(made(count, chunk, make), want);
+            let mut written = vec![0f32; count];
+            in_chunks(&mut written, chunk, make);
+            assert_eq!(written, want);
             let twice = |from: usize, part: &mut [f32]| {
                 assert!(part.first().is_none_or(|first| *first == from as f32));
                 part.iter_mut().for_each(|v| *v *= 2.0);
@@ -343,7 +405,7 @@ mod tests {
     fn sheets_of_the_same_rows_are_what_their_blocks_write() {
         let all = sheets(
             7,
-            &[2, 0, 3],
+            &[2, 0, 3].map(Layout::Rows),
             3,
             || (),
             |(), blocks| {
@@ -360,6 +422,35 @@ mod tests {
         for (found, width) in all.iter().zip([2, 0, 3]) {
             let want = (0..7).flat_map(|r| (0..width).map(move |c| (r * 10 + c) as f32));
             assert_eq!(*found, want.collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn panels_lie_after_each_other() {
+        for past in [true, false] {
+            let all = sheets(
+                7,
+                &[Layout::Panels(75)],
+                3,
+                || (),
+                |(), blocks| {
+                    for block in blocks {
+                        let rows = block.rows.clone();
+                        for column in (0..block.columns.end).step_by(LANES) {
+                            let tile: Vec<f32> = rows
+                                .clone()
+                                .flat_map(|r| (0..LANES).map(move |l| (r * 100 + column + l) as f32))
+                                .collect();
+                            match past {
+                                true => block.put_past(rows.clone(), [column, LANES], &tile, LANES),
+                                false => block.put_tile(rows.clone(), [column, LANES], &tile),
+                            }
+                        }
+                    }
+                },
+            );
+            let at = |i: usize| (i / LANES % 7 * 100 + i / (7 * LANES) * LANES + i % LANES) as f32;
+            assert_eq!(all[0], (0..3 * 7 * LANES).map(at).collect::<Vec<_>>());
         }
     }
 

@@ -358,26 +358,6 @@ fn columns_body<const FUSED: bool>(rows: &[f32], width: usize, to: &mut [Lane<f3
     }
 }
 
-/// The same as pairs of neighbouring columns in bf16, `(⌈width / 2⌉, 32)`. Sixteen pairs of each row are rounded before they
-/// are turned: rounding is then wide, and what is written lies in the nearest cache.
-#[inline(always)]
-fn pair_columns_body<const FUSED: bool>(rows: &[f32], stride: usize, width: usize, to: &mut [Lane<u32>]) {
-    for (at, to) in to.chunks_mut(16).enumerate() {
-        for (l, row) in rows.chunks(stride).enumerate().take(LANES) {
-            let part = &row[32 * at..(32 * at + 32).min(width)];
-            let mut pairs = [0u32; 16];
-            let (twos, last) = part.as_chunks::<2>();
-            for (pair, [first, second]) in pairs.iter_mut().zip(twos) {
-                *pair = bf16_bits(*first) | bf16_bits(*second) << 16;
-            }
-            if let [x] = last {
-                pairs[twos.len()] = bf16_bits(*x);
-            }
-            to.iter_mut().zip(pairs).for_each(|(to, pair)| to.0[l] = pair);
-        }
-    }
-}
-
 /// `code · scale + shift`, in the two roundings of ggml whether or not the processor could do them in one.
 #[inline(always)]
 fn nibbles_body<const FUSED: bool>(
@@ -427,10 +407,6 @@ wide!(
 wide!(
     /// Up to 32 rows, turned.
     pub columns = columns_body(rows: &[f32], width: usize, to: &mut [Lane<f32>])
-);
-wide!(
-    /// Up to 32 rows, the first `width` numbers of every `stride`, turned, as pairs of bf16.
-    pub pair_columns = pair_columns_body(rows: &[f32], stride: usize, width: usize, to: &mut [Lane<u32>])
 );
 wide!(
     /// 4-bit codes of 32 outputs, low halves first, to weights.

@@ -4,9 +4,10 @@
 #![allow(unsafe_code)] // work that outlives its borrow for as long as it runs: with its argument
 
 use rayon::prelude::*;
+use std::any::Any;
 use std::hint::spin_loop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,8 @@ struct Work<'a> {
     run: &'a (dyn Fn(usize) + Sync),
     tasks: usize,
     next: AtomicUsize,
-    panicked: AtomicBool,
+    /// What the first task that panicked did so with.
+    panicked: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 impl Work<'_> {
@@ -30,8 +32,8 @@ impl Work<'_> {
         while let at = self.next.fetch_add(1, SeqCst)
             && at < self.tasks
         {
-            if catch_unwind(AssertUnwindSafe(|| (self.run)(at))).is_err() {
-                self.panicked.store(true, SeqCst);
+            if let Err(why) = catch_unwind(AssertUnwindSafe(|| (self.run)(at))) {
+                self.panicked.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
             }
         }
     }
@@ -134,7 +136,7 @@ pub fn share_out(tasks: usize, run: &(dyn Fn(usize) + Sync)) {
     let team = team();
     let turn = team.turn.try_lock().ok().filter(|_| team.helpers + 1 == threads);
     let Some(turn) = turn else { return (0..tasks).into_par_iter().for_each(run) };
-    let work = Work { run, tasks, next: AtomicUsize::new(0), panicked: AtomicBool::new(false) };
+    let work = Work { run, tasks, next: AtomicUsize::new(0), panicked: Mutex::new(None) };
     // the lifetime is forgotten here, and kept by waiting below
     team.open.store((&raw const work).cast_mut().cast(), SeqCst);
     team.wake();
@@ -144,8 +146,8 @@ pub fn share_out(tasks: usize, run: &(dyn Fn(usize) + Sync)) {
         spin_loop();
     }
     drop(turn);
-    if work.panicked.load(SeqCst) {
-        resume_unwind(Box::new("a task of the team panicked"));
+    if let Some(why) = work.panicked.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        resume_unwind(why);
     }
 }
 

@@ -62,6 +62,28 @@ impl Course {
     }
 }
 
+/// Memory that will be needed after a product: as much for each of its steps as a step of an operand takes. It is asked for while the
+/// product is made, an eighth with each block of 32 rows or columns; asking reads nothing, and it may lie anywhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Ahead {
+    /// Where it begins.
+    pub start: *const Pairs,
+    /// Bytes from one step's to the next step's.
+    pub stride: usize,
+}
+
+impl Ahead {
+    /// What lies behind an operand.
+    fn behind(operand: &[Pairs]) -> Self {
+        Ahead { start: operand.as_ptr_range().end, stride: size_of::<Patch>() }
+    }
+
+    /// For the steps from a later one on.
+    fn from(self, step: usize) -> Self {
+        Ahead { start: self.start.wrapping_byte_add(step * self.stride), ..self }
+    }
+}
+
 /// Lanes of pairs that so many numbers of the inner dimension take, filled up to whole steps.
 pub fn whole_steps(inner: usize) -> usize {
     inner.div_ceil(2 * DEPTH) * DEPTH
@@ -94,7 +116,7 @@ pub fn products(
     let each = rows.saturating_sub(1) * stride + LANES;
     assert!(stride >= LANES && out.len() >= course.reach(course.out, each), "no room for {rows} rows");
     // SAFETY: the last row of the last product ends within the slice.
-    unsafe { products_at(rows, steps, a, b, out.as_mut_ptr(), stride, course, false) };
+    unsafe { products_at([rows, steps], a, b, out.as_mut_ptr(), stride, course, false, Ahead::behind(b)) };
 }
 
 /// Four products of registers, so many times, and nothing from memory: what the processor can do at most. Floating-point operations
@@ -119,6 +141,20 @@ pub fn products_below(rows: usize, a: &[Patch], b: &[Pairs], out: &mut [f32], st
     unsafe { products_below_at(rows, a, b, out.as_mut_ptr(), stride) };
 }
 
+/// The product of 32 rows with `blocks` times 32 columns, `(32, 32 · blocks)`: `b` has the lanes of 32 columns after those of the
+/// 32 before, each as many as `a` has patches times sixteen.
+pub fn products_beside(blocks: usize, a: &[Patch], b: &[Pairs], out: &mut [f32], ahead: Ahead) {
+    let stride = blocks * LANES;
+    assert!(out.len() >= SIDE * stride, "no room for {blocks} blocks of columns");
+    let all = Course { count: blocks, a: 0, b: DEPTH * a.len(), out: LANES };
+    let parts = if blocks > 1 { a.len().div_ceil(NEAR_STEPS).max(1) } else { 1 };
+    for steps in pieces(0..a.len(), a.len().div_ceil(parts)) {
+        let (a, b, ahead) = (&a[steps.clone()], &b[DEPTH * steps.start..], ahead.from(steps.start));
+        // SAFETY: 32 rows of all blocks lie in the slice, and each piece goes on with the sums of the one before.
+        unsafe { products_at([SIDE, a.len()], a, b, out.as_mut_ptr(), stride, all, steps.start > 0, ahead) };
+    }
+}
+
 /// As [`products_below`], to memory that holds anything.
 ///
 /// # Safety
@@ -129,16 +165,17 @@ pub(crate) unsafe fn products_below_at(rows: usize, a: &[Patch], b: &[Pairs], ou
     // as many steps at a time as stay near for the rows after them; of few rows all at once
     let parts = if full.count > 1 { steps.div_ceil(NEAR_STEPS).max(1) } else { 1 };
     for steps in pieces(0..steps, steps.div_ceil(parts)) {
-        let (a, b) = (&a[steps.start..], &b[DEPTH * steps.start..DEPTH * steps.end]);
+        let (a, ahead) = (&a[steps.start..], Ahead::behind(b).from(steps.start));
+        let b = &b[DEPTH * steps.start..DEPTH * steps.end];
         // SAFETY: the caller vouches for all rows: here for those in whole blocks, whose sums each piece goes on with.
-        unsafe { products_at(SIDE, steps.len(), a, b, out, stride, full, steps.start > 0) };
+        unsafe { products_at([SIDE, steps.len()], a, b, out, stride, full, steps.start > 0, ahead) };
     }
     if !rows.is_multiple_of(SIDE) {
         let a = &a[full.count * steps..];
         // SAFETY: as above, for the rest of the rows.
         unsafe {
             let out = out.add(full.count * full.out);
-            products_at(rows % SIDE, steps, a, b, out, stride, Course::ONE, false);
+            products_at([rows % SIDE, steps], a, b, out, stride, Course::ONE, false, Ahead::behind(b));
         }
     }
 }
@@ -150,14 +187,14 @@ pub(crate) unsafe fn products_below_at(rows: usize, a: &[Patch], b: &[Pairs], ou
 /// For each product of the course `rows` rows of 32 numbers, one every `stride` numbers, may be written from its place on, and
 /// by nobody else meanwhile; and they have been written where there is more to come.
 unsafe fn products_at(
-    rows: usize,
-    steps: usize,
+    [rows, steps]: [usize; 2],
     a: &[Patch],
     b: &[Pairs],
     out: *mut f32,
     stride: usize,
     course: Course,
     more: bool,
+    ahead: Ahead,
 ) {
     assert!((1..=SIDE).contains(&rows), "{rows} rows are multiplied");
     let fits = course.reach(course.a, steps) <= a.len() && course.reach(course.b, DEPTH * steps) <= b.len();
@@ -166,7 +203,7 @@ unsafe fn products_at(
     if tiles_are_here() && steps > 0 && course.count > 0 {
         // SAFETY: the line above has asked for the registers and the leave to use them; the operands are long enough, and
         // the caller vouches for the result.
-        return unsafe { amx::run(rows, steps, a.as_ptr(), b.as_ptr(), out, stride, course, more) };
+        return unsafe { amx::run([rows, steps], a.as_ptr(), b.as_ptr(), out, stride, course, more, ahead) };
     }
     for i in 0..course.count {
         let (a, b) = (&a[i * course.a..][..steps], &b[i * course.b..][..DEPTH * steps]);
@@ -199,7 +236,7 @@ unsafe fn product_plain(rows: usize, a: &[Patch], b: &[Pairs], out: *mut f32, st
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx {
-    use super::{Course, DEPTH, Patch, SIDE};
+    use super::{Ahead, Course, DEPTH, Patch, SIDE};
     use crate::kernel::Pairs;
     use std::arch::asm;
     use std::arch::x86_64::__cpuid_count;
@@ -251,6 +288,19 @@ mod amx {
         all
     };
 
+    /// What is added between steps and between products, where the loop finds it.
+    #[repr(C)]
+    struct Between {
+        steps: usize,
+        /// Bytes from what is asked for with one step to what is asked for with the next.
+        ahead: usize,
+        /// Bytes from where one product ends to where the next begins.
+        next_a: isize,
+        next_b: isize,
+        next_out: usize,
+        next_ahead: isize,
+    }
+
     /// As [`super::peak`].
     ///
     /// # Safety
@@ -283,44 +333,54 @@ mod amx {
     /// As there; and the process may use tile registers, `rows` is 1 to 32, there is a product and a step, and both operands
     /// have what every product of the course takes.
     pub(super) unsafe fn run(
-        rows: usize,
-        steps: usize,
+        [rows, steps]: [usize; 2],
         a: *const Patch,
         b: *const Pairs,
         out: *mut f32,
         stride: usize,
         course: Course,
         more: bool,
+        ahead: Ahead,
     ) {
         const { assert!(size_of::<Patch>() == 2048 && DEPTH * size_of::<Pairs>() == 2048) };
         let shapes = SHAPES[rows].0.as_ptr();
         // from the end of one product to the beginning of the next
         let taken = (2048 * steps).cast_signed();
-        let next_a = (course.a * size_of::<Patch>()).cast_signed() - taken;
-        let next_b = (course.b * size_of::<Pairs>()).cast_signed() - taken;
-        let (next_out, stride) = (4 * course.out, 4 * stride);
-        let ahead = b.wrapping_add(DEPTH * steps);
+        let stride = 4 * stride;
+        let between = Between {
+            steps,
+            ahead: ahead.stride,
+            next_a: (course.a * size_of::<Patch>()).cast_signed() - taken,
+            next_b: (course.b * size_of::<Pairs>()).cast_signed() - taken,
+            next_out: 4 * course.out,
+            next_ahead: 256 - (steps * ahead.stride).cast_signed(),
+        };
         // The loop over products and their steps: with or without the lower rows of the sums, which begin with zeros or with what is
         // there; and with the operand that is another in each product loaded so that it does not push the other out of the nearest
         // cache (`t1`), where all products take the same.
         //
         // A step loads the 2,048 bytes of a patch, as one or two times 16 rows of 64 bytes below each other, and the 2,048 bytes
         // of sixteen lanes, as the left and the right half of 16 rows of 128 bytes. It also asks for an eighth as many bytes of
-        // what lies behind the right operand: where eight blocks of rows are multiplied with the same columns, the next columns
-        // are near by then. (Asking reads nothing; it may lie beyond the operand.) Configuring takes as long as many steps, so it
-        // is done once for all products of a course.
+        // what comes after: where eight products share an operand, the next one is near by then. Configuring takes as long as many steps, so it
+        // is done once for all products of a course. And it asks for two rows of where the sums go, which may lie far away, to write there.
         macro_rules! tile_loop {
             ($a:literal, $b:literal, [$($begin:literal),*], [$($step:expr),*], [$($store:literal),*]) => {
                 asm!(
                     "ldtilecfg [{free}]",
                     "3:",
                     $($begin,)*
-                    "mov {left}, {steps}",
+                    "mov {left}, [{between}]",
+                    "mov {free}, {out}",
                     "2:",
                     "prefetcht1 [{ahead}]",
                     "prefetcht1 [{ahead} + 64]",
                     "prefetcht1 [{ahead} + 128]",
                     "prefetcht1 [{ahead} + 192]",
+                    "prefetchw [{free}]",
+                    "prefetchw [{free} + 64]",
+                    "prefetchw [{free} + {stride}]",
+                    "prefetchw [{free} + {stride} + 64]",
+                    "lea {free}, [{free} + {stride} * 2]",
                     concat!($a, " tmm4, [{a} + {row}]"),
                     concat!($b, " tmm6, [{b} + {row} * 2]"),
                     "tdpbf16ps tmm0, tmm4, tmm6",
@@ -329,15 +389,16 @@ mod amx {
                     $($step,)*
                     "add {a}, 2048",
                     "add {b}, 2048",
-                    "add {ahead}, 256",
+                    "add {ahead}, [{between} + 8]",
                     "dec {left}",
                     "jnz 2b",
                     "tilestored [{out} + {stride}], tmm0",
                     "tilestored [{out} + {stride} + 64], tmm1",
                     $($store,)*
-                    "add {a}, {next_a}",
-                    "add {b}, {next_b}",
-                    "add {out}, {next_out}",
+                    "add {a}, [{between} + 16]",
+                    "add {b}, [{between} + 24]",
+                    "add {out}, [{between} + 32]",
+                    "add {ahead}, [{between} + 40]",
                     "dec {count}",
                     "jnz 3b",
                     "tilerelease",
@@ -347,15 +408,12 @@ mod amx {
                     out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                     // the shapes, and then for whatever is needed between products
                     free = inout(reg) shapes => _,
-                    steps = in(reg) steps,
+                    between = in(reg) &raw const between,
                     a = inout(reg) a => _,
                     b = inout(reg) b => _,
-                    ahead = inout(reg) ahead => _,
+                    ahead = inout(reg) ahead.start => _,
                     out = inout(reg) out => _,
                     stride = in(reg) stride,
-                    next_a = in(reg) next_a,
-                    next_b = in(reg) next_b,
-                    next_out = in(reg) next_out,
                     count = inout(reg) course.count => _,
                     options(nostack),
                 )
@@ -387,6 +445,23 @@ mod amx {
                 )
             };
         }
+        macro_rules! whole_loop_on {
+            ($a:literal, $b:literal) => {
+                whole_loop!(
+                    $a,
+                    $b,
+                    [
+                        "tileloadd tmm0, [{out} + {stride}]",
+                        "tileloadd tmm1, [{out} + {stride} + 64]",
+                        "mov {free}, {stride}",
+                        "shl {free}, 4",
+                        "add {free}, {out}",
+                        "tileloadd tmm2, [{free} + {stride}]",
+                        "tileloadd tmm3, [{free} + {stride} + 64]"
+                    ]
+                )
+            };
+        }
         // SAFETY: each product stores `rows` rows of 128 bytes, one every `stride` bytes, and reads them before where there is more
         // to come; its loop runs once for each of its steps, which both operands have. Shapes are configured first and released
         // last, in one block, and nothing else is clobbered.
@@ -402,19 +477,8 @@ mod amx {
                     "tileloaddt1",
                     ["tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3"]
                 ),
-                (true, true, _) => whole_loop!(
-                    "tileloaddt1",
-                    "tileloadd",
-                    [
-                        "tileloadd tmm0, [{out} + {stride}]",
-                        "tileloadd tmm1, [{out} + {stride} + 64]",
-                        "mov {free}, {stride}",
-                        "shl {free}, 4",
-                        "add {free}, {out}",
-                        "tileloadd tmm2, [{free} + {stride}]",
-                        "tileloadd tmm3, [{free} + {stride} + 64]"
-                    ]
-                ),
+                (true, true, false) => whole_loop_on!("tileloaddt1", "tileloadd"),
+                (true, true, true) => whole_loop_on!("tileloadd", "tileloaddt1"),
                 (false, false, _) => half_loop!("tileloadd", "tileloadd", ["tilezero tmm0", "tilezero tmm1"]),
                 (false, true, _) => half_loop!(
                     "tileloadd",

@@ -5,10 +5,11 @@
 use crate::batch::{Row, ranges};
 use crate::block::{Saved, SavedRow};
 use crate::ops::attention::{self, Mask, Scoring};
-use crate::ops::linear::linear_back;
-use crate::ops::norm::{Norm, norm_back};
+use crate::ops::linear::{linear_back, linears_back};
+use crate::ops::mlp::Kept;
+use crate::ops::norm::{Norm, norm_back, norm_back_onto};
 use crate::ops::rotary::{Angles, rotate};
-use crate::ops::{Precision, Rules, add, mlp, tiled_back};
+use crate::ops::{Precision, Rooms, Rules, add, mlp, tensor, tiled_back};
 use crate::readers;
 use crate::spec::{QkNorm, Spec};
 use crate::tap::{Place, Readers, Tap};
@@ -26,6 +27,7 @@ pub(crate) struct BackPass<'a> {
     pub(crate) rules: Rules,
     pub(crate) precision: Precision,
     pub(crate) tap: &'a mut dyn Tap,
+    pub(crate) rooms: &'a mut Rooms,
 }
 
 impl BackPass<'_> {
@@ -52,6 +54,21 @@ pub(crate) fn maybe_norm_back(
     }
 }
 
+/// The same added to another gradient, where there is one.
+fn norm_back_onto_stream(
+    x: &Tensor,
+    by: Option<&Norm>,
+    g: Tensor,
+    onto: Option<&Tensor>,
+    rules: Rules,
+) -> Result<Tensor> {
+    match (by, onto) {
+        (Some(by), _) => norm_back_onto(x, by, &g, onto, rules),
+        (None, Some(onto)) => add(onto, &g),
+        (None, None) => Ok(g),
+    }
+}
+
 /// From ∂m/∂resid_post to ∂m/∂(the block's input).
 pub(crate) fn backward(
     w: &BlockWeights,
@@ -60,24 +77,27 @@ pub(crate) fn backward(
     pass: &mut BackPass<'_>,
 ) -> Result<Tensor> {
     let g = pass.at(Point::ResidPost, g)?;
-    let through_mlp = mlp_back(w, saved, g.clone(), pass)?;
-    let g_mid = if pass.spec.parallel {
-        g.clone()
+    let g = if pass.spec.parallel {
+        let through_mlp = mlp_back(w, saved, &g, None, pass)?;
+        add(&attention_back(w, saved, &g, Some(&g), pass)?, &through_mlp)?
     } else {
-        let sum = add(&g, &through_mlp)?;
-        pass.at(Point::ResidMid, sum)?
+        let sum = mlp_back(w, saved, &g, Some(&g), pass)?;
+        let g_mid = pass.at(Point::ResidMid, sum)?;
+        attention_back(w, saved, &g_mid, Some(&g_mid), pass)?
     };
-    let through_attention = attention_back(w, saved, g_mid.clone(), pass)?;
-    let mut g = add(&g_mid, &through_attention)?;
-    if pass.spec.parallel {
-        g = add(&g, &through_mlp)?;
-    }
     pass.at(Point::ResidPre, g)
 }
 
-fn mlp_back(w: &BlockWeights, saved: &Saved, g: Tensor, pass: &mut BackPass<'_>) -> Result<Tensor> {
+/// From ∂m/∂(what the MLP adds) to ∂m/∂(the stream that it reads), added to `onto` where that is given.
+fn mlp_back(
+    w: &BlockWeights,
+    saved: &Saved,
+    g: &Tensor,
+    onto: Option<&Tensor>,
+    pass: &mut BackPass<'_>,
+) -> Result<Tensor> {
     let rules = pass.rules;
-    let g = pass.at(Point::MlpOutPost, g)?;
+    let g = pass.at(Point::MlpOutPost, g.clone())?;
     let g = maybe_norm_back(saved.mlp_out.as_ref(), w.mlp_post_norm.as_ref(), g, rules)?;
     let g = pass.at(Point::MlpOut, g)?;
     let g_in = match joined_mlp_back(w, saved, &g, pass)? {
@@ -89,19 +109,21 @@ fn mlp_back(w: &BlockWeights, saved: &Saved, g: Tensor, pass: &mut BackPass<'_>)
         None => &saved.resid_mid,
     };
     let g_in = if saved.reads.is_some() { g_in } else { pass.at(Point::MlpIn, g_in)? };
-    let g = maybe_norm_back(Some(read), w.mlp_norm.as_ref(), g_in, rules)?;
-    if pass.tap.wants_reads(pass.layer) {
-        let site = Site::new(Point::ResidMid, pass.layer);
-        pass.tap.read_gradient(Place { site, rows: pass.rows, first_row: 0 }, Readers::Mlp, &g)?;
+    if !pass.tap.wants_reads(pass.layer) {
+        return norm_back_onto_stream(read, w.mlp_norm.as_ref(), g_in, onto, rules);
     }
-    Ok(g)
+    let g = maybe_norm_back(Some(read), w.mlp_norm.as_ref(), g_in, rules)?;
+    let site = Site::new(Point::ResidMid, pass.layer);
+    pass.tap.read_gradient(Place { site, rows: pass.rows, first_row: 0 }, Readers::Mlp, &g)?;
+    onto.map_or_else(|| Ok(g.clone()), |onto| add(onto, &g))
 }
 
 /// From ∂m/∂(what an MLP writes) to ∂m/∂(what its projections read), step by step.
 fn mlp_steps_back(w: &BlockWeights, saved: &Saved, g: &Tensor, pass: &mut BackPass<'_>) -> Result<Tensor> {
     let g = pass.at(Point::MlpAct, linear_back(g, &w.down)?)?;
     let (f, rules) = (pass.spec.activation, pass.rules);
-    let (g_pre, g_linear) = mlp::activate_back(&saved.pre, saved.linear.as_ref(), &g, f, rules)?;
+    let (pre, second) = (saved.pre.all()?, saved.linear.as_ref().map(Kept::all).transpose()?);
+    let (g_pre, g_linear) = mlp::activate_back(&pre, second.as_ref(), &g, f, rules)?;
     drop(g);
     let g_pre = pass.at(Point::MlpPre, g_pre)?;
     let g_in = linear_back(&g_pre, &w.pre)?;
@@ -125,11 +147,13 @@ fn joined_mlp_back(
         let site = Site::new(point, pass.layer);
         pass.tap.wants(site) || pass.tap.wants_gradient(site)
     };
+    let site = Site::new(Point::MlpAct, pass.layer);
     let wants_act = asks(Point::MlpAct);
-    let looks = pass.tap.only_looks(Site::new(Point::MlpAct, pass.layer));
+    let looks = pass.tap.only_looks(site);
     if asks(Point::MlpPre) || asks(Point::MlpPreLinear) || (wants_act && !looks) {
         return Ok(None);
     }
+    let product = pass.tap.wants_product(site);
     let made = tiled_back::mlp_back(
         g,
         &tiled_back::MlpBack {
@@ -138,51 +162,60 @@ fn joined_mlp_back(
             down: &w.down,
             activation: pass.spec.activation,
             rules: pass.rules,
-            wants_act,
+            wanted: match (wants_act, product) {
+                (false, _) => tiled_back::Wanted::Nothing,
+                (true, false) => tiled_back::Wanted::Gradient,
+                (true, true) => tiled_back::Wanted::Product,
+            },
         },
+        pass.rooms,
     )?;
     let Some(tiled_back::Gradients { act, read }) = made else { return Ok(None) };
-    if let Some(act) = act {
-        pass.at(Point::MlpAct, act)?;
+    match act {
+        Some(made) if product => pass.tap.product(Place { site, rows: pass.rows, first_row: 0 }, made)?,
+        Some(gradient) => {
+            pass.at(Point::MlpAct, tensor(gradient, (g.dim(0)?, saved.pre.width()))?)?;
+        }
+        None => {}
     }
     Ok(Some(read))
 }
 
-/// From ∂m/∂(what attention adds) to ∂m/∂(the stream that it reads).
+/// From ∂m/∂(what attention adds) to ∂m/∂(the stream that it reads), added to `onto` where that is given.
 pub(crate) fn attention_back(
     w: &BlockWeights,
     saved: &Saved,
-    g: Tensor,
+    g: &Tensor,
+    onto: Option<&Tensor>,
     pass: &mut BackPass<'_>,
 ) -> Result<Tensor> {
     let spec = pass.spec;
     let rules = pass.rules;
     let tokens = g.dim(0)?;
-    let g = pass.at(Point::AttnOutPost, g)?;
+    let g = pass.at(Point::AttnOutPost, g.clone())?;
     let g = maybe_norm_back(saved.attn_out.as_ref(), w.attn_post_norm.as_ref(), g, rules)?;
     let g = pass.at(Point::AttnOut, g)?;
     let g = linear_back(&g, &w.o)?.reshape((tokens, spec.n_heads, spec.head_dim))?;
     let g = pass.at(Point::Z, g)?;
     if saved.reads.is_some() || pass.tap.wants_reads(pass.layer) {
-        return readers::backward(w, saved, &g, pass);
+        let through = readers::backward(w, saved, &g, pass)?;
+        return onto.map_or_else(|| Ok(through.clone()), |onto| add(onto, &through));
     }
     let (g_qk, g_v) = rows_back(&saved.rows, &g, pass)?;
-    let g_v = pass.at(Point::Value, g_v)?;
-    let mut g_in = linear_back(&g_v.flatten_from(1)?, &w.v)?;
-    if let Some((g_q, g_k)) = g_qk {
-        let (g_q, g_k) = match spec.attention[pass.layer].rope {
-            Some(t) => (rotate(&g_q, &pass.angles[t], true)?, rotate(&g_k, &pass.angles[t], true)?),
-            None => (g_q, g_k),
-        };
-        let points = [Point::QNormIn, Point::QNormOut];
-        let g_q = qk_norm_back(g_q, saved.q_norm_in.as_ref(), w.q_norm.as_ref(), points, pass)?;
-        let points = [Point::KNormIn, Point::KNormOut];
-        let g_k = qk_norm_back(g_k, saved.k_norm_in.as_ref(), w.k_norm.as_ref(), points, pass)?;
-        g_in = add(&g_in, &linear_back(&g_q.flatten_from(1)?, &w.q)?)?;
-        g_in = add(&g_in, &linear_back(&g_k.flatten_from(1)?, &w.k)?)?;
-    }
+    let g_v = pass.at(Point::Value, g_v)?.flatten_from(1)?;
+    let g_in = match g_qk {
+        None => linear_back(&g_v, &w.v)?,
+        Some((g_q, g_k)) => {
+            let points = [Point::QNormIn, Point::QNormOut];
+            let g_q = qk_norm_back(g_q, saved.q_norm_in.as_ref(), w.q_norm.as_ref(), points, pass)?;
+            let points = [Point::KNormIn, Point::KNormOut];
+            let g_k = qk_norm_back(g_k, saved.k_norm_in.as_ref(), w.k_norm.as_ref(), points, pass)?;
+            let (g_q, g_k) = (g_q.flatten_from(1)?, g_k.flatten_from(1)?);
+            linears_back([(&g_v, &w.v), (&g_q, &w.q), (&g_k, &w.k)])?
+        }
+    };
     let g_in = pass.at(Point::AttnIn, g_in)?;
-    maybe_norm_back(Some(&saved.resid_pre), w.attn_norm.as_ref(), g_in, rules)
+    norm_back_onto_stream(&saved.resid_pre, w.attn_norm.as_ref(), g_in, onto, rules)
 }
 
 fn qk_norm_back(
@@ -205,7 +238,7 @@ fn qk_norm_back(
 
 pub(crate) type QueryKey = Option<(Tensor, Tensor)>;
 
-/// Attention's backward, row by row: gradients of rotated queries and keys (none where the rules hold the
+/// Attention's backward, row by row: gradients of queries and keys before rotation (none where the rules hold the
 /// probabilities), and of the values.
 pub(crate) fn rows_back(
     rows: &[SavedRow],
@@ -215,7 +248,7 @@ pub(crate) fn rows_back(
     let (mut g_q, mut g_k, mut g_v) = (Vec::new(), Vec::new(), Vec::new());
     for (i, range) in ranges(pass.rows).into_iter().enumerate() {
         let g = g.narrow(0, range.start, range.len())?;
-        let (qk, v) = row_back(&rows[i], &g, i, pass)?;
+        let (qk, v) = row_back(&rows[i], &g, [i, range.start], pass)?;
         g_v.push(v);
         if let Some((q, k)) = qk {
             g_q.push(q);
@@ -227,16 +260,26 @@ pub(crate) fn rows_back(
     Ok((qk, join(g_v)?))
 }
 
-fn row_back(row: &SavedRow, g: &Tensor, i: usize, pass: &mut BackPass<'_>) -> Result<(QueryKey, Tensor)> {
+/// Row `i`, which begins with token `first` of all.
+fn row_back(
+    row: &SavedRow,
+    g: &Tensor,
+    [i, first]: [usize; 2],
+    pass: &mut BackPass<'_>,
+) -> Result<(QueryKey, Tensor)> {
     let spec = pass.spec;
     let mask = Mask { start: pass.rows[i].start, window: spec.attention[pass.layer].window };
     let scoring = Scoring::of(spec, pass.precision);
     let sites = [Point::AttnScores, Point::AttnProbs].map(|p| Site::new(p, pass.layer));
     let watched = sites.iter().any(|s| pass.tap.wants_gradient(*s));
     let through = !pass.rules.hold_attention;
+    let angles = match spec.attention[pass.layer].rope {
+        Some(table) if through => Some((&pass.angles[table], first)),
+        _ => None,
+    };
     if row.tapped.is_none() && !watched {
         let all = [&row.q, &row.k, &row.v, g];
-        if let Some((qk, v)) = attention::attend_back(all, mask, scoring, through)? {
+        if let Some((qk, v)) = attention::attend_back(all, mask, scoring, angles, through, pass.rooms)? {
             return Ok((qk.map(|[q, k]| (q, k)), v));
         }
     }
@@ -263,6 +306,10 @@ fn row_back(row: &SavedRow, g: &Tensor, i: usize, pass: &mut BackPass<'_>) -> Re
         (Some(t), Some(_)) => Some(t.scores.clone()),
         (None, Some(_)) => Some(attention::scores(&row.q, &row.k, scoring, mask)?),
     };
-    let qk = attention::scores_back(&row.q, &row.k, capped.as_ref(), &g_scores, scoring)?;
-    Ok((Some(qk), g_v))
+    let (g_q, g_k) = attention::scores_back(&row.q, &row.k, capped.as_ref(), &g_scores, scoring)?;
+    let unrotated = |g: Tensor| match angles {
+        Some((angles, first)) => rotate(&g, angles, first, true),
+        None => Ok(g),
+    };
+    Ok((Some((unrotated(g_q)?, unrotated(g_k)?)), g_v))
 }

@@ -7,6 +7,7 @@ use crate::batch::{Row, ranges};
 use crate::cache::LayerCache;
 use crate::ops::attention::{self, Heads, Mask, Memory, Scoring};
 use crate::ops::linear::{Linear, linear, linears};
+use crate::ops::mlp::Kept;
 use crate::ops::norm::{Norm, norm};
 use crate::ops::rotary::{Angles, rotate};
 use crate::ops::{Precision, add, attention_text, mlp, tiled};
@@ -28,8 +29,8 @@ pub(crate) struct Saved {
     pub(crate) rows: Vec<SavedRow>,
     pub(crate) attn_out: Option<Tensor>,
     pub(crate) resid_mid: Tensor,
-    pub(crate) pre: Tensor,
-    pub(crate) linear: Option<Tensor>,
+    pub(crate) pre: Kept,
+    pub(crate) linear: Option<Kept>,
     pub(crate) mlp_out: Option<Tensor>,
     /// What attention's readers and the MLP read, where a tap gave them copies of their own.
     pub(crate) reads: Option<[Tensor; 2]>,
@@ -196,7 +197,7 @@ fn normed(
 }
 
 /// An MLP's values before its activation.
-type Before = (Tensor, Option<Tensor>);
+type Before = (Kept, Option<Kept>);
 
 /// What an MLP made.
 struct Fed {
@@ -216,7 +217,8 @@ fn mlp_part(w: &BlockWeights, read: &Tensor, pass: &mut Pass<'_>) -> Result<Fed>
     let pre = pass.at(Point::MlpPre, pre)?;
     let second = second.map(|second| pass.at(Point::MlpPreLinear, second)).transpose()?;
     let act = pass.at(Point::MlpAct, mlp::activate(&pre, second.as_ref(), pass.spec.activation)?)?;
-    Ok(Fed { out: linear(&act, &w.down)?, added: false, before: Some((pre, second)) })
+    let before = (Kept::in_rows(pre)?, second.map(Kept::in_rows).transpose()?);
+    Ok(Fed { out: linear(&act, &w.down)?, added: false, before: Some(before) })
 }
 
 /// The same with the steps taken together, where that can be done and no tap stands between them; at `mlp_act` one may. Where none
@@ -247,7 +249,7 @@ fn joined_mlp(w: &BlockWeights, read: &Tensor, pass: &mut Pass<'_>, keep: bool) 
         wanted,
         added: added.then_some(w.mlp_post_norm.as_ref()),
     };
-    let Some(tiled::Values { pre, linear: second, act, out }) = tiled::mlp(read, &mlp)? else {
+    let Some(tiled::Made { pre, linear: second, act, out }) = tiled::mlp(read, &mlp)? else {
         return Ok(None);
     };
     let act = act.map(|act| pass.at(Point::MlpAct, act)).transpose()?;
@@ -340,7 +342,10 @@ fn mixed(
 ) -> Result<Attended> {
     let (spec, tokens) = (pass.spec, q.dim(0)?);
     let (q, k) = match spec.attention[pass.layer].rope {
-        Some(table) => (rotate(&q, &pass.angles[table], false)?, rotate(&k, &pass.angles[table], false)?),
+        Some(table) => {
+            let angles = &pass.angles[table];
+            (rotate(&q, angles, 0, false)?, rotate(&k, angles, 0, false)?)
+        }
         None => (q, k),
     };
     let (z, rows) = rows_attention(&q, &k, &v, pass, cache, keep)?;

@@ -12,9 +12,10 @@ use crate::batch::{Batch, Row};
 use crate::block::{Saved, SavedRow};
 use crate::model::Model;
 use crate::ops::linear::{linear, linear_back};
+use crate::ops::mlp::Kept;
 use crate::ops::norm::{norm, norm_back, part_of};
 use crate::ops::rotary::Angles;
-use crate::ops::{Rules, mlp, soft_cap_back, tensor, with_slice};
+use crate::ops::{Rooms, Rules, mlp, soft_cap_back, tensor, with_slice};
 use crate::run::{Logits, Plan, Trace};
 use crate::{Error, Result, Tensor};
 use pellucid_core::{Point, Site};
@@ -78,7 +79,8 @@ impl Frozen<'_> {
     /// Every neuron's activation in a layer, `(tokens, d_mlp)`.
     pub fn activations(&self, layer: usize) -> Result<Tensor> {
         let saved = self.block(layer)?;
-        mlp::activate(&saved.pre, saved.linear.as_ref(), self.model.spec.activation)
+        let second = saved.linear.as_ref().map(Kept::all).transpose()?;
+        mlp::activate(&saved.pre.all()?, second.as_ref(), self.model.spec.activation)
     }
 
     /// What a layer's MLP adds to the stream, `(tokens, d_model)`, shifts included.
@@ -143,8 +145,9 @@ impl Frozen<'_> {
     /// From ∂m/∂(activations), `(n, d_mlp)` at a token each, to ∂m/∂(what the MLP's first layers read), `(n, d_model)`.
     fn act_back(&self, layer: usize, positions: &[usize], g: &Tensor) -> Result<Tensor> {
         let (saved, w) = (self.block(layer)?, &self.model.weights.blocks[layer]);
-        let pre = rows(&saved.pre, positions)?;
-        let second = saved.linear.as_ref().map(|l| rows(l, positions)).transpose()?;
+        let tokens = index(positions)?;
+        let pre = saved.pre.at(&tokens)?;
+        let second = saved.linear.as_ref().map(|l| l.at(&tokens)).transpose()?;
         let f = self.model.spec.activation;
         let (g_pre, g_second) = mlp::activate_back(&pre, second.as_ref(), g, f, Rules::RELP)?;
         let g_in = linear_back(&g_pre, &w.pre)?;
@@ -253,7 +256,7 @@ impl Frozen<'_> {
             rows: saved.rows.iter().cycle().take(n).map(copy).collect(),
             attn_out: saved.attn_out.as_ref().map(each).transpose()?,
             resid_mid: empty()?,
-            pre: empty()?,
+            pre: Kept::in_rows(empty()?)?,
             linear: None,
             mlp_out: None,
             reads: None,
@@ -271,8 +274,9 @@ impl Frozen<'_> {
             rules: Rules::RELP,
             precision,
             tap: &mut nobody,
+            rooms: &mut Rooms::default(),
         };
-        attention_back(&self.model.weights.blocks[layer], &copies, g, &mut pass)
+        attention_back(&self.model.weights.blocks[layer], &copies, &g, None, &mut pass)
     }
 
     fn block(&self, layer: usize) -> Result<&Saved> {
@@ -312,8 +316,12 @@ fn copy(row: &SavedRow) -> SavedRow {
 }
 
 fn rows(x: &Tensor, positions: &[usize]) -> Result<Tensor> {
+    Ok(x.index_select(&index(positions)?, 0)?)
+}
+
+fn index(positions: &[usize]) -> Result<Tensor> {
     let index: Vec<u32> = positions.iter().map(|&p| p as u32).collect();
-    Ok(x.index_select(&Tensor::new(index, x.device())?, 0)?)
+    Ok(Tensor::new(index, &candle_core::Device::Cpu)?)
 }
 
 fn zeros(rows: usize, width: usize) -> Result<Tensor> {

@@ -44,7 +44,7 @@ impl Model {
         let (q, _) = qk_norm(q, w.q_norm.as_ref(), [Point::QNormIn, Point::QNormOut], &mut pass)?;
         let (k, _) = qk_norm(k, w.k_norm.as_ref(), [Point::KNormIn, Point::KNormOut], &mut pass)?;
         let (q, k) = match spec.attention[layer].rope {
-            Some(table) => (rotate(&q, &angles[table], false)?, rotate(&k, &angles[table], false)?),
+            Some(table) => (rotate(&q, &angles[table], 0, false)?, rotate(&k, &angles[table], 0, false)?),
             None => (q, k),
         };
         Ok(rows_attention(&q, &k, &v, &mut pass, None, false)?.0)

@@ -10,6 +10,7 @@ use crate::weights::{BlockWeights, Weights, read};
 use crate::{Error, Result, arch};
 use candle_core::DType;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// How weights are kept in memory. Arithmetic is f32 whatever they are kept as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub struct Model {
     pub(crate) spec: Spec,
     pub(crate) weights: Weights,
     pub(crate) dictionaries: Vec<Attached>,
+    /// ∂(mean logit)/∂(what the unembedding reads), `(d_model)`: the same wherever it is asked for.
+    pub(crate) mean_unembedding: OnceLock<Vec<f32>>,
     tokenizer: Tokenizer,
     storage: Storage,
     precision: Precision,
@@ -111,6 +114,7 @@ impl Model {
             spec,
             weights,
             dictionaries: Vec::new(),
+            mean_unembedding: OnceLock::new(),
             tokenizer,
             storage,
             precision: Precision::Exact,

@@ -10,7 +10,6 @@ use crate::backward::{BackPass, maybe_norm_back, rows_back};
 use crate::block::{Pass, Saved, SavedRow};
 use crate::ops::linear::{Linear, linear_outputs, linear_outputs_back};
 use crate::ops::norm::{Norm, norm, norm_back};
-use crate::ops::rotary::rotate;
 use crate::ops::tensor;
 use crate::spec::{QkNorm, Spec};
 use crate::tap::{Place, Readers};
@@ -98,16 +97,12 @@ pub(crate) fn backward(
             g.device(),
         )?),
         Some((g_q, g_k)) => {
-            let unrotated = |g: Tensor| match spec.attention[pass.layer].rope {
-                Some(t) => rotate(&g, &pass.angles[t], true),
-                None => Ok(g),
-            };
             let before = |g: Tensor, x: Option<&Tensor>, by: Option<&Norm>| match x {
                 Some(x) => maybe_norm_back(Some(&expanded(x, heads)?), by, g, rules),
                 None => Ok(g),
             };
-            let g_q = before(unrotated(g_q)?, saved.q_norm_in.as_ref(), w.q_norm.as_ref())?;
-            let g_k = before(unrotated(g_k)?, saved.k_norm_in.as_ref(), w.k_norm.as_ref())?;
+            let g_q = before(g_q, saved.q_norm_in.as_ref(), w.q_norm.as_ref())?;
+            let g_k = before(g_k, saved.k_norm_in.as_ref(), w.k_norm.as_ref())?;
             parts.extend(projected_back(w, spec, 0, &g_q)?);
             parts.extend(projected_back(w, spec, 1, &g_k)?);
         }

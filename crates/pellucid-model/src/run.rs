@@ -8,7 +8,7 @@ use crate::model::Model;
 use crate::ops::linear::{linear, linear_back};
 use crate::ops::norm::{norm, norm_back};
 use crate::ops::rotary::Angles;
-use crate::ops::{Rules, add, embed, soft_cap, soft_cap_back, tensor};
+use crate::ops::{Rooms, Rules, add, embed, soft_cap, soft_cap_back, tensor, with_slice};
 use crate::tap::{Place, Tap};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
@@ -281,6 +281,28 @@ impl Model {
         self.tokens_gradient(x, &[target, foil], &signs, rules)
     }
 
+    /// ∂(logit of `target` − mean of all logits)/∂x for stream values x, `(n, d_model)`, by the unembedding's mean, which is made once;
+    /// none where a soft cap makes the logits' mean another function of x.
+    pub fn deviation_gradient(&self, x: &Tensor, target: u32, rules: Rules) -> Result<Option<Tensor>> {
+        if self.spec.final_softcap.is_some() {
+            return Ok(None);
+        }
+        let mut towards = self.weights.head.weight.rows(&[target]);
+        towards.iter_mut().zip(self.mean_unembedding()?).for_each(|(w, mean)| *w -= mean);
+        let g = tensor(towards.repeat(x.dim(0)?), x.shape())?;
+        Ok(Some(norm_back(&x.contiguous()?, &self.weights.final_norm, &g, rules)?))
+    }
+
+    fn mean_unembedding(&self) -> Result<&[f32]> {
+        if let Some(mean) = self.mean_unembedding.get() {
+            return Ok(mean);
+        }
+        let vocabulary = self.spec.vocabulary;
+        let each = tensor(vec![1.0 / vocabulary as f32; vocabulary], (1, vocabulary))?;
+        let mean = with_slice(&linear_back(&each, &self.weights.head)?, <[f32]>::to_vec)?;
+        Ok(self.mean_unembedding.get_or_init(|| mean))
+    }
+
     /// ∂m/∂x for stream values x, `(n, d_model)`, from ∂m/∂(the logits of a few tokens), `(n, tokens)`.
     pub fn tokens_gradient(&self, x: &Tensor, tokens: &[u32], g: &Tensor, rules: Rules) -> Result<Tensor> {
         let x = x.contiguous()?;
@@ -328,10 +350,12 @@ impl Model {
     pub fn backward_from(&self, trace: Trace, g: Tensor, rules: Rules, tap: &mut dyn Tap) -> Result<Tensor> {
         let Trace { rows, angles, first, mut blocks, .. } = trace;
         let mut g = g;
+        let mut rooms = Rooms::default();
         while let Some(saved) = blocks.pop() {
             let layer = first + blocks.len();
             let (spec, precision) = (&self.spec, self.precision());
-            let mut pass = BackPass { spec, layer, rows: &rows, angles: &angles, rules, precision, tap };
+            let (rows, angles, rooms) = (&rows, &angles, &mut rooms);
+            let mut pass = BackPass { spec, layer, rows, angles, rules, precision, tap, rooms };
             g = backward(&self.weights.blocks[layer], &saved, g, &mut pass)?;
         }
         if first == 0 {
@@ -353,7 +377,7 @@ impl Model {
         let g = norm_back(&picked, &self.weights.final_norm, &g, rules)?;
         let (tokens, d) = trace.resid.dims2()?;
         let mut whole = vec![0f32; tokens * d];
-        crate::ops::with_slice(&g, |g| {
+        with_slice(&g, |g| {
             for (row, &t) in g.chunks_exact(d).zip(&trace.asked) {
                 whole[t * d..(t + 1) * d].iter_mut().zip(row).for_each(|(w, g)| *w += g);
             }

@@ -59,6 +59,17 @@ pub trait Tap {
         Ok(gradient)
     }
 
+    /// Whether all that this tap wants of the gradient at a site is its product with the value there, number by number. A run may
+    /// then give it to [`Tap::product`] in place of [`Tap::pullback`].
+    fn wants_product(&self, _site: Site) -> bool {
+        false
+    }
+
+    /// The product of a site's value with the gradient, row-major.
+    fn product(&mut self, _at: Place<'_>, _product: Vec<f32>) -> Result<()> {
+        Ok(())
+    }
+
     /// Whether every reader of the stream in a layer gets a copy of its own from [`Tap::read`]. The points
     /// `attn_in`, `mlp_in`, and those of queries, keys and values have no one value then, and are not offered.
     fn splits(&self, _layer: usize) -> bool {
@@ -126,6 +137,20 @@ impl<A: Tap, B: Tap> Tap for (A, B) {
         let g = self.1.pullback(at, g)?;
         self.0.pullback(at, g)
     }
+    /// Of the one that alone wants a gradient there.
+    fn wants_product(&self, site: Site) -> bool {
+        match (self.0.wants_gradient(site), self.1.wants_gradient(site)) {
+            (true, false) => self.0.wants_product(site),
+            (false, true) => self.1.wants_product(site),
+            _ => false,
+        }
+    }
+    fn product(&mut self, at: Place<'_>, product: Vec<f32>) -> Result<()> {
+        match self.0.wants_gradient(at.site) {
+            true => self.0.product(at, product),
+            false => self.1.product(at, product),
+        }
+    }
     fn splits(&self, layer: usize) -> bool {
         self.0.splits(layer) || self.1.splits(layer)
     }
@@ -165,6 +190,12 @@ impl<T: Tap + ?Sized> Tap for &mut T {
     }
     fn pullback(&mut self, at: Place<'_>, g: Tensor) -> Result<Tensor> {
         (**self).pullback(at, g)
+    }
+    fn wants_product(&self, site: Site) -> bool {
+        (**self).wants_product(site)
+    }
+    fn product(&mut self, at: Place<'_>, product: Vec<f32>) -> Result<()> {
+        (**self).product(at, product)
     }
     fn splits(&self, layer: usize) -> bool {
         (**self).splits(layer)

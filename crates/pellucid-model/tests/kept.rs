@@ -5,7 +5,11 @@
 use pellucid_core::{Point, Site};
 use pellucid_model::fidelity::Reading;
 use pellucid_model::load::{Checkpoint, cache_dir};
-use pellucid_model::{Batch, Logits, Model, Plan, Precision, Record, Row, Rules, Storage, fast_is_quicker};
+use pellucid_model::{
+    Batch, Logits, Model, Place, Plan, Precision, Record, Row, Rules, Storage, Tap, Tensor, fast_is_quicker,
+    times,
+};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// A real model, if it was fetched (`cargo xtask fetch`).
@@ -116,7 +120,7 @@ fn joined_steps_have_the_bits_of_single_ones() {
     }
 }
 
-/// The same on the way back.
+/// The same on the way back, with few rows and with many, and so have products with the gradient that are made on it.
 #[test]
 fn joined_steps_back_have_the_bits_of_single_ones() {
     for name in ["smollm2", "gemma3-270m"] {
@@ -124,26 +128,72 @@ fn joined_steps_back_have_the_bits_of_single_ones() {
         let model = Model::open(&path, Storage::Bf16, &mut |_| ()).unwrap().with_precision(Precision::Fast);
         let text = "The lighthouse keeper wrote down the weather every evening. ".repeat(25);
         let tokens = model.tokenizer().encode(&text, true).unwrap().ids;
-        let layers = model.spec().n_layers;
-        let acts: Vec<Site> = (0..layers).map(|l| Site::new(Point::MlpAct, l)).collect();
-        let pres = (0..layers).map(|l| Site::new(Point::MlpPre, l));
-        let back = |mut record: Record, rules: Rules| {
-            let row = Row::new(tokens.as_slice());
-            let (output, trace) = model.trace(&Batch::one(row), &Plan::LAST, &mut record).unwrap();
-            let g = output.logits.unwrap().ones_like().unwrap();
-            let g = model.backward(trace, &g, rules, &mut record).unwrap();
-            (g.flatten_all().unwrap().to_vec1::<f32>().unwrap(), record)
-        };
-        for rules in [Rules::EXACT, Rules::RELP] {
-            let (joined, looked) = back(Record::with_gradients(acts.iter().copied()), rules);
-            let (unseen, _) = back(Record::new([]), rules);
-            let (single, all) = back(Record::with_gradients(acts.iter().copied().chain(pres.clone())), rules);
-            assert!(joined == single && unseen == single, "{name}: joined steps give another gradient");
-            for &site in &acts {
-                let numbers =
-                    |r: &Record| r.gradient(site).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-                assert!(numbers(&looked) == numbers(&all), "{name}: another gradient at {site}");
-            }
+        for (tokens, rules) in
+            [(&tokens[..], Rules::EXACT), (&tokens[..], Rules::RELP), (&tokens[..45], Rules::EXACT)]
+        {
+            steps_back(&model, tokens, rules);
         }
+    }
+}
+
+fn steps_back(model: &Model, tokens: &[u32], rules: Rules) {
+    let layers = model.spec().n_layers;
+    let acts: Vec<Site> = (0..layers).map(|l| Site::new(Point::MlpAct, l)).collect();
+    let pres = (0..layers).map(|l| Site::new(Point::MlpPre, l));
+    let numbers = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let back = |tap: &mut dyn Tap| {
+        let (output, trace) = model.trace(&Batch::one(Row::new(tokens)), &Plan::LAST, tap).unwrap();
+        let g = output.logits.unwrap().ones_like().unwrap();
+        numbers(&model.backward(trace, &g, rules, tap).unwrap())
+    };
+    let mut all = Record::with_gradients(acts.iter().copied().chain(pres));
+    let single = back(&mut all);
+    let mut looked = Record::with_gradients(acts.iter().copied());
+    let mut products = Products::default();
+    for joined in [back(&mut looked), back(&mut ()), back(&mut products)] {
+        assert!(joined == single, "joined steps give another gradient");
+    }
+    for site in acts {
+        let gradient = numbers(&all.gradient(site).unwrap());
+        assert!(numbers(&looked.gradient(site).unwrap()) == gradient, "another gradient at {site}");
+        let values = numbers(&all.value(site).unwrap());
+        let product: Vec<f32> = values.iter().zip(&gradient).map(|(x, g)| x * g).collect();
+        assert!(products.made.get(&site) == Some(&product), "another product at {site}");
+    }
+}
+
+/// Products of activations with their gradients: as the pass makes them, or, where it gives gradients, of the values seen before.
+#[derive(Default)]
+struct Products {
+    seen: BTreeMap<Site, Tensor>,
+    made: BTreeMap<Site, Vec<f32>>,
+}
+
+impl Tap for Products {
+    fn wants(&self, site: Site) -> bool {
+        site.point == Point::MlpAct
+    }
+    fn visit(&mut self, at: Place<'_>, x: Tensor) -> pellucid_model::Result<Tensor> {
+        self.seen.insert(at.site, x.clone());
+        Ok(x)
+    }
+    fn only_looks(&self, _: Site) -> bool {
+        true
+    }
+    fn wants_gradient(&self, site: Site) -> bool {
+        self.wants(site)
+    }
+    fn wants_product(&self, site: Site) -> bool {
+        self.wants(site)
+    }
+    fn pullback(&mut self, at: Place<'_>, g: Tensor) -> pellucid_model::Result<Tensor> {
+        if let Some(seen) = self.seen.remove(&at.site) {
+            self.made.insert(at.site, times(&seen, &g)?);
+        }
+        Ok(g)
+    }
+    fn product(&mut self, at: Place<'_>, product: Vec<f32>) -> pellucid_model::Result<()> {
+        self.made.insert(at.site, product);
+        Ok(())
     }
 }

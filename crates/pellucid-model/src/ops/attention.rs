@@ -5,18 +5,22 @@
 //! touched. In the other the steps (scores, probabilities, mix) give whole arrays, so that a tap can stand
 //! between them. Both make the same products, block by block.
 
-use super::sheet::made;
-use super::{CHUNK, Precision, attention_back as back, attention_tiled as tiled, simd, tensor, with_slice};
+use super::rotary::Angles;
+use super::sheet::{in_chunks, made};
+use super::{
+    CHUNK, Precision, Rooms, attention_back as back, attention_tiled as tiled, numbers, simd, tensor,
+    with_slice, with_slices,
+};
 use crate::Result;
 use crate::spec::Spec;
-use candle_core::{CpuStorage, Layout, Storage, Tensor};
+use candle_core::Tensor;
 use pellucid_kernels::matrix::{Matrix, product_into};
 use pellucid_kernels::tiles::{SIDE, tiles_are_here};
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// What one query may see.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mask {
     /// Position of the first query; keys start at position 0.
     pub(crate) start: usize,
@@ -148,8 +152,7 @@ pub(crate) fn attend(q: &Tensor, tokens: &[usize], rows: &[Memory], scoring: Sco
     let memory = guards.iter().map(|(k, v)| Ok([numbers(&k.0, k.1)?, numbers(&v.0, v.1)?]));
     let memory = memory.collect::<Result<Vec<_>>>()?;
     let z = with_slice(q, |q| {
-        let work = memory.par_iter().zip(tokens);
-        let packed: Vec<_> = work
+        let packed: Vec<_> = (memory.iter().zip(tokens))
             .map(|([k, v], &queries)| on_tiles(scoring.precision, queries).then(|| tiled::pack(k, v, heads)))
             .collect();
         let mut z = made(q.len(), CHUNK, |_, _| ());
@@ -164,32 +167,28 @@ pub(crate) fn attend(q: &Tensor, tokens: &[usize], rows: &[Memory], scoring: Sco
                 jobs.push(Job { q: mine, k, v, packed: packed.as_deref(), mask: row.mask, block, z });
             }
         }
-        jobs.into_par_iter().for_each(|job| match job.packed {
-            Some(packed) => tiled::attend_block(job, packed, heads, scoring),
-            None => attend_block(job, heads, scoring),
+        in_chunks(&mut jobs, 1, |_, jobs| {
+            for job in jobs {
+                match job.packed {
+                    Some(packed) => tiled::attend_block(job, packed, heads, scoring),
+                    None => attend_block(job, heads, scoring),
+                }
+            }
         });
         z
     })?;
     tensor(z, q.shape())
 }
 
-/// The numbers of a tensor that lies in a row from its start on.
-fn numbers<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [f32]> {
-    match (storage, layout.contiguous_offsets()) {
-        (Storage::Cpu(CpuStorage::F32(all)), Some((from, to))) => Ok(&all[from..to]),
-        _ => Err(candle_core::Error::msg("expected contiguous f32 keys and values on the CPU").into()),
-    }
-}
-
-fn attend_block(job: Job<'_>, heads: Heads, scoring: Scoring) {
-    let Job { q, k, v, mask, block, z, .. } = job;
+fn attend_block(job: &mut Job<'_>, heads: Heads, scoring: Scoring) {
+    let Job { q, k, v, mask, ref block, ref mut z, .. } = *job;
     let keys = k.len() / (heads.kv_heads * heads.dim);
-    let seen = mask.reach(&block, keys);
+    let seen = mask.reach(block, keys);
     let width = seen.len();
     let mut scores = vec![0f32; block.len() * width];
     for head in 0..heads.heads {
         let key = heads.shared(k, head, &seen).transposed();
-        product_into(heads.query(q, head, &block), key, &mut scores, [width, 1]);
+        product_into(heads.query(q, head, block), key, &mut scores, [width, 1]);
         for (i, row) in block.clone().zip(scores.chunks_exact_mut(width)) {
             let allowed = mask.allowed(i, keys);
             let allowed = allowed.start - seen.start..allowed.end - seen.start;
@@ -208,26 +207,24 @@ pub(super) fn softmax(row: &mut [f32], allowed: Range<usize>) {
     simd::softmax(&mut row[allowed]);
 }
 
-/// Gradients of one row with respect to rotated queries and keys (none unless `through` the probabilities) and values, on matrix
-/// tiles; none where these do not multiply, or scores have a cap.
+/// Gradients of one row with respect to queries and keys before rotation by `angles`, which begin with some token (none unless
+/// `through` the probabilities), and values, on matrix tiles; none where these do not multiply, or scores have a cap.
 pub(crate) fn attend_back(
     [q, k, v, g]: [&Tensor; 4],
     mask: Mask,
     scoring: Scoring,
+    angles: Option<(&Angles, usize)>,
     through: bool,
+    rooms: &mut Rooms,
 ) -> Result<Option<(Option<[Tensor; 2]>, Tensor)>> {
     let (queries, _, _) = q.dims3()?;
     if scoring.cap.is_some() || !on_tiles(scoring.precision, queries) {
         return Ok(None);
     }
     let heads = Heads::of(q, k.dim(1)?)?;
-    let made = with_slice(q, |q| {
-        with_slice(k, |k| {
-            with_slice(v, |v| {
-                with_slice(g, |g| back::back(&back::Text { q, k, v, g, heads, mask, scoring, through }))
-            })
-        })
-    })????;
+    let made = with_slices([q, k, v, g], |[q, k, v, g]| {
+        back::back(&back::Text { q, k, v, g, heads, mask, scoring, through, angles }, rooms)
+    })?;
     let qk = if through { Some([tensor(made.q, q.shape())?, tensor(made.k, k.shape())?]) } else { None };
     Ok(Some((qk, tensor(made.v, v.shape())?)))
 }

@@ -8,7 +8,7 @@ use super::kernel::LANES;
 use super::linear::Linear;
 use super::norm::{Norm, norm_rows};
 use super::rotary::Angles;
-use super::sheet::sheets_of;
+use super::sheet::{Layout, sheets_of};
 use super::tiled::{Added, Normed, Room, Side, joins};
 use super::{tensor, with_slice};
 use crate::Result;
@@ -67,11 +67,11 @@ pub(crate) fn texts(x: &Tensor, tokens: &[usize], layer: &Layer<'_>) -> Result<O
         mixed: vec![0.0; queries * dim],
         z: vec![Patch::NONE; blocks * steps[1]],
         scores: HeadRoom::new(dim, queries, blocks),
-        rooms: std::array::from_fn(|i| Side::Forward(&layer.linears[i].weight).room(steps[i / 3])),
+        rooms: std::array::from_fn(|i| Side(&layer.linears[i].weight).room(steps[i / 3])),
         sums: Vec::new(),
     };
     let made = with_slice(x, |x| {
-        sheets_of(tokens, &[width], room, |room, sheets| {
+        sheets_of(tokens, &[Layout::Rows(width)], room, |room, sheets| {
             let [out] = sheets else { return };
             let rows = out.rows.clone();
             pack_group(&Normed { x, norm: layer.norm }, rows.clone(), &mut room.normed, &mut room.read);
@@ -79,7 +79,7 @@ pub(crate) fn texts(x: &Tensor, tokens: &[usize], layer: &Layer<'_>) -> Result<O
             let added = Added { base: &x[rows.start * width..rows.end * width], norm: layer.post_norm };
             let TextRoom { z, rooms, sums, .. } = room;
             let z = &z[..rows.len().div_ceil(SIDE) * steps[1]];
-            added.put(Side::Forward(&layer.linears[3].weight), steps[1], &mut rooms[3], z, sums, out);
+            added.put(Side(&layer.linears[3].weight), steps[1], &mut rooms[3], z, sums, out);
         })
     })?;
     made.into_iter().next().map(|made| tensor(made, x.shape())).transpose()
@@ -126,7 +126,7 @@ fn make_head(
     room: &mut TextRoom,
 ) {
     let dim = layer.heads.dim;
-    let side = Side::Forward(&layer.linears[which].weight);
+    let side = Side(&layer.linears[which].weight);
     let made = &mut room.heads[which][..tokens * dim];
     for at in (0..dim).step_by(LANES) {
         let lanes = side.lanes((head * dim + at) / LANES, steps, &mut room.rooms[which]);

@@ -4,6 +4,7 @@
 
 use super::attention::{Heads, Job, Mask, Scoring};
 use super::kernel::{LANES, Pairs};
+use super::sheet::in_chunks;
 use super::simd;
 use pellucid_kernels::patches;
 use pellucid_kernels::tiles::{Course, DEPTH, Patch, SIDE, products, whole_steps};
@@ -22,14 +23,21 @@ pub(super) struct Memory {
 
 /// Keys and values `(keys, kv_heads, dim)` of a text, head by head.
 pub(super) fn pack(k: &[f32], v: &[f32], heads: Heads) -> Vec<Memory> {
-    (0..heads.kv_heads).into_par_iter().map(|head| Memory::of_head(k, v, head, heads)).collect()
+    collected(heads.kv_heads, |head| Memory::of_head(k, v, head, heads))
+}
+
+/// So many things, each made by a task of its own.
+pub(super) fn collected<T: Send>(count: usize, make: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let mut all: Vec<Option<T>> = std::iter::repeat_with(|| None).take(count).collect();
+    in_chunks(&mut all, 1, |at, one| one.iter_mut().for_each(|one| *one = Some(make(at))));
+    all.into_iter().flatten().collect()
 }
 
 fn pack_keys(k: &[f32], head: usize, heads: Heads) -> Vec<Pairs> {
     let (stride, pairs) = (heads.kv_heads * heads.dim, whole_steps(heads.dim));
     let mut out = vec![Pairs::NONE; k.len().div_ceil(stride * LANES) * pairs];
     for (to, k) in out.chunks_exact_mut(pairs).zip(k.chunks(stride * LANES)) {
-        simd::pair_columns(&k[head * heads.dim..], stride, heads.dim, to);
+        patches::pair_columns(&k[head * heads.dim..], stride, heads.dim, to);
     }
     out
 }
@@ -54,6 +62,12 @@ pub(super) fn weave_rows(rows: &[f32], stride: usize, at: Range<usize>, to: &mut
 }
 
 impl Memory {
+    /// Those of one of `(keys, kv_heads, dim)` for products alone.
+    pub(super) fn of_keys(k: &[f32], head: usize, heads: Heads) -> Self {
+        let blocks = k.len().div_ceil(heads.kv_heads * heads.dim * LANES);
+        Memory { keys: pack_keys(k, head, heads), values: Vec::new(), blocks, dim: heads.dim }
+    }
+
     /// Those of one of `(keys, kv_heads, dim)`.
     pub(super) fn of_head(k: &[f32], v: &[f32], head: usize, heads: Heads) -> Self {
         Memory {
@@ -109,6 +123,7 @@ fn part(a: &[Patch], b: &[Pairs], rows: usize, width: usize, out: &mut [f32], st
 }
 
 /// Rooms for patches of a block.
+#[derive(Debug)]
 pub(super) struct Patches {
     queries: Vec<Patch>,
     probs: Vec<Patch>,
@@ -200,10 +215,10 @@ pub(super) fn attend_head(
 }
 
 /// From scores to mixed values, a block of queries at a time.
-pub(super) fn attend_block(job: Job<'_>, memory: &[Memory], heads: Heads, scoring: Scoring) {
-    let Job { q, k, mask, block, z, .. } = job;
+pub(super) fn attend_block(job: &mut Job<'_>, memory: &[Memory], heads: Heads, scoring: Scoring) {
+    let Job { q, k, mask, ref block, ref mut z, .. } = *job;
     let keys = k.len() / (heads.kv_heads * heads.dim);
-    let queries = Queries { block, mask, keys };
+    let queries = Queries { block: block.clone(), mask, keys };
     let mut room = HeadRoom::new(heads.dim, queries.block.len(), queries.seen().len());
     for head in 0..heads.heads {
         let memory = &memory[head / (heads.heads / heads.kv_heads)];

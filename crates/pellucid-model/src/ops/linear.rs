@@ -3,8 +3,9 @@
 //! Weights are stored as f32, bf16, f16 or as in the file; the arithmetic is f32 whatever they are stored as, unless
 //! [`Precision::Fast`] is asked for.
 
-use super::packed::{Packed, product, product_back, row_of};
-use super::{Precision, tensor, with_slice};
+use super::packed::{Packed, on_tiles_back, product, product_back, row_of};
+use super::tiled_back::multiply_back;
+use super::{Precision, tensor, with_slice, with_slices};
 use crate::Result;
 use candle_core::Tensor;
 use rayon::prelude::*;
@@ -76,6 +77,21 @@ fn shifted(mut y: Vec<f32>, rows: usize, layer: &Linear) -> Result<Tensor> {
 /// Gradient of [`linear`] with respect to its input: `g W`.
 pub(crate) fn linear_back(g: &Tensor, layer: &Linear) -> Result<Tensor> {
     product_back(g, &layer.weight, layer.precision)
+}
+
+/// The sum of [`linear_back`] over three layers that read the same, in order: of each its gradient.
+pub(crate) fn linears_back(all: [(&Tensor, &Linear); 3]) -> Result<Tensor> {
+    let rows = all[0].0.dim(0)?;
+    if on_tiles_back(rows) && all.iter().all(|(_, layer)| layer.precision.rounds()) {
+        let back = with_slices(all.map(|(g, _)| g), |g| {
+            let layers: Vec<(&Packed, &[f32])> =
+                all.iter().zip(g).map(|((_, layer), g)| (&*layer.weight, g)).collect();
+            multiply_back(&layers)
+        })?;
+        return tensor(back, (rows, all[0].1.weight.inner()));
+    }
+    let [first, second, third] = all.map(|(g, layer)| linear_back(g, layer));
+    super::add(&super::add(&first?, &second?)?, &third?)
 }
 
 /// Some neighbouring outputs of [`linear`], in f32: `(tokens, in)` to `(tokens, outputs)`.

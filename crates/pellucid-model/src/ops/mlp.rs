@@ -1,10 +1,68 @@
 //! The MLP's nonlinearity, gated (`f(pre) · linear`, Shazeer 2020, arXiv 2002.05202) or not, with backward.
 
+use super::kernel::LANES;
 use super::sheet::made;
 use super::{CHUNK, Rules, simd, tensor, with_slice};
 use crate::Result;
 use crate::spec::Activation;
 use candle_core::Tensor;
+
+/// Values at an MLP's neurons that a backward pass will read.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// `(tokens, width)`, or as 32 neurons of all tokens after the 32 before, filled up with zeros: `(⌈width / 32⌉, tokens, 32)`.
+    values: Tensor,
+    width: usize,
+}
+
+impl Kept {
+    /// Row after row, `(tokens, width)`.
+    pub(crate) fn in_rows(values: Tensor) -> Result<Self> {
+        let width = values.dim(1)?;
+        Ok(Kept { values, width })
+    }
+
+    /// As [`Layout::Panels`](super::sheet::Layout::Panels).
+    pub(crate) fn in_panels(values: Vec<f32>, tokens: usize, width: usize) -> Result<Self> {
+        Ok(Kept { values: tensor(values, (width.div_ceil(LANES), tokens, LANES))?, width })
+    }
+
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// All of them, `(tokens, width)`.
+    pub(crate) fn all(&self) -> Result<Tensor> {
+        self.as_rows(&self.values)
+    }
+
+    /// Those of some tokens, `(n, width)`.
+    pub(crate) fn at(&self, tokens: &Tensor) -> Result<Tensor> {
+        self.as_rows(&self.values.index_select(tokens, self.values.rank() - 2)?)
+    }
+
+    fn as_rows(&self, values: &Tensor) -> Result<Tensor> {
+        if values.rank() == 2 {
+            return Ok(values.clone());
+        }
+        let tokens = values.dim(1)?;
+        let rows = values.transpose(0, 1)?.reshape((tokens, ()))?;
+        Ok(rows.narrow(1, 0, self.width)?.contiguous()?)
+    }
+
+    /// The numbers as they lie.
+    pub(super) fn numbers(&self) -> &Tensor {
+        &self.values
+    }
+
+    /// Where a token's values at the 32 neurons from `column` on begin, and how far the next token's lie from them.
+    pub(super) fn place(&self, token: usize, column: usize) -> [usize; 2] {
+        match *self.values.dims() {
+            [_, tokens, _] => [(column / LANES * tokens + token) * LANES + column % LANES, LANES],
+            _ => [token * self.width + column, self.width],
+        }
+    }
+}
 
 /// `f(pre)`, or `f(pre) · linear` in a gated MLP; same shape.
 pub(crate) fn activate(pre: &Tensor, linear: Option<&Tensor>, f: Activation) -> Result<Tensor> {
@@ -67,31 +125,19 @@ fn gated_back(
     (d_pre, Some(d_linear))
 }
 
-/// How much of a product's gradient each factor gets.
-fn half(rules: Rules) -> f32 {
-    if rules.half_products { 0.5 } else { 1.0 }
-}
-
 /// The gradient with respect to some of `pre`, from that of the activation; `linear` are a gated MLP's second values.
-pub(super) fn pre_slopes(
-    pre: &[f32],
-    linear: Option<&[f32]>,
-    g: &[f32],
-    d: &mut [f32],
-    f: Activation,
-    rules: Rules,
-) {
+fn pre_slopes(pre: &[f32], linear: Option<&[f32]>, g: &[f32], d: &mut [f32], f: Activation, rules: Rules) {
     slopes(pre, d, f, rules);
     match linear {
         None => simd::times(d, g),
-        Some(linear) => simd::times_both(d, g, linear, half(rules)),
+        Some(linear) => simd::times_both(d, g, linear, rules.half()),
     }
 }
 
 /// The gradient with respect to some of a gated MLP's second values.
-pub(super) fn linear_slopes(pre: &[f32], g: &[f32], d: &mut [f32], f: Activation, rules: Rules) {
+fn linear_slopes(pre: &[f32], g: &[f32], d: &mut [f32], f: Activation, rules: Rules) {
     simd::activation(pre, d, f);
-    simd::times_share(d, g, half(rules));
+    simd::times_share(d, g, rules.half());
 }
 
 /// The slope of `f`, or `f(x)/x` under the ratio rule.

@@ -21,7 +21,7 @@ pub(crate) mod tiled;
 pub(crate) mod tiled_back;
 
 use crate::Result;
-use candle_core::{CpuStorage, Device, Shape, Storage, Tensor};
+use candle_core::{CpuStorage, Device, Layout, Shape, Storage, Tensor};
 pub use pellucid_kernels::{Precision, fast_is_quicker};
 pub(crate) use pellucid_kernels::{kernel, pages, sheet};
 use rayon::prelude::*;
@@ -51,6 +51,19 @@ impl Rules {
     /// modified gradient): the model becomes homogeneous of degree one in its embeddings.
     pub const RELP: Rules =
         Rules { hold_norm_scale: true, hold_attention: true, ratio_activation: true, half_products: true };
+
+    /// How much of a product's gradient each factor gets.
+    fn half(self) -> f32 {
+        if self.half_products { 0.5 } else { 1.0 }
+    }
+}
+
+/// Memory that the layers of a backward pass use one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Rooms {
+    heads: Vec<attention_back::HeadRoom>,
+    parts: Vec<attention_back::Part>,
+    pairs: Vec<Vec<kernel::Pairs>>,
 }
 
 /// Runs `f` on an f32 tensor's numbers, row-major; copies only if they do not lie so.
@@ -58,13 +71,32 @@ impl Rules {
 /// # Errors
 /// If the tensor is of another type or not on the CPU.
 pub fn with_slice<R>(x: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
-    let x = if x.is_contiguous() { x.clone() } else { x.contiguous()? };
-    let (storage, layout) = x.storage_and_layout();
-    let Storage::Cpu(CpuStorage::F32(all)) = &*storage else {
-        return Err(candle_core::Error::msg("expected f32 on the CPU").into());
-    };
-    let start = layout.start_offset();
-    Ok(f(&all[start..start + layout.shape().elem_count()]))
+    with_slices([x], |[x]| f(x))
+}
+
+/// As [`with_slice`], of several tensors.
+pub(crate) fn with_slices<const N: usize, R>(
+    all: [&Tensor; N],
+    f: impl FnOnce([&[f32]; N]) -> R,
+) -> Result<R> {
+    let mut held = all.map(Tensor::clone);
+    for x in held.iter_mut().filter(|x| !x.is_contiguous()) {
+        *x = x.contiguous()?;
+    }
+    let guards = held.each_ref().map(Tensor::storage_and_layout);
+    let mut slices = [&[][..]; N];
+    for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
+        *slice = numbers(storage, layout)?;
+    }
+    Ok(f(slices))
+}
+
+/// The numbers of a tensor that lies in a row from its start on.
+fn numbers<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [f32]> {
+    match (storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(CpuStorage::F32(all)), Some((from, to))) => Ok(&all[from..to]),
+        _ => Err(candle_core::Error::msg("expected f32 on the CPU").into()),
+    }
 }
 
 /// A tensor from numbers.

@@ -1,6 +1,6 @@
 //! Root-mean-square norm (Zhang & Sennrich 2019) and layer norm (Ba et al. 2016), with their backward.
 
-use super::{Rules, rows_per_task, sheet, simd, tensor, with_slice};
+use super::{Rules, rows_per_task, sheet, simd, tensor, with_slice, with_slices};
 use crate::Result;
 use crate::spec::NormKind;
 use candle_core::Tensor;
@@ -71,34 +71,38 @@ pub(crate) fn part_of(parts: &Tensor, whole: &Tensor, norm: &Norm) -> Result<Vec
 /// Gradient of [`norm`] at input `x`: with u = g·w and x̂ the normalised input, `s (u − mean(u)·[layer] −
 /// x̂ mean(u x̂))`; the last term falls away when the scale is held constant.
 pub(crate) fn norm_back(x: &Tensor, norm: &Norm, g: &Tensor, rules: Rules) -> Result<Tensor> {
+    norm_back_onto(x, norm, g, None, rules)
+}
+
+/// As [`norm_back`], added to another gradient where there is one.
+pub(crate) fn norm_back_onto(
+    x: &Tensor,
+    norm: &Norm,
+    g: &Tensor,
+    onto: Option<&Tensor>,
+    rules: Rules,
+) -> Result<Tensor> {
     let d = norm.weight.len();
-    let out = with_slice(x, |x| {
-        with_slice(g, |g| {
-            sheet::made(x.len(), rows_per_task(x.len() / d, d) * d, |from, out| {
-                let (x, g) = (x[from..].chunks_exact(d), g[from..].chunks_exact(d));
-                for ((out, x), g) in out.chunks_exact_mut(d).zip(x).zip(g) {
-                    row_back(out, x, g, norm, rules);
+    let out = with_slices([x, g, onto.unwrap_or(g)], |[x, g, base]| {
+        sheet::changed(g, rows_per_task(x.len() / d, d) * d, |from, out| {
+            let rows = x[from..].chunks_exact(d).zip(base[from..].chunks_exact(d));
+            for (g, (x, base)) in out.chunks_exact_mut(d).zip(rows) {
+                row_back(g, x, norm, rules);
+                if onto.is_some() {
+                    simd::plus(g, base);
                 }
-            })
+            }
         })
-    })??;
+    })?;
     tensor(out, x.shape())
 }
 
-fn row_back(out: &mut [f32], x: &[f32], g: &[f32], norm: &Norm, rules: Rules) {
+/// One row's gradient, in place.
+fn row_back(g: &mut [f32], x: &[f32], norm: &Norm, rules: Rules) {
     let n = x.len() as f32;
     let (mean, scale) = moments(x, norm);
-    for ((o, g), w) in out.iter_mut().zip(g).zip(&norm.weight) {
-        *o = g * w;
-    }
-    let centre = if norm.kind == NormKind::Layer { simd::sum(out) / n } else { 0.0 };
-    let along = if rules.hold_norm_scale {
-        0.0
-    } else {
-        let dot: f32 = out.iter().zip(x).map(|(u, v)| u * (v - mean)).sum();
-        dot * scale * scale / n
-    };
-    for (o, v) in out.iter_mut().zip(x) {
-        *o = scale * (*o - centre - (v - mean) * along);
-    }
+    simd::times(g, &norm.weight);
+    let centre = if norm.kind == NormKind::Layer { simd::sum(g) / n } else { 0.0 };
+    let along = if rules.hold_norm_scale { 0.0 } else { simd::dot_centred(g, x, mean) * scale * scale / n };
+    simd::centred_back(g, x, [mean, scale, centre, along]);
 }

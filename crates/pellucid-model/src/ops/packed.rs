@@ -6,8 +6,8 @@ use super::Precision;
 use super::blocks::{BlockType, Blocks, Row};
 use super::kernel::{LANES, Lane, Pairs, ROWS, Tile, across, along, along_pairs, split};
 use super::pages::Pages;
-use super::sheet::{Block, made, made_soon, sheet};
-use super::{simd, tensor, tiled, with_slice};
+use super::sheet::{Block, made, sheet};
+use super::{simd, tensor, tiled, tiled_back, with_slice};
 use crate::Result;
 use candle_core::{CpuStorage, DType, Storage, Tensor};
 use half::f16;
@@ -39,7 +39,12 @@ enum Panels {
 const WIDENED: usize = 128;
 
 /// So few rows of gradients are multiplied exactly in any precision.
-pub(super) const FEW: usize = 4;
+const FEW: usize = 4;
+
+/// Whether gradients of so many rows are multiplied on matrix tiles.
+pub(super) fn on_tiles_back(rows: usize) -> bool {
+    rows > FEW && tiles_are_here()
+}
 
 /// Row blocks that share a panel while it is near.
 const GROUP: usize = 16;
@@ -129,9 +134,10 @@ impl Packed {
 
     /// Some of the outputs' rows, `(ids, inner)`.
     pub(crate) fn rows(&self, ids: &[u32]) -> Vec<f32> {
-        let mut out = vec![0f32; ids.len() * self.inner];
-        out.par_chunks_mut(self.inner.max(1)).zip(ids).for_each(|(row, &id)| {
-            let (panel, lane) = (id as usize / LANES, id as usize % LANES);
+        let width = self.inner.max(1);
+        made(ids.len() * self.inner, width, |from, row| {
+            let id = ids[from / width] as usize;
+            let (panel, lane) = (id / LANES, id % LANES);
             let from = panel * self.inner;
             for (at, value) in row.iter_mut().enumerate() {
                 *value = match &self.panels {
@@ -141,21 +147,20 @@ impl Packed {
                     Panels::Blocks(p) => p.weight(panel, at, lane),
                 };
             }
-        });
-        out
+        })
     }
 
     /// The matrix the other way round, `(inner, outer)`.
     pub(crate) fn transposed(&self) -> Vec<f32> {
-        let mut out = vec![0f32; self.inner * self.outer];
-        out.par_chunks_mut(self.outer.max(1)).enumerate().for_each(|(at, row)| {
+        let width = self.outer.max(1);
+        made(self.inner * self.outer, width, |from, row| {
+            let at = from / width;
             for (panel, part) in row.chunks_mut(LANES).enumerate() {
                 let mut wide = [Lane::ZERO];
                 let lanes = self.lanes(panel, at..at + 1, &mut wide);
                 part.copy_from_slice(&lanes[0].0[..part.len()]);
             }
-        });
-        out
+        })
     }
 
     /// Lanes of pairs of inputs in a panel.
@@ -388,8 +393,11 @@ impl Packed {
     /// [`Packed::multiply_back`] with both operands rounded to bf16 and sums in f32, where there are matrix tiles and as many
     /// rows as pay for turning the weights; elsewhere it is the exact product.
     pub(crate) fn multiply_back_fast(&self, g: &[f32]) -> Vec<f32> {
-        let enough = g.len() > FEW * self.outer;
-        if enough && tiles_are_here() { tiled::multiply_back(self, g) } else { self.multiply_back(g) }
+        if on_tiles_back(g.len() / self.outer.max(1)) {
+            tiled_back::multiply_back(&[(self, g)])
+        } else {
+            self.multiply_back(g)
+        }
     }
 
     /// `g W` with gradients of some outputs alone, `(rows, outputs)`: `(rows, inner)`.
@@ -452,7 +460,7 @@ pub(super) fn row_of(all: &[&Packed], x: &[f32]) -> Vec<Vec<f32>> {
     let places: Vec<(usize, usize)> =
         all.iter().enumerate().flat_map(|(i, w)| (0..panels(w)).map(move |panel| (i, panel))).collect();
     let share = places.len().div_ceil(4 * rayon::current_num_threads());
-    let made = made_soon(places.len() * LANES, share * LANES, |from, out| {
+    let made = made(places.len() * LANES, share * LANES, |from, out| {
         for (out, &(i, panel)) in out.chunks_exact_mut(LANES).zip(&places[from / LANES..]) {
             out.copy_from_slice(&all[i].panel_of_row(panel, x, rows[i].as_ref()).0);
         }
@@ -509,29 +517,32 @@ fn pack_pairs(w: &[half::bf16], inner: usize, to: &mut [Pairs]) {
     });
 }
 
+/// Tasks that lay out blocks of rows take so many at a time.
+const BLOCKS: usize = 4;
+
 /// Rows in blocks of twelve, rounded to bf16, two numbers of each row beside the other rows': `(blocks, ⌈inner / 2⌉, 12)`.
 fn pair_rows(x: &[f32], rows: usize, inner: usize) -> Vec<[u32; ROWS]> {
-    let pairs = inner.div_ceil(2);
-    let mut out = vec![[0u32; ROWS]; rows.div_ceil(ROWS) * pairs];
-    let (packed, blocks) = (out.par_chunks_mut(pairs.max(1)), x.par_chunks((ROWS * inner).max(1)));
-    packed.zip(blocks).with_min_len(4).for_each(|(packed, x)| {
-        let rows: Vec<&[f32]> = x.chunks_exact(inner).collect();
-        simd::pair_rows(&rows, packed);
-    });
-    out
+    let pairs = inner.div_ceil(2).max(1);
+    made(rows.div_ceil(ROWS) * pairs, BLOCKS * pairs, |from, packed| {
+        let blocks = x[from / pairs * ROWS * inner..].chunks((ROWS * inner).max(1));
+        for (packed, x) in packed.chunks_exact_mut(pairs).zip(blocks) {
+            let rows: Vec<&[f32]> = x.chunks_exact(inner).collect();
+            simd::pair_rows(&rows, packed);
+        }
+    })
 }
 
 /// Rows in blocks of twelve, one number of each row beside the other: `(blocks, inner, 12)`.
 fn pack_rows(x: &[f32], rows: usize, inner: usize) -> Vec<[f32; ROWS]> {
-    let mut out = vec![[0f32; ROWS]; rows.div_ceil(ROWS) * inner];
-    let one = |(packed, x): (&mut [[f32; ROWS]], &[f32])| {
-        for (r, row) in x.chunks_exact(inner).enumerate() {
-            packed.iter_mut().zip(row).for_each(|(packed, x)| packed[r] = *x);
+    let width = inner.max(1);
+    made(rows.div_ceil(ROWS) * width, BLOCKS * width, |from, packed: &mut [[f32; ROWS]]| {
+        let blocks = x[from / width * ROWS * inner..].chunks((ROWS * inner).max(1));
+        for (packed, x) in packed.chunks_exact_mut(width).zip(blocks) {
+            for (r, row) in x.chunks_exact(inner).enumerate() {
+                packed.iter_mut().zip(row).for_each(|(packed, x)| packed[r] = *x);
+            }
         }
-    };
-    let (packed, blocks) = (out.par_chunks_mut(inner.max(1)), x.par_chunks((ROWS * inner).max(1)));
-    packed.zip(blocks).with_min_len(4).for_each(one);
-    out
+    })
 }
 
 /// Rows of gradients at `outputs` in blocks of 32, filled up with zeros to whole panels: `(blocks, outputs, 32)`, one number
@@ -539,14 +550,13 @@ fn pack_rows(x: &[f32], rows: usize, inner: usize) -> Vec<[f32; ROWS]> {
 fn pack_columns(g: &[f32], rows: usize, outputs: Range<usize>) -> Vec<Lane<f32>> {
     let before = outputs.start % LANES;
     let outer = outputs.len();
-    let width = (before + outer).div_ceil(LANES) * LANES;
-    let mut out = vec![Lane::ZERO; rows.div_ceil(LANES) * width];
-    out.par_chunks_mut(width.max(1)).zip(g.par_chunks((LANES * outer).max(1))).for_each(|(packed, g)| {
-        for (l, row) in g.chunks_exact(outer).enumerate() {
+    let width = ((before + outer).div_ceil(LANES) * LANES).max(1);
+    made(rows.div_ceil(LANES) * width, width, |from, packed: &mut [Lane<f32>]| {
+        let g = g[from / width * LANES * outer..].chunks_exact(outer).take(LANES);
+        for (l, row) in g.enumerate() {
             packed[before..].iter_mut().zip(row).for_each(|(lane, g)| lane.0[l] = *g);
         }
-    });
-    out
+    })
 }
 
 /// `x Wᵀ`, `(rows, inner)` to `(rows, outer)`.

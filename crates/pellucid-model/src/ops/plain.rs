@@ -153,17 +153,22 @@ fn linear_equals_its_definition_at_every_number_of_rows_and_storage() -> Result<
     Ok(())
 }
 
+/// Some angles of so many tokens.
+fn angles(tokens: usize, dim: usize) -> Angles {
+    let angle: Vec<f32> = (0..tokens * dim / 2).map(|i| i as f32 * 0.3).collect();
+    let (cos, sin) = (angle.iter().map(|a| a.cos()).collect(), angle.iter().map(|a| a.sin()).collect());
+    Angles { cos, sin, dim }
+}
+
 #[test]
 fn rotation_turns_back() -> Result<()> {
-    let angle: Vec<f32> = (0..5 * 4).map(|i| i as f32 * 0.3).collect();
-    let (cos, sin) = (angle.iter().map(|a| a.cos()).collect(), angle.iter().map(|a| a.sin()).collect());
-    let angles = Angles { cos, sin, dim: 8 };
+    let angles = angles(5, 8);
     let x = random((5, 3, 12));
-    same(&rotate(&rotate(&x, &angles, false)?, &angles, true)?, &x);
+    same(&rotate(&rotate(&x, &angles, 0, false)?, &angles, 0, true)?, &x);
     // an inner product with the rotated equals that of the other turned back: the backward is the transpose
     let g = random((5, 3, 12));
-    let a = (rotate(&x, &angles, false)? * &g)?.sum_all()?.to_scalar::<f32>()?;
-    let b = (&x * rotate(&g, &angles, true)?)?.sum_all()?.to_scalar::<f32>()?;
+    let a = (rotate(&x, &angles, 0, false)? * &g)?.sum_all()?.to_scalar::<f32>()?;
+    let b = (&x * rotate(&g, &angles, 0, true)?)?.sum_all()?.to_scalar::<f32>()?;
     assert!((a - b).abs() < 1e-3);
     Ok(())
 }
@@ -227,12 +232,20 @@ fn attention_back_on_tiles_is_near_its_definition() -> Result<()> {
         let bias = plain_mask(start, queries, keys, window)?;
         let plain = |q: &Tensor, k: &Tensor, v: &Tensor| plain_attention(q, k, v, &bias, None);
         let scoring = Scoring { precision: Precision::Fast, ..exactly(None) };
-        let found = |through| attention::attend_back([&q, &k, &v, &g], mask, scoring, through);
-        let Some((Some([d_q, d_k]), d_v)) = found(true)? else { return Ok(()) };
+        let mut rooms = super::Rooms::default();
+        let mut found = |angles, through| {
+            attention::attend_back([&q, &k, &v, &g], mask, scoring, angles, through, &mut rooms)
+        };
+        let Some((Some([d_q, d_k]), d_v)) = found(None, true)? else { return Ok(()) };
         near(&d_q, &gradient(&q, &g, |x| plain(x, &k, &v)), 0.03);
         near(&d_k, &gradient(&k, &g, |x| plain(&q, x, &v)), 0.03);
         near(&d_v, &gradient(&v, &g, |x| plain(&q, &k, x)), 0.03);
-        let held = found(false)?.unwrap();
+        // in rooms that are used already, and with the rotation undone
+        let angles = angles(3 + keys, dim / 2);
+        let [turned_q, turned_k] = found(Some((&angles, 3)), true)?.unwrap().0.unwrap();
+        same(&turned_q, &rotate(&d_q, &angles, 3, true)?);
+        same(&turned_k, &rotate(&d_k, &angles, 3, true)?);
+        let held = found(None, false)?.unwrap();
         assert!(held.0.is_none());
         near(&held.1, &d_v, 1e-6);
     }

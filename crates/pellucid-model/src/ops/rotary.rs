@@ -28,8 +28,8 @@ impl Angles {
 }
 
 /// Rotates the first `dim` coordinates of each head of `(tokens, heads, head_dim)`, pairing `i` with
-/// `i + dim/2`; `back` turns the other way, which is the gradient.
-pub(crate) fn rotate(x: &Tensor, angles: &Angles, back: bool) -> Result<Tensor> {
+/// `i + dim/2`; `back` turns the other way, which is the gradient. The angles of the first token are those of token `first`.
+pub(crate) fn rotate(x: &Tensor, angles: &Angles, first: usize, back: bool) -> Result<Tensor> {
     let (_, heads, head_dim) = x.dims3()?;
     let sign = if back { -1.0 } else { 1.0 };
     let out = with_slice(x, |x| {
@@ -37,7 +37,7 @@ pub(crate) fn rotate(x: &Tensor, angles: &Angles, back: bool) -> Result<Tensor> 
         let tokens = rows_per_task(x.len() / width, width);
         changed(x, tokens * width, |from, out| {
             for (t, token) in out.chunks_exact_mut(width).enumerate() {
-                angles.turn(from / width + t, token, head_dim, sign);
+                angles.turn(first + from / width + t, token, head_dim, sign);
             }
         })
     })?;

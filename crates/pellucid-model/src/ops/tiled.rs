@@ -1,29 +1,24 @@
-//! Packed weights on matrix tiles (`Precision::Fast` where the processor has them): as they are forward, turned backward, and
-//! several steps at once where nobody asks for the values between them.
+//! Packed weights on matrix tiles (`Precision::Fast` where the processor has them), and several steps at once where nobody asks for
+//! the values between them.
 
 use super::kernel::{LANES, Lane, Pairs};
 use super::linear::Linear;
+use super::mlp::Kept;
 use super::norm::{Norm, norm_rows};
 use super::packed::Packed;
-use super::sheet::{Block, sheets};
+use super::sheet::{Block, Layout, sheets};
 use super::{Precision, simd, tensor, with_slice};
 use crate::Result;
 use crate::spec::Activation;
 use candle_core::Tensor;
 use pellucid_kernels::columns::{self, Columns, Plain, Rows};
-use pellucid_kernels::pages::fetch_ahead;
 use pellucid_kernels::patches;
 use pellucid_kernels::tiles::{DEPTH, Patch, SIDE, products_below, tiles_are_here};
 use std::ops::Range;
 
 /// `x Wᵀ` for `(rows, inner)` numbers: `(rows, outer)`.
 pub(super) fn multiply(w: &Packed, x: &[f32]) -> Vec<f32> {
-    only(columns::multiply(&Plain { x, inner: w.inner() }, &[Side::Forward(w)]))
-}
-
-/// `g W` for `(rows, outer)` numbers: `(rows, inner)`.
-pub(super) fn multiply_back(w: &Packed, g: &[f32]) -> Vec<f32> {
-    only(columns::multiply(&Plain { x: g, inner: w.outer() }, &[Side::Back(w)]))
+    only(columns::multiply(&Plain { x, inner: w.inner() }, &[Side(w)]))
 }
 
 /// What was made with one matrix.
@@ -40,7 +35,7 @@ pub(crate) fn joins(layers: &[&Linear]) -> bool {
 /// Layers of the same normed rows, `(tokens, in)`: what [`norm`](super::norm::norm) and `linear` make, to the bit.
 pub(crate) fn normed_linears(x: &Tensor, norm: &Norm, layers: &[&Linear]) -> Result<Vec<Tensor>> {
     let tokens = x.dim(0)?;
-    let sides: Vec<Side<'_>> = layers.iter().map(|l| Side::Forward(&l.weight)).collect();
+    let sides: Vec<Side<'_>> = layers.iter().map(|l| Side(&l.weight)).collect();
     let made = with_slice(x, |x| columns::multiply(&Normed { x, norm }, &sides))?;
     made.into_iter().zip(layers).map(|(y, l)| tensor(y, (tokens, l.weight.outer()))).collect()
 }
@@ -66,7 +61,15 @@ pub(crate) struct Values<T> {
     pub(crate) out: T,
 }
 
-/// Neurons whose values are written together: a row's few columns of one panel would each fetch lines of their own.
+/// What was made of an MLP's values.
+pub(crate) struct Made {
+    pub(crate) pre: Option<Kept>,
+    pub(crate) linear: Option<Kept>,
+    pub(crate) act: Option<Tensor>,
+    pub(crate) out: Option<Tensor>,
+}
+
+/// Neurons whose activations are written together: a row's few columns of one panel would each fetch lines of their own.
 const KEPT: usize = 4 * LANES;
 
 /// Room of a task that takes rows through an MLP.
@@ -78,9 +81,8 @@ struct MlpRoom {
     /// Of 32 neurons.
     pre: Vec<f32>,
     linear: Vec<f32>,
+    /// Of as many, or of [`KEPT`] where activations are wanted.
     act: Vec<f32>,
-    /// What is kept of [`KEPT`] neurons: before the activation, of the second projection, and after the activation.
-    kept: [Vec<f32>; 3],
     /// Of all neurons.
     acts: Vec<Patch>,
     rooms: [Room; 3],
@@ -89,7 +91,7 @@ struct MlpRoom {
 
 /// An MLP's values of the stream `(tokens, d_model)`, as wanted: the bits of the steps one by one. Rows go through the layers
 /// while what is made of them lies in a core's own cache; none if there are too few for that.
-pub(crate) fn mlp(x: &Tensor, mlp: &Mlp<'_>) -> Result<Option<Values<Option<Tensor>>>> {
+pub(crate) fn mlp(x: &Tensor, mlp: &Mlp<'_>) -> Result<Option<Made>> {
     let tokens = x.dim(0)?;
     let (inner, neurons) = (mlp.pre.weight.inner(), mlp.pre.weight.outer());
     let steps = [inner, neurons].map(|n| n.div_ceil(2 * DEPTH));
@@ -98,34 +100,39 @@ pub(crate) fn mlp(x: &Tensor, mlp: &Mlp<'_>) -> Result<Option<Values<Option<Tens
     let Values { pre, linear, act, out } = mlp.wanted;
     let wanted = [pre, linear, act, out];
     let all = [neurons, neurons, neurons, mlp.down.weight.outer()];
-    let widths: Vec<usize> =
-        all.into_iter().zip(wanted).filter(|(_, wanted)| *wanted).map(|(w, _)| w).collect();
+    // what only a backward pass reads lies as it is made
+    let layouts = [Layout::Panels, Layout::Panels, Layout::Rows, Layout::Rows];
+    let layouts: Vec<Layout> = (all.into_iter().zip(layouts).zip(wanted))
+        .filter(|(_, wanted)| *wanted)
+        .map(|((width, layout), _)| layout(width))
+        .collect();
     let room = || MlpRoom {
         read: vec![Patch::NONE; blocks * steps[0]],
         normed: Vec::new(),
         pre: vec![0.0; group * LANES],
         linear: vec![0.0; group * LANES],
-        act: vec![0.0; group * LANES],
-        kept: [pre, linear, act].map(|kept| vec![0.0; if kept { group * KEPT } else { 0 }]),
+        act: vec![0.0; group * if act { KEPT } else { LANES }],
         acts: vec![Patch::NONE; if out { blocks * steps[1] } else { 0 }],
         rooms: [
-            Side::Forward(&mlp.pre.weight).room(steps[0]),
-            Side::Forward(&mlp.linear.unwrap_or(mlp.pre).weight).room(steps[0]),
-            Side::Forward(&mlp.down.weight).room(steps[1]),
+            Side(&mlp.pre.weight).room(steps[0]),
+            Side(&mlp.linear.unwrap_or(mlp.pre).weight).room(steps[0]),
+            Side(&mlp.down.weight).room(steps[1]),
         ],
         sums: Vec::new(),
     };
     let made = with_slice(x, |x| {
         let x = Normed { x, norm: mlp.norm };
-        sheets(tokens, &widths, group, room, |room, sheets| {
+        sheets(tokens, &layouts, group, room, |room, sheets| {
             let Some(rows) = sheets.first().map(|block| block.rows.clone()) else { return };
             mlp_group(mlp, &x, steps, room, rows, dealt(&mlp.wanted, sheets.iter_mut()));
         })
     })?;
-    let made = made.into_iter().zip(widths).map(|(values, width)| tensor(values, (tokens, width)));
-    let Values { pre, linear, act, out } = dealt(&mlp.wanted, made);
-    let (pre, linear) = (pre.transpose()?, linear.transpose()?);
-    Ok(Some(Values { pre, linear, act: act.transpose()?, out: out.transpose()? }))
+    let Values { pre, linear, act, out } = dealt(&mlp.wanted, made.into_iter());
+    let kept =
+        |values: Option<Vec<f32>>| values.map(|values| Kept::in_panels(values, tokens, neurons)).transpose();
+    let rows = |values: Option<Vec<f32>>, width| values.map(|v| tensor(v, (tokens, width))).transpose();
+    let (act, out) = (rows(act, neurons)?, rows(out, mlp.down.weight.outer())?);
+    Ok(Some(Made { pre: kept(pre)?, linear: kept(linear)?, act, out }))
 }
 
 /// The next of `all` for each value that is wanted.
@@ -149,29 +156,27 @@ fn mlp_group(
     for (panel, neurons) in columns::pieces(0..mlp.pre.weight.outer(), LANES).enumerate() {
         activate(mlp, panel, rows.len(), steps[0], room);
         let here = ..rows.len() * LANES;
-        let act = &room.act[here];
-        let at = neurons.start % KEPT;
-        let full = at + neurons.len() == KEPT || neurons.end == mlp.pre.weight.outer();
-        let made = [(&mut pre_to, &room.pre), (&mut linear_to, &room.linear), (&mut act_to, &room.act)];
-        for ((to, tile), kept) in made.into_iter().zip(&mut room.kept) {
-            let Some(to) = to else { continue };
-            for (kept, tile) in kept.chunks_exact_mut(KEPT).zip(tile[here].as_chunks::<LANES>().0) {
-                kept[at..at + LANES].copy_from_slice(tile);
-            }
-            if full {
-                let first = neurons.start - at;
-                let kept = &kept[..rows.len() * KEPT];
-                to.put_past(rows.clone(), [first, neurons.end - first], kept, KEPT);
+        for (to, tile) in [(&mut pre_to, &room.pre), (&mut linear_to, &room.linear)] {
+            if let Some(to) = to {
+                to.put_past(rows.clone(), [panel * LANES, LANES], &tile[here], LANES);
             }
         }
+        let [at, stride] = mlp.place(panel);
+        let act = &room.act[..rows.len() * stride];
+        if let Some(to) = &mut act_to
+            && (at + neurons.len() == KEPT || neurons.end == mlp.pre.weight.outer())
+        {
+            let first = neurons.start - at;
+            to.put_past(rows.clone(), [first, neurons.end - first], act, KEPT);
+        }
         // 32 neurons are a step of the layer after them
-        for (tile, acts) in act.chunks(SIDE * LANES).zip(room.acts.chunks_exact_mut(steps[1])) {
-            patches::patch_rows(tile, LANES, LANES, &mut acts[panel..=panel]);
+        for (tile, acts) in act[at..].chunks(SIDE * stride).zip(room.acts.chunks_exact_mut(steps[1])) {
+            patches::patch_rows(tile, stride, LANES, &mut acts[panel..=panel]);
         }
     }
     let Some(out) = out_to else { return };
     let acts = &room.acts[..rows.len().div_ceil(SIDE) * steps[1]];
-    let down = Side::Forward(&mlp.down.weight);
+    let down = Side(&mlp.down.weight);
     match mlp.added {
         None => columns::put(&down, steps[1], &mut room.rooms[2], acts, out),
         Some(norm) => {
@@ -182,19 +187,26 @@ fn mlp_group(
     }
 }
 
+impl Mlp<'_> {
+    /// Where a row's activations of 32 neurons begin in a task's room, and how far the next row's lie from them.
+    fn place(&self, panel: usize) -> [usize; 2] {
+        if self.wanted.act { [panel * LANES % KEPT, KEPT] } else { [0, LANES] }
+    }
+}
+
 /// `mlp_act` of so many rows at 32 neurons, into the room's `act`.
 fn activate(mlp: &Mlp<'_>, panel: usize, rows: usize, steps: usize, room: &mut MlpRoom) {
     let MlpRoom { read, pre, linear, act, rooms: [for_pre, for_linear, _], .. } = room;
-    let (pre, linear, act) =
-        (&mut pre[..rows * LANES], &mut linear[..rows * LANES], &mut act[..rows * LANES]);
-    let side = Side::Forward(&mlp.pre.weight);
+    let (pre, linear) = (&mut pre[..rows * LANES], &mut linear[..rows * LANES]);
+    let side = Side(&mlp.pre.weight);
     products_below(rows, read, side.lanes(panel, steps, for_pre), pre, LANES);
-    simd::activation(pre, act, mlp.activation);
-    if let Some(layer) = mlp.linear {
-        let side = Side::Forward(&layer.weight);
+    let linear = mlp.linear.map(|layer| {
+        let side = Side(&layer.weight);
         products_below(rows, read, side.lanes(panel, steps, for_linear), linear, LANES);
-        simd::times(act, linear);
-    }
+        &*linear
+    });
+    let [at, stride] = mlp.place(panel);
+    simd::gated(pre, linear, &mut act[at..], stride, mlp.activation);
 }
 
 /// Rows of the stream that a product is added to, by way of a norm where there is one.
@@ -254,63 +266,34 @@ impl Rows for Normed<'_> {
     }
 }
 
-/// Weights as the right side of a product.
+/// Weights as the right side of a product: Wᵀ, inputs inside and outputs across.
 #[derive(Clone, Copy)]
-pub(super) enum Side<'w> {
-    /// Wᵀ: inputs inside, outputs across.
-    Forward(&'w Packed),
-    /// W: outputs inside, inputs across.
-    Back(&'w Packed),
-}
+pub(super) struct Side<'w>(pub(super) &'w Packed);
 
 /// Room for 32 columns in the form that is multiplied, and for what it is made of.
 pub(super) struct Room {
     wide: Vec<Lane<f32>>,
     pairs: Vec<Pairs>,
-    turned: Vec<Pairs>,
 }
 
 impl Columns for Side<'_> {
     type Room = Room;
 
     fn shape(&self) -> [usize; 2] {
-        match self {
-            Side::Forward(w) => [w.inner(), w.outer()],
-            Side::Back(w) => [w.outer(), w.inner()],
-        }
+        [self.0.inner(), self.0.outer()]
     }
 
     fn room(&self, steps: usize) -> Room {
-        // pairs lie ready in some weights; backward they are met a step at a time
-        let (made, turned) = match self {
-            Side::Forward(w) => (if w.has_pairs() { 0 } else { steps }, 0),
-            Side::Back(w) => (if w.has_pairs() { 0 } else { 1 }, steps),
-        };
-        Room {
-            wide: vec![Lane::ZERO; 2 * DEPTH * made],
-            pairs: vec![Pairs::NONE; DEPTH * made],
-            turned: vec![Pairs::NONE; DEPTH * turned],
-        }
+        // pairs lie ready in some weights
+        let made = if self.ready() { 0 } else { steps };
+        Room { wide: vec![Lane::ZERO; 2 * DEPTH * made], pairs: vec![Pairs::NONE; DEPTH * made] }
     }
 
     fn ready(&self) -> bool {
-        matches!(self, Side::Forward(w) if w.has_pairs())
+        self.0.has_pairs()
     }
 
     fn lanes<'a>(&'a self, panel: usize, steps: usize, room: &'a mut Room) -> &'a [Pairs] {
-        let Room { wide, pairs, turned } = room;
-        match self {
-            Side::Forward(w) => w.steps(panel, 0..steps, wide, pairs),
-            // a panel of 32 outputs is a step inside; its weights of 32 inputs, a step of its own, are turned
-            Side::Back(w) => {
-                for (outputs, turned) in turned.as_chunks_mut::<DEPTH>().0.iter_mut().enumerate() {
-                    let step = w.steps(outputs, panel..panel + 1, wide, pairs);
-                    // the next panel's lie behind these, and as far from each other
-                    fetch_ahead(step, size_of_val(step));
-                    step.as_chunks().0.iter().for_each(|step| patches::turn_pairs(step, turned));
-                }
-                turned
-            }
-        }
+        self.0.steps(panel, 0..steps, &mut room.wide, &mut room.pairs)
     }
 }

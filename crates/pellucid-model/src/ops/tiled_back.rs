@@ -1,191 +1,291 @@
-//! An MLP's backward pass on matrix tiles with its steps taken together: what the gradient of 32 neurons needs lies near while it
-//! is made, and goes on rounded. The bits are those of the steps one by one.
+//! The way back through layers on matrix tiles. Weights lie in pairs of inputs, and the gradient sums over outputs: so the weights
+//! are the left operand, turned a step at a time by a few shuffles, and what comes out is the transpose of the gradient, of which
+//! each block is turned on its way out. An MLP's steps are taken together: what the gradient of 32 neurons needs lies near while it is
+//! made, and goes on rounded. The bits are those of the steps one by one.
 
-use super::kernel::LANES;
+use super::kernel::{LANES, Lane, Pairs};
 use super::linear::Linear;
-use super::mlp::{linear_slopes, pre_slopes};
-use super::packed::FEW;
-use super::sheet::{Block, made, sheet};
-use super::tiled::{Room, Side, joins};
-use super::{Rules, tensor, with_slice};
+use super::mlp::Kept;
+use super::packed::{Packed, on_tiles_back};
+use super::sheet::{Block, in_chunks, made, sheet};
+use super::simd::{self, Neurons, Slopes};
+use super::tiled::joins;
+use super::{Rooms, Rules, tensor, with_slices};
 use crate::Result;
 use crate::spec::Activation;
 use candle_core::Tensor;
-use pellucid_kernels::columns::{Columns, Plain, pack_all, pieces, share};
-use pellucid_kernels::patches::patch_rows;
-use pellucid_kernels::tiles::{DEPTH, Patch, SIDE, products_below};
-use rayon::prelude::*;
+use pellucid_kernels::columns::pieces;
+use pellucid_kernels::patches::{left_pairs, pair_columns, turn_square};
+use pellucid_kernels::tiles::{Ahead, DEPTH, Patch, SIDE, products_beside};
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
+
+/// Rows that a task multiplies at most: their gradients stay in a core's own cache beside the weights that go by.
+const GROUP: usize = 16 * SIDE;
+
+/// `g W`, summed over layers that read the same: of each its weights and its gradient, `(rows, outer)`. The sum is `(rows, inner)`.
+pub(super) fn multiply_back(layers: &[(&Packed, &[f32])]) -> Vec<f32> {
+    let Some((first, g)) = layers.first() else { return Vec::new() };
+    let rows = g.len() / first.outer().max(1);
+    let sides: Vec<(&Packed, Vec<Pairs>)> =
+        layers.iter().map(|(w, g)| (*w, across(g, rows, w.outer()))).collect();
+    summed(&sides, rows, first.inner())
+}
+
+/// Gradients as right operand: pairs of neighbouring numbers of 32 rows beside each other, `(⌈rows / 32⌉, 16 · steps, 32)`.
+fn across(g: &[f32], rows: usize, width: usize) -> Vec<Pairs> {
+    let lanes = width.div_ceil(2 * DEPTH) * DEPTH;
+    made(rows.div_ceil(SIDE) * lanes, lanes, |from, to| {
+        let first = from / lanes * SIDE;
+        let here = first * width..(first + SIDE).min(rows) * width;
+        pair_columns(&g[here], width, width, to);
+    })
+}
+
+/// Room for a step of weights that are not kept in pairs, for 32 inputs as left operand, and for their products.
+struct Room {
+    wide: Vec<Lane<f32>>,
+    pairs: Vec<Pairs>,
+    left: Vec<Patch>,
+    turned: Vec<f32>,
+}
+
+impl Room {
+    /// For 32 inputs of layers and so many blocks of rows.
+    fn new<'w>(layers: impl Iterator<Item = &'w Packed>, blocks: usize) -> Self {
+        let (mut steps, mut ready) = (0, true);
+        for layer in layers {
+            steps = steps.max(layer.outer().div_ceil(2 * DEPTH));
+            ready &= layer.has_pairs();
+        }
+        let made = if ready { 0 } else { 1 };
+        Room {
+            wide: vec![Lane::ZERO; 2 * DEPTH * made],
+            pairs: vec![Pairs::NONE; DEPTH * made],
+            left: vec![Patch::NONE; steps],
+            turned: vec![0.0; SIDE * blocks * LANES],
+        }
+    }
+
+    /// The transpose of the gradient with respect to the 32 inputs from `32 · panel` on, `(32, 32 · blocks)`.
+    fn product(&mut self, w: &Packed, panel: usize, g: &[Pairs], blocks: usize) -> &[f32] {
+        let left = &mut self.left[..w.outer().div_ceil(2 * DEPTH)];
+        let mut ahead = Ahead { start: std::ptr::null(), stride: 0 };
+        for (outputs, left) in left.iter_mut().enumerate() {
+            let step = w.steps(outputs, panel..panel + 1, &mut self.wide, &mut self.pairs);
+            // the next panel's lie behind these, and as far from each other
+            let next = step.as_ptr_range().end;
+            match outputs {
+                0 => ahead.start = next,
+                1 => ahead.stride = next.addr().wrapping_sub(ahead.start.addr()),
+                _ => {}
+            }
+            step.as_chunks().0.iter().for_each(|step| left_pairs(step, left));
+        }
+        products_beside(blocks, left, g, &mut self.turned, ahead);
+        &self.turned
+    }
+}
+
+/// How many of so many panels each task takes, some at a time: an even part for every thread, since what a task needs for one is also
+/// near for the next.
+fn share(panels: usize, at_a_time: usize) -> usize {
+    panels.div_ceil(at_a_time).div_ceil(rayon::current_num_threads()).max(1) * at_a_time
+}
+
+/// The products of layers' gradients, as [`across`] lays them out, with their weights, summed: `(rows, width)`.
+fn summed(sides: &[(&Packed, Vec<Pairs>)], rows: usize, width: usize) -> Vec<f32> {
+    let columns = share(width.div_ceil(LANES), 1) * LANES;
+    sheet(rows, width, [GROUP, columns], |block| {
+        let here = block.rows.start / SIDE..block.rows.end.div_ceil(SIDE);
+        let blocks = here.len();
+        let mut room = Room::new(sides.iter().map(|(w, _)| *w), blocks);
+        let first = block.columns.start / LANES;
+        let panel = SIDE * blocks * LANES;
+        let panels = block.columns.len().div_ceil(LANES);
+        let mut sums: Vec<f32> = Vec::with_capacity(panels * panel);
+        // one side after the other: its gradients stay near for all columns
+        for (w, g) in sides {
+            let lanes = g.len() / rows.div_ceil(SIDE);
+            let g = &g[here.start * lanes..here.end * lanes];
+            for at in 0..panels {
+                let made = room.product(w, first + at, g, blocks);
+                match sums.get_mut(at * panel..(at + 1) * panel) {
+                    None => sums.extend_from_slice(made),
+                    Some(sum) => simd::plus(sum, made),
+                }
+            }
+        }
+        // rows are written with all their columns: a few of many rows would each fetch lines of their own
+        let (columns, stride) = (block.columns.clone(), sums.len() / (SIDE * blocks));
+        let mut below = vec![0f32; SIDE * stride];
+        let mut square = [0f32; SIDE * LANES];
+        for (b, rows) in pieces(block.rows.clone(), SIDE).enumerate() {
+            for (sum, at) in sums.chunks_exact(panel).zip((0..stride).step_by(LANES)) {
+                turn_square(&sum[b * LANES..], blocks * LANES, &mut square);
+                for (to, row) in below.chunks_exact_mut(stride).zip(square.as_chunks::<LANES>().0) {
+                    to[at..at + LANES].copy_from_slice(row);
+                }
+            }
+            for (row, values) in rows.zip(below.chunks_exact(stride)) {
+                block.put(row, columns.start, &values[..columns.len()]);
+            }
+        }
+    })
+}
 
 /// An MLP and what its forward pass left.
 pub(crate) struct MlpBack<'a> {
     /// Weights and values before the activation, and of a gated MLP's second projection.
-    pub(crate) pre: (&'a Linear, &'a Tensor),
-    pub(crate) linear: Option<(&'a Linear, &'a Tensor)>,
+    pub(crate) pre: (&'a Linear, &'a Kept),
+    pub(crate) linear: Option<(&'a Linear, &'a Kept)>,
     pub(crate) down: &'a Linear,
     pub(crate) activation: Activation,
     pub(crate) rules: Rules,
-    /// Whether the gradient at `mlp_act` is wanted.
-    pub(crate) wants_act: bool,
+    pub(crate) wanted: Wanted,
 }
 
-/// Gradients with respect to an MLP's activations, where wanted, and to what it reads.
+/// What is wanted of the gradient at `mlp_act`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Nothing,
+    Gradient,
+    /// Its product with the activations.
+    Product,
+}
+
+/// What was wanted at an MLP's activations, `(tokens, d_mlp)`, and the gradient with respect to what it reads.
 pub(crate) struct Gradients {
-    pub(crate) act: Option<Tensor>,
+    pub(crate) act: Option<Vec<f32>>,
     pub(crate) read: Tensor,
 }
 
 /// From the gradient of what an MLP writes, `(tokens, d_model)`; none where its layers are not multiplied on tiles.
-pub(crate) fn mlp_back(g: &Tensor, mlp: &MlpBack<'_>) -> Result<Option<Gradients>> {
+pub(crate) fn mlp_back(g: &Tensor, mlp: &MlpBack<'_>, rooms: &mut Rooms) -> Result<Option<Gradients>> {
     let (rows, width) = g.dims2()?;
     let layers: Vec<&Linear> =
         [mlp.pre.0, mlp.down].into_iter().chain(mlp.linear.map(|(layer, _)| layer)).collect();
-    if rows <= FEW || !joins(&layers) {
+    if !on_tiles_back(rows) || !joins(&layers) {
         return Ok(None);
     }
-    let neurons = mlp.pre.0.weight.outer();
-    let numbers = |f: &dyn Fn(Given<'_>) -> Made| {
-        with_slice(g, |g| {
-            with_slice(mlp.pre.1, |pre| match mlp.linear {
-                None => Ok(f(Given { g, pre, linear: None })),
-                Some((_, linear)) => with_slice(linear, |linear| f(Given { g, pre, linear: Some(linear) })),
-            })
-        })
-    };
-    let Made { act, read } = numbers(&|given| back(mlp, given, [rows, width, neurons]))???;
-    let act = act.map(|act| tensor(act, (rows, neurons))).transpose()?;
+    let second = mlp.linear.map(|(_, linear)| linear);
+    let all = [g, mlp.pre.1.numbers(), second.unwrap_or(mlp.pre.1).numbers()];
+    let (act, read) = with_slices(all, |[g, pre, linear]| {
+        back(mlp, Given { pre, linear: second.map(|_| linear) }, g, [rows, width], rooms)
+    })?;
     Ok(Some(Gradients { act, read: tensor(read, (rows, mlp.pre.0.weight.inner()))? }))
 }
 
-/// Numbers that the pass reads.
+/// Numbers that the forward pass kept, as they lie.
 #[derive(Clone, Copy)]
 struct Given<'a> {
-    g: &'a [f32],
     pre: &'a [f32],
     linear: Option<&'a [f32]>,
 }
 
-struct Made {
-    act: Option<Vec<f32>>,
-    read: Vec<f32>,
-}
+/// Neurons at which what is wanted of a row is written together: few columns of many rows would each fetch lines of their own.
+const KEPT: usize = 4 * LANES;
 
-fn back(mlp: &MlpBack<'_>, given: Given<'_>, [rows, width, neurons]: [usize; 3]) -> Made {
-    let steps = [width, neurons].map(|n| n.div_ceil(2 * DEPTH));
-    let blocks = rows.div_ceil(SIDE);
-    let g = pack_all(&Plain { x: given.g, inner: width });
-    let share = share(steps[1]);
-    let slots: Vec<OnceLock<[Vec<Patch>; 2]>> =
-        std::iter::repeat_with(OnceLock::new).take(neurons.div_ceil(share * LANES)).collect();
-    let some = |columns: Range<usize>, act: Option<&mut Block<'_>>| {
-        let slot = &slots[columns.start / (share * LANES)];
-        let made = some_neurons(mlp, given, &g, [rows, steps[0], neurons], columns, act);
-        slot.get_or_init(|| made);
-    };
-    let act = if mlp.wants_act {
-        Some(sheet(rows, neurons, [rows, share * LANES], |block| some(block.columns.clone(), Some(block))))
-    } else {
-        let all: Vec<Range<usize>> = pieces(0..neurons, share * LANES).collect();
-        all.into_par_iter().for_each(|columns| some(columns, None));
-        None
-    };
-    let sides = [Some(mlp.pre.0), mlp.linear.map(|(layer, _)| layer)];
-    let sides: Vec<(Vec<Patch>, Side<'_>)> = sides
+fn back(
+    mlp: &MlpBack<'_>,
+    given: Given<'_>,
+    g: &[f32],
+    [rows, width]: [usize; 2],
+    rooms: &mut Rooms,
+) -> (Option<Vec<f32>>, Vec<f32>) {
+    let neurons = mlp.pre.0.weight.outer();
+    let (blocks, panels) = (rows.div_ceil(SIDE), neurons.div_ceil(LANES));
+    let g = across(g, rows, width);
+    // whole groups of neurons that are written together
+    let share = share(panels, KEPT / LANES);
+    let layers: Vec<&Packed> = [Some(mlp.pre.0), mlp.linear.map(|(layer, _)| layer)]
         .into_iter()
         .flatten()
-        .enumerate()
-        .map(|(i, layer)| (in_rows(&slots, i, share, [blocks, steps[1]]), Side::Back(&layer.weight)))
+        .map(|l| &*l.weight)
         .collect();
-    Made { act, read: summed(&sides, [rows, mlp.pre.0.weight.inner(), steps[1]]) }
+    let lanes = panels * DEPTH;
+    // all of it is written
+    let room = || {
+        let mut room = rooms.pairs.pop().unwrap_or_default();
+        room.resize(blocks * lanes, Pairs::NONE);
+        room
+    };
+    let mut sides: Vec<(&Packed, Vec<Pairs>)> =
+        layers.into_iter().zip(std::iter::repeat_with(room)).collect();
+    // of each task for each projection what it makes of every block of rows
+    let mut tasks: Vec<Vec<Vec<&mut [Pairs]>>> = Vec::new();
+    tasks.resize_with(panels.div_ceil(share), || (0..sides.len()).map(|_| Vec::new()).collect());
+    for (side, (_, all)) in sides.iter_mut().enumerate() {
+        for block in all.chunks_mut(lanes) {
+            let parts = block.chunks_mut(share * DEPTH);
+            tasks.iter_mut().zip(parts).for_each(|(task, part)| task[side].push(part));
+        }
+    }
+    let act = match mlp.wanted {
+        Wanted::Nothing => {
+            in_chunks(&mut tasks, 1, |task, to| {
+                let from = task * share * LANES;
+                let columns = from..(from + share * LANES).min(neurons);
+                to.iter_mut().for_each(|to| some_neurons(mlp, given, &g, rows, columns.clone(), to, None));
+            });
+            None
+        }
+        _ => {
+            let tasks: Vec<_> = tasks.into_iter().map(Mutex::new).collect();
+            Some(sheet(rows, neurons, [rows, share * LANES], |block| {
+                let columns = block.columns.clone();
+                let mut to =
+                    tasks[columns.start / (share * LANES)].lock().unwrap_or_else(PoisonError::into_inner);
+                some_neurons(mlp, given, &g, rows, columns, &mut to, Some(block));
+            }))
+        }
+    };
+    let read = summed(&sides, rows, mlp.pre.0.weight.inner());
+    rooms.pairs.extend(sides.into_iter().map(|(_, room)| room));
+    (act, read)
 }
 
-/// Gradients before the activation of some neurons at all rows, in patches: 32 neurons after the other, of the first projection and
-/// of the second. The gradient of their activations goes to `act`.
+/// Gradients before the activation of some neurons at all rows, into `to`: of each projection for every block of rows. What is wanted at
+/// their activations goes to `act`.
 fn some_neurons(
     mlp: &MlpBack<'_>,
     given: Given<'_>,
-    g: &[Patch],
-    [rows, steps, neurons]: [usize; 3],
+    g: &[Pairs],
+    rows: usize,
     columns: Range<usize>,
+    to: &mut [Vec<&mut [Pairs]>],
     mut act: Option<&mut Block<'_>>,
-) -> [Vec<Patch>; 2] {
-    let side = Side::Back(&mlp.down.weight);
-    let mut room = side.room(steps);
-    let [mut g_act, mut pre, mut linear, mut d_pre, mut d_linear] =
-        std::array::from_fn(|_| vec![0f32; rows * LANES]);
+) {
     let blocks = rows.div_ceil(SIDE);
-    let panels = columns.len().div_ceil(LANES);
-    let mut made = [panels, if given.linear.is_some() { panels } else { 0 }]
-        .map(|panels| vec![Patch::NONE; panels * blocks]);
-    for (panel, columns) in pieces(columns, LANES).enumerate() {
-        products_below(rows, g, side.lanes(columns.start / LANES, steps, &mut room), &mut g_act, LANES);
-        if let Some(act) = act.as_deref_mut() {
-            act.put_tile(0..rows, [columns.start, columns.len()], &g_act);
-        }
-        copy_columns(given.pre, neurons, columns.clone(), &mut pre);
-        match given.linear {
-            None => pre_slopes(&pre, None, &g_act, &mut d_pre, mlp.activation, mlp.rules),
-            Some(all) => {
-                copy_columns(all, neurons, columns, &mut linear);
-                pre_slopes(&pre, Some(&linear), &g_act, &mut d_pre, mlp.activation, mlp.rules);
-                linear_slopes(&pre, &g_act, &mut d_linear, mlp.activation, mlp.rules);
+    let mut room = Room::new(std::iter::once(&*mlp.down.weight), blocks);
+    let mut kept = vec![0f32; if act.is_some() { rows * KEPT } else { 0 }];
+    let mut slopes = Slopes::new();
+    let block_rows = |block: usize| block * SIDE..((block + 1) * SIDE).min(rows);
+    for (panel, here) in pieces(columns.clone(), LANES).enumerate() {
+        let first = columns.start / LANES;
+        let turned = room.product(&mlp.down.weight, first + panel, g, blocks);
+        let at = here.start % KEPT;
+        for block in 0..blocks {
+            let these = block_rows(block);
+            turn_square(&turned[block * LANES..], blocks * LANES, &mut slopes.g);
+            let [first, stride] = mlp.pre.1.place(these.start, here.start);
+            let second = mlp.linear.map(|(_, linear)| linear.place(these.start, here.start));
+            debug_assert!(second.is_none_or(|second| second == [first, stride]));
+            let (pre, linear) = (&given.pre[first..], given.linear.map(|linear| &linear[first..]));
+            let neurons =
+                Neurons { pre, linear, stride, columns: here.len(), rows: these.len(), wanted: mlp.wanted };
+            let wanted = kept.get_mut(these.start * KEPT + at..).unwrap_or_default();
+            simd::neurons_back(&neurons, mlp.activation, mlp.rules, &mut slopes, wanted, KEPT);
+            for (to, made) in to.iter_mut().zip([&slopes.pre, &slopes.linear]) {
+                let to = &mut to[block][panel * DEPTH..(panel + 1) * DEPTH];
+                pair_columns(&made[..these.len() * LANES], LANES, LANES, to);
             }
         }
-        for (made, tile) in made.iter_mut().zip([&d_pre, &d_linear]) {
-            let here = made.chunks_exact_mut(blocks).nth(panel).into_iter().flatten();
-            for (patch, tile) in here.zip(tile.chunks(SIDE * LANES)) {
-                patch_rows(tile, LANES, LANES, std::slice::from_mut(patch));
-            }
+        if let Some(act) = act.as_deref_mut()
+            && (at + here.len() == KEPT || here.end == columns.end)
+        {
+            let first = here.start - at;
+            act.put_past(0..rows, [first, here.end - first], &kept, KEPT);
         }
     }
-    made
-}
-
-/// Some columns of rows of `width` numbers, as rows of 32 with zeros where there are fewer.
-fn copy_columns(from: &[f32], width: usize, columns: Range<usize>, to: &mut [f32]) {
-    for (to, from) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(from.chunks_exact(width)) {
-        match from[columns.clone()].first_chunk() {
-            Some(whole) => *to = *whole,
-            None => {
-                to[..columns.len()].copy_from_slice(&from[columns.clone()]);
-                to[columns.len()..].fill(0.0);
-            }
-        }
-    }
-}
-
-/// What tasks made of the first or second projection, as `(blocks of rows, steps)`.
-fn in_rows(
-    slots: &[OnceLock<[Vec<Patch>; 2]>],
-    which: usize,
-    share: usize,
-    [blocks, steps]: [usize; 2],
-) -> Vec<Patch> {
-    made(blocks * steps, steps, |from, to| {
-        let block = from / steps;
-        for (to, slot) in to.chunks_mut(share).zip(slots) {
-            let made = slot.get().map_or(&[][..], |made| made[which].as_slice());
-            to.iter_mut().zip(made.chunks_exact(blocks)).for_each(|(to, panel)| *to = panel[block]);
-        }
-    })
-}
-
-/// The products of patches with weights, summed: `(rows, width)`.
-fn summed(sides: &[(Vec<Patch>, Side<'_>)], [rows, width, steps]: [usize; 3]) -> Vec<f32> {
-    sheet(rows, width, [rows, share(width.div_ceil(LANES)) * LANES], |block| {
-        let mut rooms: Vec<Room> = sides.iter().map(|(_, side)| side.room(steps)).collect();
-        let [mut sum, mut tile] = std::array::from_fn(|_| vec![0f32; rows * LANES]);
-        for columns in pieces(block.columns.clone(), LANES) {
-            for (i, ((patches, side), room)) in sides.iter().zip(&mut rooms).enumerate() {
-                let lanes = side.lanes(columns.start / LANES, steps, room);
-                let to = if i == 0 { &mut sum } else { &mut tile };
-                products_below(rows, patches, lanes, to, LANES);
-                if i > 0 {
-                    super::simd::plus(&mut sum, &tile);
-                }
-            }
-            block.put_tile(0..rows, [columns.start, columns.len()], &sum);
-        }
-    })
 }
