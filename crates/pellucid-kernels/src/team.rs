@@ -12,7 +12,7 @@ use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a thread looks for work before it sleeps.
-const AWAKE: Duration = Duration::from_micros(300);
+const AWAKE: Duration = Duration::from_micros(100);
 
 /// Looks between two looks at the clock.
 const LOOKS: usize = 256;

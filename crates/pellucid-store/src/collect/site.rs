@@ -6,8 +6,10 @@ use super::{Block, CollectError, Collector};
 use crate::harvest::SiteHarvest;
 use crate::window::Window;
 use pellucid_core::{Site, Split};
+use pellucid_kernels::sheet::in_chunks;
 use pellucid_kernels::wide;
 use rayon::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Statistics, sketches and exemplars of all units of one site; works on all threads of rayon's pool.
 pub struct SiteCollector {
@@ -118,8 +120,13 @@ impl SiteCollector {
     pub fn collect_or_spoil(&mut self, block: &Block<'_>) -> Result<(), CollectError> {
         let (pieces, count) = self.pieces(block)?;
         self.count = count;
-        let counted =
-            self.chunks.par_iter_mut().map(|chunk| chunk.collect(&pieces)).reduce(|| true, |a, b| a & b);
+        let spoilt = AtomicBool::new(false);
+        in_chunks(&mut self.chunks, 1, |_, chunks| {
+            if !chunks.iter_mut().all(|chunk| chunk.collect(&pieces)) {
+                spoilt.store(true, Relaxed);
+            }
+        });
+        let counted = !spoilt.into_inner();
         let row = |piece: &Piece<'_>, token: u32| {
             let from = token as usize * piece.width;
             all_finite(&piece.values[from..from + piece.width])
@@ -162,8 +169,10 @@ impl Collector for SiteCollector {
             return Err(self.first_not_finite(&pieces));
         }
         self.count = count;
-        self.chunks.par_iter_mut().for_each(|chunk| {
-            chunk.collect(&pieces);
+        in_chunks(&mut self.chunks, 1, |_, chunks| {
+            chunks.iter_mut().for_each(|chunk| {
+                chunk.collect(&pieces);
+            });
         });
         Ok(())
     }
