@@ -233,10 +233,17 @@ impl SiteEffects {
 
     fn new(model: &Model, site: Site, tokens: usize, activations: Tensor, gradient: &Tensor) -> Result<Self> {
         let effects = times(&activations, gradient)?;
-        let dictionary = model.dictionaries().iter().any(|d| d.site == site);
-        let sides = if dictionary { Some([numbers(&activations)?, numbers(gradient)?]) } else { None };
+        let sides = if has_dictionary(model, site) {
+            Some([numbers(&activations)?, numbers(gradient)?])
+        } else {
+            None
+        };
         Ok(SiteEffects { sides, ..SiteEffects::of(model, site, tokens, activations, effects) })
     }
+}
+
+fn has_dictionary(model: &Model, site: Site) -> bool {
+    model.dictionaries().iter().any(|d| d.site == site)
 }
 
 /// Multiplies the activations at some sites with their gradients as these come, so that neither a copy of the ones nor all of the
@@ -288,7 +295,7 @@ impl Tap for Products<'_> {
     }
     /// At a dictionary's site the gradient is kept too.
     fn wants_product(&self, site: Site) -> bool {
-        self.wants(site) && !self.model.dictionaries().iter().any(|d| d.site == site)
+        self.wants(site) && !has_dictionary(self.model, site)
     }
     fn product(&mut self, at: Place<'_>, product: Vec<f32>) -> pellucid_model::Result<()> {
         if let Some((activations, made)) = self.sites.get_mut(&at.site)

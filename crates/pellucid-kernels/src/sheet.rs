@@ -318,6 +318,11 @@ pub fn in_chunks<T: Send>(all: &mut [T], chunk: usize, each: impl Fn(usize, &mut
     });
 }
 
+/// Some things on all threads, one at a time: `each` is given a thing's index and the thing.
+pub fn one_by_one<T: Send>(all: &mut [T], each: impl Fn(usize, &mut T) + Sync) {
+    in_chunks(all, 1, |at, one| one.iter_mut().for_each(|one| each(at, one)));
+}
+
 /// Numbers made of those at the same places on all threads, `chunk` at a time: `change` is given the index of a chunk's first number
 /// and a copy of the chunk.
 pub fn changed(x: &[f32], chunk: usize, change: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {

@@ -54,7 +54,15 @@ pub(crate) fn maybe_norm_back(
     }
 }
 
-/// The same added to another gradient, where there is one.
+/// A gradient added to another, where there is one.
+fn added(onto: Option<&Tensor>, g: Tensor) -> Result<Tensor> {
+    match onto {
+        Some(onto) => add(onto, &g),
+        None => Ok(g),
+    }
+}
+
+/// Back through a norm, where there is one, and added to another gradient, where there is one.
 fn norm_back_onto_stream(
     x: &Tensor,
     by: Option<&Norm>,
@@ -62,10 +70,9 @@ fn norm_back_onto_stream(
     onto: Option<&Tensor>,
     rules: Rules,
 ) -> Result<Tensor> {
-    match (by, onto) {
-        (Some(by), _) => norm_back_onto(x, by, &g, onto, rules),
-        (None, Some(onto)) => add(onto, &g),
-        (None, None) => Ok(g),
+    match by {
+        Some(by) => norm_back_onto(x, by, &g, onto, rules),
+        None => added(onto, g),
     }
 }
 
@@ -115,7 +122,7 @@ fn mlp_back(
     let g = maybe_norm_back(Some(read), w.mlp_norm.as_ref(), g_in, rules)?;
     let site = Site::new(Point::ResidMid, pass.layer);
     pass.tap.read_gradient(Place { site, rows: pass.rows, first_row: 0 }, Readers::Mlp, &g)?;
-    onto.map_or_else(|| Ok(g.clone()), |onto| add(onto, &g))
+    added(onto, g)
 }
 
 /// From ∂m/∂(what an MLP writes) to ∂m/∂(what its projections read), step by step.
@@ -198,8 +205,7 @@ pub(crate) fn attention_back(
     let g = linear_back(&g, &w.o)?.reshape((tokens, spec.n_heads, spec.head_dim))?;
     let g = pass.at(Point::Z, g)?;
     if saved.reads.is_some() || pass.tap.wants_reads(pass.layer) {
-        let through = readers::backward(w, saved, &g, pass)?;
-        return onto.map_or_else(|| Ok(through.clone()), |onto| add(onto, &through));
+        return added(onto, readers::backward(w, saved, &g, pass)?);
     }
     let (g_qk, g_v) = rows_back(&saved.rows, &g, pass)?;
     let g_v = pass.at(Point::Value, g_v)?.flatten_from(1)?;

@@ -6,7 +6,7 @@
 //! between them. Both make the same products, block by block.
 
 use super::rotary::Angles;
-use super::sheet::{in_chunks, made};
+use super::sheet::{made, one_by_one};
 use super::{
     CHUNK, Precision, Rooms, attention_back as back, attention_tiled as tiled, numbers, simd, tensor,
     with_slice, with_slices,
@@ -167,13 +167,9 @@ pub(crate) fn attend(q: &Tensor, tokens: &[usize], rows: &[Memory], scoring: Sco
                 jobs.push(Job { q: mine, k, v, packed: packed.as_deref(), mask: row.mask, block, z });
             }
         }
-        in_chunks(&mut jobs, 1, |_, jobs| {
-            for job in jobs {
-                match job.packed {
-                    Some(packed) => tiled::attend_block(job, packed, heads, scoring),
-                    None => attend_block(job, heads, scoring),
-                }
-            }
+        one_by_one(&mut jobs, |_, job| match job.packed {
+            Some(packed) => tiled::attend_block(job, packed, heads, scoring),
+            None => attend_block(job, heads, scoring),
         });
         z
     })?;

@@ -4,7 +4,7 @@
 
 use super::attention::{Heads, Job, Mask, Scoring};
 use super::kernel::{LANES, Pairs};
-use super::sheet::in_chunks;
+use super::sheet::one_by_one;
 use super::simd;
 use pellucid_kernels::patches;
 use pellucid_kernels::tiles::{Course, DEPTH, Patch, SIDE, products, whole_steps};
@@ -29,7 +29,7 @@ pub(super) fn pack(k: &[f32], v: &[f32], heads: Heads) -> Vec<Memory> {
 /// So many things, each made by a task of its own.
 pub(super) fn collected<T: Send>(count: usize, make: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let mut all: Vec<Option<T>> = std::iter::repeat_with(|| None).take(count).collect();
-    in_chunks(&mut all, 1, |at, one| one.iter_mut().for_each(|one| *one = Some(make(at))));
+    one_by_one(&mut all, |at, one| *one = Some(make(at)));
     all.into_iter().flatten().collect()
 }
 

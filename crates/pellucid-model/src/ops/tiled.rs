@@ -70,7 +70,7 @@ pub(crate) struct Made {
 }
 
 /// Neurons whose activations are written together: a row's few columns of one panel would each fetch lines of their own.
-const KEPT: usize = 4 * LANES;
+pub(super) const KEPT: usize = 4 * LANES;
 
 /// Room of a task that takes rows through an MLP.
 struct MlpRoom {

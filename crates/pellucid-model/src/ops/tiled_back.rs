@@ -7,9 +7,9 @@ use super::kernel::{LANES, Lane, Pairs};
 use super::linear::Linear;
 use super::mlp::Kept;
 use super::packed::{Packed, on_tiles_back};
-use super::sheet::{Block, in_chunks, made, sheet};
+use super::sheet::{Block, made, one_by_one, sheet};
 use super::simd::{self, Neurons, Slopes};
-use super::tiled::joins;
+use super::tiled::{KEPT, joins};
 use super::{Rooms, Rules, tensor, with_slices};
 use crate::Result;
 use crate::spec::Activation;
@@ -183,9 +183,6 @@ struct Given<'a> {
     linear: Option<&'a [f32]>,
 }
 
-/// Neurons at which what is wanted of a row is written together: few columns of many rows would each fetch lines of their own.
-const KEPT: usize = 4 * LANES;
-
 fn back(
     mlp: &MlpBack<'_>,
     given: Given<'_>,
@@ -223,10 +220,9 @@ fn back(
     }
     let act = match mlp.wanted {
         Wanted::Nothing => {
-            in_chunks(&mut tasks, 1, |task, to| {
+            one_by_one(&mut tasks, |task, to| {
                 let from = task * share * LANES;
-                let columns = from..(from + share * LANES).min(neurons);
-                to.iter_mut().for_each(|to| some_neurons(mlp, given, &g, rows, columns.clone(), to, None));
+                some_neurons(mlp, given, &g, rows, from..(from + share * LANES).min(neurons), to, None);
             });
             None
         }

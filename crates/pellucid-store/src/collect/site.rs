@@ -6,7 +6,7 @@ use super::{Block, CollectError, Collector};
 use crate::harvest::SiteHarvest;
 use crate::window::Window;
 use pellucid_core::{Site, Split};
-use pellucid_kernels::sheet::in_chunks;
+use pellucid_kernels::sheet::one_by_one;
 use pellucid_kernels::wide;
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -121,8 +121,8 @@ impl SiteCollector {
         let (pieces, count) = self.pieces(block)?;
         self.count = count;
         let spoilt = AtomicBool::new(false);
-        in_chunks(&mut self.chunks, 1, |_, chunks| {
-            if !chunks.iter_mut().all(|chunk| chunk.collect(&pieces)) {
+        one_by_one(&mut self.chunks, |_, chunk| {
+            if !chunk.collect(&pieces) {
                 spoilt.store(true, Relaxed);
             }
         });
@@ -169,10 +169,8 @@ impl Collector for SiteCollector {
             return Err(self.first_not_finite(&pieces));
         }
         self.count = count;
-        in_chunks(&mut self.chunks, 1, |_, chunks| {
-            chunks.iter_mut().for_each(|chunk| {
-                chunk.collect(&pieces);
-            });
+        one_by_one(&mut self.chunks, |_, chunk| {
+            chunk.collect(&pieces);
         });
         Ok(())
     }
