@@ -11,7 +11,8 @@ and then `runs` times. Only the returned closure is timed; `check` is computed o
     forward    8 rows of 256 tokens, logits of the last position only               check: the watched logits of every row
     capture    the same, keeping mlp_act (down projection's input) of all layers    check: mean |mlp_act| of every layer
     row        256 tokens (row 0), logits of the last position only                 check: the watched logits
-    attribute  mlp_act * d(logit[target] - mean(logits)) / d(mlp_act), row 0        check: the sum of every layer
+    attribute  mlp_act * d(logit[target] - mean(logits)) / d(mlp_act), row 0        check: of every layer the sum of its units' positive
+                                                                                    effects, and that of their negative ones
     decode     64 greedy tokens after the prompt, with a KV cache, while unit 100
                of mlp_act.15 is zero at every step                                  check: the ids
 """
@@ -83,6 +84,13 @@ def peak_memory():
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return peak
+
+
+def halves(effects):
+    """Of each layer's (pos, unit): the sum of what units add to the metric, and of what they take. The sum of both is a small
+    difference of large numbers, which says more of rounding than of whether two programs compute the same."""
+    units = [e.double().sum(0) for e in effects]
+    return [half.sum().item() for u in units for half in (u.clamp(min=0), u.clamp(max=0))]
 
 
 def sample(run, runs):

@@ -68,7 +68,7 @@ def attribute(model, tokens):
         grads = torch.autograd.grad(logits[tokens["target"]] - logits.mean(), kept)
         return [(x.detach() * g)[0] for x, g in zip(kept, grads)]  # (pos, unit) per layer
 
-    return run, lambda effects: [e.double().sum().item() for e in effects]
+    return run, harness.halves
 
 
 def decode(model, tokens):

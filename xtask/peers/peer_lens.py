@@ -1,6 +1,6 @@
 """The peer TransformerLens: its TransformerBridge on a folder that dequantise.py wrote. See harness.py for the contract.
 
-Its `load` therefore reads f32 safetensors, which is less work than a GGUF. It runs eager attention, as it must to show patterns.
+Its `load` therefore reads safetensors, which is less work than a GGUF. It runs eager attention, as it must to show patterns.
 """
 import harness
 
@@ -14,7 +14,8 @@ torch.set_grad_enabled(False)
 
 
 def load(options):
-    model = TransformerBridge.boot_transformers(options.model, device="cpu", dtype=torch.float32)
+    dtype = torch.bfloat16 if options.dtype == "bf16" else torch.float32
+    model = TransformerBridge.boot_transformers(options.model, device="cpu", dtype=dtype)
     return model.eval().requires_grad_(False)
 
 
@@ -66,12 +67,12 @@ def attribute(model, tokens):
         grads = torch.autograd.grad(logits[tokens["target"]] - logits.mean(), kept)
         return [(x.detach() * g)[0] for x, g in zip(kept, grads)]  # (pos, unit) per layer
 
-    return run, lambda effects: [e.double().sum().item() for e in effects]
+    return run, harness.halves
 
 
 def decode(model, tokens):
     prompt = torch.tensor([tokens["prompt"]])
-    units = torch.ones(model.cfg.d_mlp)
+    units = torch.ones(model.cfg.d_mlp, dtype=model.cfg.dtype)
     units[harness.EDIT_UNIT] = 0.0
     edits = [(acts(model)[harness.EDIT_LAYER], lambda x, hook: x * units)]
 

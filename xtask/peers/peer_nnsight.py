@@ -55,7 +55,7 @@ def attribute(model, tokens):
             effects = save([(x.detach() * g)[0] for x, g in zip(kept, grads)])  # (pos, unit) per layer
         return effects
 
-    return run, lambda effects: [e.double().sum().item() for e in effects]
+    return run, harness.halves
 
 
 def decode(model, tokens):

@@ -1,6 +1,6 @@
 //! One row times a panel of block-quantised weights in integers: the row's numbers are rounded to 16 bits of the largest in their
-//! group, so that a group's sum of `code · x` is exact, and one instruction adds 32 products. Against sums in f32 that takes a third
-//! of the instructions; a number is off by at most 2⁻¹⁶ of the largest beside it, where bf16 is off by 2⁻⁹ of itself.
+//! group, so that a group's sum of `code · x` is exact, and one instruction adds 32 products, or 16 in registers of 32 bytes. Against sums
+//! in f32 that takes a third of the instructions, or two thirds; a number is off by at most 2⁻¹⁶ of the largest beside it, where bf16 is off by 2⁻⁹ of itself.
 
 #![allow(unsafe_code)] // vector loads and stores, the calls: each with its argument
 
@@ -72,15 +72,34 @@ fn round_body<const FUSED: bool>(x: &[f32], to: &mut [u32]) -> (f32, i32) {
 
 wide!(round = round_body(x: &[f32], to: &mut [u32]) -> (f32, i32));
 
-/// Whether this processor has the instructions; elsewhere [`crate::codes`] is the faster way.
-pub fn integers_are_quick() -> bool {
+/// The instructions that integers are multiplied with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Integers {
+    /// AVX-512 with VNNI and VBMI.
+    Wide,
+    /// AVX2.
+    Narrow,
+}
+
+/// What this processor has of them; where it has none, [`crate::codes`] is the faster way.
+pub fn here() -> Option<Integers> {
     #[cfg(target_arch = "x86_64")]
-    return is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512vbmi")
-        && is_x86_feature_detected!("avx512vnni");
-    #[cfg(not(target_arch = "x86_64"))]
-    false
+    {
+        if is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vbmi")
+            && is_x86_feature_detected!("avx512vnni")
+        {
+            return Some(Integers::Wide);
+        }
+        if is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c")
+        {
+            return Some(Integers::Narrow);
+        }
+    }
+    None
 }
 
 /// Adds the products of a row with 4-bit codes, `(inputs, 16)`: outputs 0 to 15 in the low halves, 16 to 31 in the high ones. Groups
@@ -89,9 +108,14 @@ pub fn nibble_row(x: &Rounded, codes: &[[u8; HALF]], groups: Groups<'_>, sums: &
     assert!(x.group.is_multiple_of(4) && groups.group == x.group, "groups of {} inputs", x.group);
     let codes = &codes[..2 * x.pairs.len()];
     #[cfg(target_arch = "x86_64")]
-    if integers_are_quick() {
+    match here() {
         // SAFETY: safe Rust whose only requirement is the features that the line above has just asked for.
-        return unsafe { x86::nibble_row(x, codes.as_flattened(), groups, sums) };
+        Some(Integers::Wide) => return unsafe { wide::nibble_row(x, codes.as_flattened(), groups, sums) },
+        // SAFETY: as above.
+        Some(Integers::Narrow) => {
+            return unsafe { narrow::nibble_row(x, codes.as_flattened(), groups, sums) };
+        }
+        None => {}
     }
     plain(x, groups, sums, |input, l| i32::from(codes[input][l % HALF] >> (4 * (l / HALF)) & 0xF), false);
 }
@@ -101,9 +125,15 @@ pub fn byte_row(x: &Rounded, codes: &[[i8; LANES]], groups: Groups<'_>, sums: &m
     assert!(x.group.is_multiple_of(2) && groups.group == x.group, "groups of {} inputs", x.group);
     let codes = &codes[..2 * x.pairs.len()];
     #[cfg(target_arch = "x86_64")]
-    if integers_are_quick() {
-        // SAFETY: safe Rust whose only requirement is the features that the line above has just asked for.
-        return unsafe { x86::byte_row(x, bytemuck::cast_slice(codes.as_flattened()), groups, sums) };
+    {
+        let codes = bytemuck::cast_slice(codes.as_flattened());
+        match here() {
+            // SAFETY: safe Rust whose only requirement is the features that the line above has just asked for.
+            Some(Integers::Wide) => return unsafe { wide::byte_row(x, codes, groups, sums) },
+            // SAFETY: as above.
+            Some(Integers::Narrow) => return unsafe { narrow::byte_row(x, codes, groups, sums) },
+            None => {}
+        }
     }
     plain(x, groups, sums, |input, l| i32::from(codes[input][l]) + MIDDLE, true);
 }
@@ -134,9 +164,13 @@ fn plain(
     }
 }
 
+/// Lanes of scales that are fetched ahead of their use.
 #[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::{Groups, HALF, Lane, Numbers, Rounded};
+const LANES_AHEAD: usize = 32;
+
+#[cfg(target_arch = "x86_64")]
+mod wide {
+    use super::{Groups, HALF, LANES_AHEAD, Lane, Numbers, Rounded};
     use crate::codes::AHEAD;
     use crate::pages::fetch_ahead;
     use half::f16;
@@ -154,9 +188,6 @@ mod x86 {
         }
         places
     }
-
-    /// Lanes of scales that are fetched ahead of their use.
-    const LANES_AHEAD: usize = 32;
 
     /// Every other byte.
     const SPREAD: __mmask64 = 0x5555_5555_5555_5555;
@@ -264,6 +295,162 @@ mod x86 {
                 let [first, second] = products;
                 let products = [_mm512_add_epi32(first[0], second[0]), _mm512_add_epi32(first[1], second[1])];
                 add(&groups, x.steps[at], at, products, sums);
+            }
+        });
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod narrow {
+    use super::{Groups, LANES_AHEAD, Lane, Numbers, Rounded};
+    use crate::codes::AHEAD;
+    use crate::pages::fetch_ahead;
+    use half::f16;
+    use std::arch::x86_64::*;
+
+    /// Numbers in a register; a lane is four of them.
+    const QUARTER: usize = 8;
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn load(bytes: &[u8; 32]) -> __m256i {
+        // SAFETY: 32 bytes.
+        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+    }
+
+    /// A quarter of a lane of numbers.
+    #[inline]
+    #[target_feature(enable = "avx2,f16c")]
+    fn quarter(numbers: &Numbers<'_>, at: usize, quarter: usize) -> __m256 {
+        match numbers {
+            Numbers::Half(all) => {
+                let from = &all[at].0[quarter * QUARTER..][..QUARTER];
+                fetch_ahead(&from[..1], LANES_AHEAD * size_of::<Lane<f16>>());
+                // SAFETY: eight numbers of 16 bits.
+                _mm256_cvtph_ps(unsafe { _mm_loadu_si128(from.as_ptr().cast()) })
+            }
+            Numbers::Full(all) => {
+                let from = &all[at].0[quarter * QUARTER..][..QUARTER];
+                fetch_ahead(&from[..1], LANES_AHEAD * size_of::<Lane<f32>>());
+                // SAFETY: eight numbers.
+                unsafe { _mm256_loadu_ps(from.as_ptr()) }
+            }
+        }
+    }
+
+    /// Adds a group's products, exact sums of 8 outputs each.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn add(groups: &Groups<'_>, step: f32, at: usize, products: [__m256i; 4], sums: &mut [__m256; 4]) {
+        for (i, (product, sum)) in products.into_iter().zip(sums).enumerate() {
+            let scale = _mm256_mul_ps(quarter(&groups.scales, at, i), _mm256_set1_ps(step));
+            *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(product), scale, *sum);
+            if let Some(shifts) = &groups.shifts {
+                *sum = _mm256_fmadd_ps(quarter(shifts, at, i), _mm256_set1_ps(groups.totals[at]), *sum);
+            }
+        }
+    }
+
+    /// The sums of 32 outputs in registers, and back.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn with_sums(sums: &mut Lane<f32>, work: impl FnOnce(&mut [__m256; 4])) {
+        let (quarters, _) = sums.0.as_chunks_mut::<QUARTER>();
+        let mut held = [_mm256_setzero_ps(); 4];
+        for (held, from) in held.iter_mut().zip(&*quarters) {
+            // SAFETY: eight numbers.
+            *held = unsafe { _mm256_loadu_ps(from.as_ptr()) };
+        }
+        work(&mut held);
+        for (to, from) in quarters.iter_mut().zip(held) {
+            // SAFETY: as above.
+            unsafe { _mm256_storeu_ps(to.as_mut_ptr(), from) };
+        }
+    }
+
+    /// Adds to `sums` the products of bytes, of which every two that follow one another belong to one output, with the two 16-bit numbers
+    /// that `pairs` holds again and again: first of the bytes in the low half of each 16, then of those in the high half.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn multiply(bytes: __m256i, pairs: __m256i, sums: &mut [__m256i; 2]) {
+        let zero = _mm256_setzero_si256();
+        let spread = [_mm256_unpacklo_epi8(bytes, zero), _mm256_unpackhi_epi8(bytes, zero)];
+        for (sum, spread) in sums.iter_mut().zip(spread) {
+            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(spread, pairs));
+        }
+    }
+
+    /// The low halves of two registers, and their high halves.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn halves(one: __m256i, other: __m256i) -> [__m256i; 2] {
+        [_mm256_permute2x128_si256::<0x20>(one, other), _mm256_permute2x128_si256::<0x31>(one, other)]
+    }
+
+    /// The sums of the halves of two registers.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn joined([one, other]: [__m256i; 2]) -> __m256i {
+        let [low, high] = halves(one, other);
+        _mm256_add_epi32(low, high)
+    }
+
+    /// As [`super::byte_row`]; an input is 32 bytes.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn byte_row(x: &Rounded, codes: &[u8], groups: Groups<'_>, sums: &mut Lane<f32>) {
+        let middle = _mm256_set1_epi8(i8::MIN);
+        with_sums(sums, |sums| {
+            for (at, codes) in codes.chunks_exact(32 * x.group).enumerate() {
+                // of outputs 0 to 3 and 16 to 19, 4 to 7 and 20 to 23; then 8 and 24 on, 12 and 28 on
+                let mut products = [[_mm256_set1_epi32(x.below[at]); 2]; 2];
+                for (two, pair) in codes.as_chunks::<32>().0.as_chunks::<2>().0.iter().zip(x.group(at)) {
+                    fetch_ahead(two, AHEAD);
+                    let pair = _mm256_set1_epi32(pair.cast_signed());
+                    let [one, other] = [&two[0], &two[1]].map(|codes| _mm256_xor_si256(load(codes), middle));
+                    let woven = [_mm256_unpacklo_epi8(one, other), _mm256_unpackhi_epi8(one, other)];
+                    for (products, woven) in products.iter_mut().zip(woven) {
+                        multiply(woven, pair, products);
+                    }
+                }
+                let [[a, b], [c, d]] = products;
+                let ([first, third], [second, fourth]) = (halves(a, b), halves(c, d));
+                add(&groups, x.steps[at], at, [first, second, third, fourth], sums);
+            }
+        });
+    }
+
+    /// Where the bytes of the first and the third of four numbers of 16 bits lie, twice; and how much further on those of the second and
+    /// the fourth.
+    const FIRST: i64 = 0x0504_0100_0504_0100;
+    const SECOND: i64 = 0x0202_0202_0202_0202;
+
+    /// As [`super::nibble_row`]; two inputs are 32 bytes.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub(super) fn nibble_row(x: &Rounded, codes: &[u8], groups: Groups<'_>, sums: &mut Lane<f32>) {
+        let low = _mm256_set1_epi8(0xF);
+        let order = _mm256_setr_epi64x(FIRST, FIRST, FIRST + SECOND, FIRST + SECOND);
+        with_sums(sums, |sums| {
+            for (at, codes) in codes.chunks_exact(16 * x.group).enumerate() {
+                // of outputs 0 to 3 and 4 to 7, 8 to 11 and 12 to 15, and the same from 16 on: one half of a register has the sum of
+                // inputs 0 and 2 of each four, the other that of 1 and 3
+                let mut products = [[[_mm256_setzero_si256(); 2]; 2]; 2];
+                let pairs = x.group(at).as_chunks::<2>().0;
+                for (four, pairs) in codes.as_chunks::<32>().0.as_chunks::<2>().0.iter().zip(pairs) {
+                    fetch_ahead(four, AHEAD);
+                    let numbers = (u64::from(pairs[1]) << 32 | u64::from(pairs[0])).cast_signed();
+                    let numbers = _mm256_shuffle_epi8(_mm256_set1_epi64x(numbers), order);
+                    let [one, other] = [&four[0], &four[1]].map(|codes| load(codes));
+                    let woven = [_mm256_unpacklo_epi8(one, other), _mm256_unpackhi_epi8(one, other)];
+                    let lows = woven.map(|codes| _mm256_and_si256(codes, low));
+                    let highs = woven.map(|codes| _mm256_and_si256(_mm256_srli_epi16::<4>(codes), low));
+                    for (products, codes) in products.iter_mut().zip([lows, highs]) {
+                        for (products, codes) in products.iter_mut().zip(codes) {
+                            multiply(codes, numbers, products);
+                        }
+                    }
+                }
+                let [[a, b], [c, d]] = products;
+                add(&groups, x.steps[at], at, [joined(a), joined(b), joined(c), joined(d)], sums);
             }
         });
     }

@@ -7,6 +7,9 @@
 
 #![allow(unsafe_code)] // vector loads and stores, the call of wider versions: each with its argument
 
+#[cfg(target_arch = "x86_64")]
+use std::sync::OnceLock;
+
 /// Numbers that lie beside each other in a packed operand.
 pub const LANES: usize = 32;
 
@@ -108,7 +111,13 @@ pub fn across(p: &[Lane<f32>], g: &[Lane<f32>; LANES], sums: &mut Tile) {
 /// the rate of f32's multiply-add. AMD's do; Intel's run it at half that rate (both measured with register-only loops).
 pub fn pairs_are_quick() -> bool {
     #[cfg(target_arch = "x86_64")]
-    return x86::is_amd() && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16");
+    {
+        // in a virtual machine asking who made the processor leaves it, which takes longer than a small product
+        static QUICK: OnceLock<bool> = OnceLock::new();
+        *QUICK.get_or_init(|| {
+            is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16") && x86::is_amd()
+        })
+    }
     #[cfg(not(target_arch = "x86_64"))]
     false
 }

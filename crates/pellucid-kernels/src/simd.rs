@@ -285,6 +285,19 @@ fn mass_body<const FUSED: bool>(x: &[f32], max: f32) -> [f64; 2] {
     sums.map(|lanes| lanes.iter().sum())
 }
 
+/// What is no number is passed over.
+#[inline(always)]
+fn largest_body<const FUSED: bool>(x: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (x, rest) = x.as_chunks::<LANES>();
+    for x in x {
+        for (lane, x) in lanes.iter_mut().zip(x) {
+            *lane = if *x > *lane { *x } else { *lane };
+        }
+    }
+    lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
 /// Lanes of sums in f64.
 const WIDE: usize = 8;
 
@@ -415,6 +428,10 @@ wide!(
 wide!(
     /// 8-bit codes of 32 outputs to weights.
     pub bytes = bytes_body(codes: &[[i8; 32]], scale: &Lane<f32>, shift: &Lane<f32>, out: &mut [Lane<f32>])
+);
+wide!(
+    /// The largest of some numbers; −∞ of none.
+    pub largest = largest_body(x: &[f32]) -> f32
 );
 wide!(
     /// `[Σ e^(x − max), Σ e^(x − max) · (x − max)]` in f64.

@@ -82,12 +82,15 @@ pub fn counter(value: f32) -> usize {
 
 /// Adds some rows of `width` numbers to the tally of the sixteen columns from `column` on, and counts each number's size among the
 /// [`BOTH`] counters of its column; of fewer columns where there are counters of fewer. Panics where a row does not have them all.
+///
+/// Counters have 16 bits, so that those of sixteen columns lie in the processor's nearest cache: who counts more rows than
+/// [`u16::MAX`] has to empty them in between.
 pub fn count_rows(
     values: &[f32],
     place: [usize; 2],
     rows: &[u32],
     tally: &mut Tally,
-    counters: &mut [[u32; BOTH]],
+    counters: &mut [[u16; BOTH]],
 ) {
     #[cfg(target_arch = "x86_64")]
     if let Ok(counters) = <&mut [_; COLUMNS]>::try_from(&mut *counters)
@@ -109,7 +112,7 @@ fn count_rows_body<const FUSED: bool>(
     [width, column]: [usize; 2],
     rows: &[u32],
     tally: &mut Tally,
-    counters: &mut [[u32; BOTH]],
+    counters: &mut [[u16; BOTH]],
 ) {
     for &row in rows {
         let from = row as usize * width + column;
@@ -135,7 +138,7 @@ fn count_rows_body<const FUSED: bool>(
 wide!(
     /// [`count_rows`] of any number of rows and counters.
     count_rows_plain = count_rows_body(
-        values: &[f32], place: [usize; 2], rows: &[u32], tally: &mut Tally, counters: &mut [[u32; BOTH]]
+        values: &[f32], place: [usize; 2], rows: &[u32], tally: &mut Tally, counters: &mut [[u16; BOTH]]
     )
 );
 
@@ -156,7 +159,7 @@ mod x86 {
         [width, column]: [usize; 2],
         pairs: &[[u32; 2]],
         tally: &mut Tally,
-        counters: &mut [[u32; BOTH]; COLUMNS],
+        counters: &mut [[u16; BOTH]; COLUMNS],
     ) {
         let mut sums = Sums::of(tally);
         // a slot that is read right after the register it is part of was stored waits for that: by now it has reached the cache
@@ -185,7 +188,7 @@ mod x86 {
 
     /// Counts two rows, one after the other. The loops over fours are the ones that the compiler writes out.
     #[inline(always)]
-    fn count(slots: &Slots, counters: &mut [[u32; BOTH]; COLUMNS]) {
+    fn count(slots: &Slots, counters: &mut [[u16; BOTH]; COLUMNS]) {
         let (fours, _) = slots.0.as_chunks::<4>();
         for row in 0..2 {
             let row = fours.iter().skip(row).step_by(2);
@@ -330,8 +333,8 @@ mod tests {
                 count_rows(&values, [width, column], &rows, &mut other, &mut quick);
                 assert!(plain == quick, "{rows:?} from column {column}");
                 assert_eq!(one, other);
-                let counted: u32 = quick.iter().flatten().map(|count| count - 7).sum();
-                assert_eq!(counted as usize, rows.len() * count);
+                let counted: u16 = quick.iter().flatten().map(|count| count - 7).sum();
+                assert_eq!(usize::from(counted), rows.len() * count);
             }
         }
     }

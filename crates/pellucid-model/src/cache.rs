@@ -49,6 +49,25 @@ impl Cache {
         row.and_then(|r| r.keys.dim(0).ok()).unwrap_or(0)
     }
 
+    /// Bytes of all rows' keys and values, whether there are tokens in them or not.
+    pub fn bytes(&self) -> u64 {
+        let numbers = |row: &RowCache| row.keys.elem_count() + row.values.elem_count();
+        let all = self.layers.iter().flat_map(|layer| &layer.rows).map(numbers).sum::<usize>();
+        (all * size_of::<f32>()) as u64
+    }
+
+    /// Copies the first `used` tokens of another cache of the same model and of one row, which this one has room for.
+    pub(crate) fn take_over(&mut self, other: &Cache, used: usize) -> Result<()> {
+        for (to, from) in self.layers.iter_mut().zip(&other.layers) {
+            for (to, from) in to.rows.iter_mut().zip(&from.rows) {
+                to.keys.slice_set(&from.keys.narrow(0, 0, used)?, 0, 0)?;
+                to.values.slice_set(&from.values.narrow(0, 0, used)?, 0, 0)?;
+                to.used = used;
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets a row's tokens from the `used`-th on, so that another text with the same beginning can go on from there.
     pub fn truncate(&mut self, row: usize, used: usize) {
         for layer in &mut self.layers {

@@ -1,6 +1,6 @@
 //! What this machine computes with: the kernels are chosen by what its processor offers when the program runs.
 
-use pellucid_kernels::integers::integers_are_quick;
+use pellucid_kernels::integers::{self, Integers};
 use pellucid_kernels::kernel::pairs_are_quick;
 use pellucid_kernels::tiles::tiles_are_here;
 
@@ -36,8 +36,11 @@ impl Device {
             () if pairs_are_quick() => "bf16 pairs with sums in f32, AVX-512",
             () => "the same",
         };
-        let blocks =
-            if integers_are_quick() { "integers of 16 bits, AVX-512 VNNI" } else { "f32, a row at a time" };
+        let blocks = match integers::here() {
+            Some(Integers::Wide) => "integers of 16 bits, AVX-512 VNNI",
+            Some(Integers::Narrow) => "integers of 16 bits, AVX2",
+            None => "f32, a row at a time",
+        };
         Device {
             architecture: std::env::consts::ARCH,
             threads: rayon::current_num_threads(),
@@ -59,7 +62,7 @@ fn features() -> Vec<&'static str> {
         ("avx512dq", is_x86_feature_detected!("avx512dq")),
         ("avx512vl", is_x86_feature_detected!("avx512vl")),
         ("avx512bf16", pairs_are_quick()),
-        ("avx512vnni", integers_are_quick()),
+        ("avx512vnni", integers::here() == Some(Integers::Wide)),
         ("amx_bf16", tiles_are_here()),
     ];
     all.into_iter().filter(|(_, here)| *here).map(|(name, _)| name).collect()

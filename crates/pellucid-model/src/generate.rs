@@ -1,10 +1,12 @@
 //! Generation: one token at a time with a key–value cache, taps and edits active at the prompt and at every
 //! generated token, so that the result equals the one computed without a cache.
 
-use crate::sample::{Sampling, log_softmax, top_k};
+use crate::ops::with_slice;
+use crate::prefix::{Edited, Prefixes};
+use crate::sample::{Mass, Sampling, log_softmax, top_k};
 use crate::tap::Tap;
-use crate::{Batch, Logits, Model, Plan, Result, Row, Tensor};
-use pellucid_core::Seed;
+use crate::{Batch, Cache, Logits, Model, Plan, Result, Row, Tensor};
+use pellucid_core::{Edit, Seed};
 use std::ops::ControlFlow;
 
 /// How to generate.
@@ -75,6 +77,8 @@ pub struct Generation {
     pub steps: Vec<Step>,
     /// Why it ended.
     pub ended: Ended,
+    /// Tokens of the prompt that did not run, because an earlier text began with them.
+    pub reused: usize,
 }
 
 impl Generation {
@@ -97,29 +101,72 @@ impl Model {
         each: &mut dyn FnMut(&Step) -> ControlFlow<()>,
     ) -> Result<Generation> {
         how.sampling.check()?;
-        let room = self.spec.context.saturating_sub(prompt.tokens.len());
-        let most = how.max_tokens.min(room);
-        let horizon = prompt.tokens.len() + most;
+        let row = self.with_horizon(prompt, how);
+        let mut cache = if how.cached { Some(self.cache(1, row.horizon)?) } else { None };
+        self.generated(row, how, cache.as_mut(), tap, each)
+    }
+
+    /// As [`Model::generate`], bit for bit, with what earlier texts of this model left in `prefixes`. `tap` must be what `edits` make:
+    /// [`crate::Apply`] of them, or nothing where there are none.
+    ///
+    /// # Errors
+    /// As [`Model::generate`].
+    pub fn generate_with(
+        &self,
+        prefixes: &Prefixes,
+        edits: &[Edit],
+        prompt: &Row,
+        how: &Generating,
+        tap: &mut dyn Tap,
+        each: &mut dyn FnMut(&Step) -> ControlFlow<()>,
+    ) -> Result<Generation> {
+        how.sampling.check()?;
+        let row = self.with_horizon(prompt, how);
+        let text = Edited::new(row.clone(), edits);
+        let (mut cache, _) = prefixes.begin(self, &text)?;
+        let generation = self.generated(row, how, Some(&mut cache), tap, each)?;
+        prefixes.keep(self, text, cache)?;
+        Ok(generation)
+    }
+
+    /// The prompt, with the length that its text will have at most.
+    fn with_horizon(&self, prompt: &Row, how: &Generating) -> Row {
+        let horizon = prompt.tokens.len().saturating_add(how.max_tokens).min(self.spec.context);
+        Row { horizon: horizon.max(prompt.tokens.len()), ..prompt.clone() }
+    }
+
+    /// Token after token behind a prompt, whose first ones may be in the cache.
+    fn generated(
+        &self,
+        prompt: Row,
+        how: &Generating,
+        mut cache: Option<&mut Cache>,
+        tap: &mut dyn Tap,
+        each: &mut dyn FnMut(&Step) -> ControlFlow<()>,
+    ) -> Result<Generation> {
+        let most = prompt.horizon - prompt.tokens.len();
+        let reused = cache.as_ref().map_or(0, |cache| cache.used(0));
         let mut text: Vec<u32> = prompt.tokens.clone();
-        let mut row = Row { horizon, ..prompt.clone() };
-        let mut cache = if how.cached { Some(self.cache(1, horizon)?) } else { None };
+        let mut row = Row { tokens: text[reused..].to_vec(), start: reused, ..prompt };
         let mut seed = Seed(how.sampling.seed).for_purpose("sampling");
         let mut held = Held::new(self, &how.stop);
         let mut steps: Vec<Step> = Vec::new();
         let mut ended = if most < how.max_tokens { Ended::ContextFull } else { Ended::Length };
         while steps.len() < most {
-            let output = self.run(&Batch::one(row.clone()), &Plan::LAST, cache.as_mut(), tap)?;
-            let logits = last_row(output.logits)?;
-            let id = how.sampling.draw(&logits, &text, &mut seed);
+            let output = self.run(&Batch::one(row.clone()), &Plan::LAST, cache.as_deref_mut(), tap)?;
+            let (id, log_prob, alternatives) = with_slice(&last(output.logits)?, |logits| {
+                let id = how.sampling.draw(logits, &text, &mut seed);
+                let mass = Mass::of(logits);
+                let likeliest = top_k(logits, how.alternatives).into_iter();
+                let alternatives = likeliest.map(|(i, logit)| (i as u32, mass.log_prob(logit)));
+                (id, mass.log_prob(logits[id as usize]), alternatives.collect())
+            })?;
             if how.stop_at_end && self.tokenizer().eos().contains(&id) {
                 ended = Ended::EndOfText(id);
                 break;
             }
-            let log_probs = log_softmax(&logits);
-            let alternatives = top_k(&log_probs, how.alternatives);
-            let alternatives = alternatives.into_iter().map(|(i, p)| (i as u32, p)).collect();
             let (shown, stopped) = held.push(id)?;
-            steps.push(Step { id, text: shown, log_prob: log_probs[id as usize], alternatives });
+            steps.push(Step { id, text: shown, log_prob, alternatives });
             text.push(id);
             let goes_on = steps.last().map_or(ControlFlow::Continue(()), &mut *each);
             if let Some(stop) = stopped {
@@ -130,7 +177,7 @@ impl Model {
                 ended = Ended::Cancelled;
                 break;
             }
-            row = match how.cached {
+            row = match cache.is_some() {
                 true => Row { tokens: vec![id], start: text.len() - 1, ..row },
                 false => Row { tokens: text.clone(), ..row },
             };
@@ -140,7 +187,7 @@ impl Model {
             last.text.push_str(&rest);
         }
         let text = steps.iter().map(|s| s.text.as_str()).collect();
-        Ok(Generation { text, steps, ended })
+        Ok(Generation { text, steps, ended, reused })
     }
 
     /// The log-probability of each token of a text given what stands before it; none for the first.
@@ -163,13 +210,12 @@ impl Model {
     /// As [`Model::run`].
     pub fn next_logits(&self, row: &Row, tap: &mut dyn Tap) -> Result<Vec<f32>> {
         let plan = Plan { logits: Logits::Last, start: None, stop_after: None };
-        last_row(self.run(&Batch::one(row.clone()), &plan, None, tap)?.logits)
+        Ok(last(self.run(&Batch::one(row.clone()), &plan, None, tap)?.logits)?.flatten_all()?.to_vec1()?)
     }
 }
 
-fn last_row(logits: Option<Tensor>) -> Result<Vec<f32>> {
-    let missing = || crate::Error::Request("the run gave no logits".to_owned());
-    Ok(logits.ok_or_else(missing)?.flatten_all()?.to_vec1()?)
+fn last(logits: Option<Tensor>) -> Result<Tensor> {
+    logits.ok_or_else(|| crate::Error::Request("the run gave no logits".to_owned()))
 }
 
 /// Text that is decoded but not yet shown, because it may be the beginning of a stop text.

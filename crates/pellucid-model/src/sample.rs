@@ -1,8 +1,9 @@
 //! Choosing the next token from logits.
 
-use crate::ops::simd;
+use crate::ops::{sheet, simd};
 use crate::{Error, Result};
 use pellucid_core::Seed;
+use std::borrow::Cow;
 
 /// How the next token is drawn. The steps are taken in the order of the fields, as `transformers` does.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,8 +52,9 @@ impl Sampling {
 
     /// Draws a token; `text` is what stands before it.
     pub(crate) fn draw(&self, logits: &[f32], text: &[u32], seed: &mut Seed) -> u32 {
-        let mut logits = logits.to_vec();
+        let mut logits = Cow::Borrowed(logits);
         if self.repetition != 1.0 {
+            let logits = logits.to_mut();
             let mut seen: Vec<u32> = text.to_vec();
             seen.sort_unstable();
             seen.dedup();
@@ -103,8 +105,8 @@ impl Sampling {
 
 /// `log softmax` of one row of logits.
 pub fn log_softmax(logits: &[f32]) -> Vec<f32> {
-    let total = Mass::of(logits).log_total;
-    logits.iter().map(|l| (f64::from(*l) - total) as f32).collect()
+    let mass = Mass::of(logits);
+    logits.iter().map(|logit| mass.log_prob(*logit)).collect()
 }
 
 /// KL divergence in nats of two rows of log-probabilities: Σ p (ln p − ln q), summed in f64.
@@ -126,12 +128,23 @@ pub struct Mass {
 }
 
 impl Mass {
-    /// Of one row.
+    /// Of one row, which all threads share out: in parts of one length, so that sums do not depend on how many there are.
     pub fn of(logits: &[f32]) -> Self {
-        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let [total, weighted] = simd::mass(logits, max);
+        const PART: usize = 1 << 13;
+        let mut parts: Vec<(&[f32], f32, [f64; 2])> =
+            logits.chunks(PART).map(|part| (part, f32::NEG_INFINITY, [0.0; 2])).collect();
+        sheet::one_by_one(&mut parts, |_, (part, largest, _)| *largest = simd::largest(part));
+        let max = parts.iter().map(|part| part.1).fold(f32::NEG_INFINITY, f32::max);
+        sheet::one_by_one(&mut parts, |_, (part, _, mass)| *mass = simd::mass(part, max));
+        let sum = |which: usize| parts.iter().map(|(_, _, mass)| mass[which]).sum::<f64>();
+        let [total, weighted] = [0, 1].map(sum);
         let log = total.ln();
         Mass { log_total: f64::from(max) + log, entropy: log - weighted / total }
+    }
+
+    /// The log-probability that a logit of this row stands for.
+    pub fn log_prob(&self, logit: f32) -> f32 {
+        (f64::from(logit) - self.log_total) as f32
     }
 }
 

@@ -25,9 +25,9 @@ fn ask(text: &str) -> Ask {
     }
 }
 
-/// Questions of which some begin alike, of 7 to 80 tokens in the tiny vocabularies.
+/// Questions of which some begin alike, of 7 to 100 tokens in the tiny vocabularies.
 fn questions() -> Vec<Ask> {
-    let same = "the cat sat on the mat and ran home and sat on the mat ".repeat(2);
+    let same = "the cat sat on the mat and ran home and sat on the mat ".repeat(3);
     let same = same.trim();
     ["", " with", " with the hat", " in May", ""]
         .into_iter()
@@ -47,7 +47,7 @@ fn an_answer_has_the_same_bits_whatever_was_asked_before() {
             assert_eq!(got, expected, "{name}");
             lengths.push(got.prompt_tokens);
         }
-        assert!(lengths.iter().any(|n| *n > 40), "{name}: {lengths:?}: no prompt has a whole piece to keep");
+        assert!(lengths.iter().any(|n| *n > 64), "{name}: {lengths:?}: no prompt has a whole block to keep");
     }
 }
 

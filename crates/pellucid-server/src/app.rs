@@ -5,7 +5,7 @@ use crate::error::ApiError;
 use crate::guard::Guard;
 use crate::queue::{Full, Queue, Turn};
 use pellucid_core::Chat;
-use pellucid_model::Attached;
+use pellucid_model::{Attached, Prefixes};
 use pellucid_scope::{self as scope, Loaded, Meaning, Opened, Shelf, Text, TextSpec, latents_path};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -78,6 +78,9 @@ pub type Build = Arc<
         + Sync,
 >;
 
+/// Bytes that beginnings of texts may take where a quarter of the model's weights is less.
+const KEPT: u64 = 128 << 20;
+
 /// Counts since the start, for `/metrics`.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
@@ -88,11 +91,14 @@ pub(crate) struct Counts {
     pub(crate) runs: AtomicU64,
     pub(crate) run_micros: AtomicU64,
     pub(crate) generated: AtomicU64,
+    pub(crate) reused: AtomicU64,
 }
 
 /// The state of the server.
 pub struct App {
     pub(crate) loaded: Loaded,
+    /// Beginnings of texts that were answered.
+    pub(crate) prefixes: Prefixes,
     pub(crate) shelf: Shelf,
     /// Atlases of the model's dictionaries, by name.
     latents: BTreeMap<String, Shelf>,
@@ -116,6 +122,7 @@ impl App {
         let shelf = |d: &Attached| (d.name.clone(), Shelf::new(latents_path(&setup.loaded, d)));
         Arc::new(App {
             latents: dictionaries.map(shelf).collect(),
+            prefixes: Prefixes::new((setup.loaded.model.weight_bytes() as u64 / 4).max(KEPT)),
             loaded: setup.loaded,
             shelf: Shelf::of(setup.atlases),
             meaning: Meaning::default(),

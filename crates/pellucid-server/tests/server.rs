@@ -642,3 +642,20 @@ fn the_openai_wire_streams_what_it_says_whole() {
     );
     assert_eq!(server.ask("GET", "/v1/models", "").json()["data"][0]["id"], "tiny");
 }
+
+#[test]
+fn what_a_prompt_begins_with_does_not_run_again_and_is_counted() {
+    let server = start(Limits::default(), None);
+    let tokens: Vec<u32> = (0..100).map(|i| i * 37 % 300).collect();
+    let asked = json!({ "prompt": tokens, "max_tokens": 4, "temperature": 0, "logprobs": 3 });
+    let mut edited = asked.clone();
+    edited["edits"] = json!([{ "site": "resid_post.0", "op": "zero", "positions": { "at": [-1] } }]);
+    let cached = |reply: &Value| reply["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap();
+    let [first, again, edited] =
+        [&asked, &asked, &edited].map(|asked| server.good("/v1/completions", asked.clone()));
+    assert_eq!([&first, &again, &edited].map(cached), [0, 64, 64]);
+    assert_eq!(first["choices"], again["choices"]);
+    assert_ne!(first["choices"][0]["logprobs"], edited["choices"][0]["logprobs"]);
+    let metrics = server.ask("GET", "/metrics", "").body;
+    assert!(metrics.contains("\npellucid_reused_tokens_total 128\n"), "{metrics}");
+}

@@ -366,6 +366,39 @@ fn an_uncounted_token_is_no_peak_but_stands_in_the_stretch() {
 }
 
 #[test]
+fn more_tokens_than_sixteen_bits_count_are_counted() {
+    // two windows that no counter of 16 bits holds together, one that none holds by itself, and some on top
+    let (width, keep) = (18, small(1));
+    let value = |i: usize| match i % 7 {
+        0 => -0.5 - (i % 5) as f32,
+        1 => 0.0,
+        _ => 1.0,
+    };
+    let piece = |(document, tokens): (u8, usize)| {
+        let values = (0..tokens * width).map(|i| value(i / 3)).collect();
+        (one(document, tokens, vec![true; tokens]), values)
+    };
+    let pieces = [(1, 40_000), (2, 30_000), (3, 140_000), (4, 9)].map(piece);
+    let found = harvest(width, &keep, &pieces);
+    for unit in [0, 15, 17] {
+        check_unit(&pieces, width, unit, &keep, &found.units[unit]);
+        assert!(found.units[unit].sketches[0].bins.iter().any(|(_, count)| *count > 140_000));
+    }
+    let parts = [&pieces[..2], &pieces[2..]].map(|pieces| {
+        let mut part = collector(width, &keep);
+        feed(&mut part, width, pieces);
+        part
+    });
+    let mut file = Vec::new();
+    parts[1].save(&mut file).unwrap();
+    let saved = SiteCollector::load(&mut file.as_slice(), site(), width, &keep).unwrap();
+    let [mut first, second] = parts;
+    drop(second);
+    first.merge(saved).unwrap();
+    assert_eq!(bits(&first.harvest()), bits(&found));
+}
+
+#[test]
 fn ties_go_to_the_smaller_document_and_the_earlier_token() {
     let keep = Keep { top: PerSplit { train: 2, validation: 0, test: 0 }, ..small(1) };
     let pieces: Vec<Piece> = [5, 2, 9, 3].map(|d| (one(d, 2, vec![true; 2]), vec![1.0, 1.0])).into();

@@ -113,8 +113,12 @@ fn run_case(case: &str, model: &Model, tokens: &Tokens, runs: usize) -> Result<T
             let sites = By::Unit.sites(model);
             let (seconds, effects) =
                 sample(runs, || Ok(attribute(model, &row, metric, Method::GradAct, &sites, &mut ())?))?;
-            let sum = |site: &Site| effects.summed(*site).map(|s| s.iter().sum::<f64>());
-            (seconds, json!(sites.iter().map(sum).collect::<Vec<Option<f64>>>()))
+            // what units add, and what they take: as `halves` in the peers' harness.py
+            let halves = |site: &Site| {
+                let units = effects.summed(*site).unwrap_or_default();
+                [f64::max, f64::min].map(|half| units.iter().map(|unit| half(*unit, 0.0)).sum::<f64>())
+            };
+            (seconds, json!(sites.iter().flat_map(halves).collect::<Vec<f64>>()))
         }
         "decode" => {
             let target = Target::Units(vec![100]);

@@ -17,10 +17,9 @@ use crate::shell::{program, step};
 pub(super) const PEERS: [&str; 5] =
     ["transformers", "transformer-lens", "nnsight", "interp-engine", "llama.cpp"];
 
-/// What is timed of each. nnsight and interp-engine load and run plainly what transformers does; in bf16 transformers reads the GGUF
-/// as it does in f32.
+/// What is timed of each; of those on PyTorch all but `load` in bf16 too, where that reads as it does in f32. nnsight and interp-engine load
+/// and run plainly what transformers does.
 const TRANSFORMERS: &[&str] = &["load", "forward", "capture", "row", "attribute", "decode"];
-const ROUNDED: &[&str] = &["forward", "capture", "row", "attribute", "decode"];
 const LENS: &[&str] = &["load", "forward", "capture", "attribute", "decode"];
 const WRAPPERS: &[&str] = &["capture", "attribute", "decode"];
 const LLAMA: &[&str] = &["load", "start", "row", "decode"];
@@ -85,10 +84,7 @@ impl Torch {
         if wanted("transformers") {
             let attention = self.attention(options, notes)?;
             let extra = ["--attention", attention];
-            peers.push(self.script("transformers", "peer_transformers.py", TRANSFORMERS, &extra));
-            let extra = ["--attention", attention, "--dtype", "bf16"];
-            let rounded = self.script("transformers bf16", "peer_transformers.py", ROUNDED, &extra);
-            peers.push(Peer { kind: Kind::Rounded, place: self.bf16.clone(), ..rounded });
+            peers.extend(self.both("transformers", "peer_transformers.py", TRANSFORMERS, &extra));
         }
         let rest = [
             ("transformer-lens", "peer_lens.py", LENS),
@@ -96,8 +92,17 @@ impl Torch {
             ("interp-engine", "peer_interp_engine.py", WRAPPERS),
         ];
         let rest = rest.into_iter().filter(|(name, ..)| wanted(name));
-        peers.extend(rest.map(|(name, file, cases)| self.script(name, file, cases, &[])));
+        peers.extend(rest.flat_map(|(name, file, cases)| self.both(name, file, cases, &[])));
         Ok(())
+    }
+
+    /// A peer in f32 and in bf16.
+    fn both(&self, name: &str, file: &str, cases: &'static [&'static str], extra: &[&str]) -> [Peer; 2] {
+        let exact = self.script(name, file, cases, extra);
+        let cases = cases.strip_prefix(&["load"]).unwrap_or(cases);
+        let rounded =
+            self.script(&format!("{name} bf16"), file, cases, &[extra, &["--dtype", "bf16"]].concat());
+        [exact, Peer { kind: Kind::Rounded, place: self.bf16.clone(), ..rounded }]
     }
 
     fn script(&self, name: &str, file: &str, cases: &'static [&'static str], extra: &[&str]) -> Peer {

@@ -89,7 +89,7 @@ pub(crate) struct Memory {
 }
 
 /// Queries that one task works on.
-pub(super) const BLOCK: usize = 64;
+pub(crate) const BLOCK: usize = 64;
 
 /// Fewer queries than these do not pay for packing the keys, and are exact in any precision.
 const FEW: usize = 16;

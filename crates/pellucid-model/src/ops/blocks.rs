@@ -10,7 +10,7 @@ use super::simd;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use pellucid_kernels::codes::{self, Groups, Numbers};
-use pellucid_kernels::integers::{self, Rounded, integers_are_quick};
+use pellucid_kernels::integers::{self, Rounded};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -426,7 +426,7 @@ impl Blocks {
     /// A row to multiply with.
     pub(crate) fn row<'x>(&self, x: &'x [f32]) -> Row<'x> {
         let totals = x.chunks(self.group).map(simd::sum).collect();
-        Row { x, totals, rounded: integers_are_quick().then(|| Rounded::of(x, self.group)) }
+        Row { x, totals, rounded: integers::here().map(|_| Rounded::of(x, self.group)) }
     }
 
     /// `W x` for one row at the 32 outputs of a panel.

@@ -562,7 +562,10 @@ fn pack_columns(g: &[f32], rows: usize, outputs: Range<usize>) -> Vec<Lane<f32>>
 /// `x Wᵀ`, `(rows, inner)` to `(rows, outer)`.
 pub(crate) fn product(x: &Tensor, w: &Packed, precision: Precision) -> Result<Vec<f32>> {
     check(x.dims2()?.1, w.inner())?;
-    with_slice(x, |x| if precision.rounds() { w.multiply_fast(x) } else { w.multiply(x) })
+    // one row by blocks as they are kept is fast on any processor
+    let row = x.dim(0)? == 1 && w.takes_a_row(precision);
+    let fast = precision.rounds() || (row && precision == Precision::Fast);
+    with_slice(x, |x| if fast { w.multiply_fast(x) } else { w.multiply(x) })
 }
 
 /// `g W`, `(rows, outer)` to `(rows, inner)`.

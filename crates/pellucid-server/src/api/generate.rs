@@ -173,8 +173,11 @@ pub(crate) fn generated(
         }
         ControlFlow::Continue(())
     };
+    let edits: Vec<Edit> = apply.iter().flat_map(|apply| apply.edits().cloned()).collect();
     let mut tap = pellucid_scope::tap(apply.as_ref());
-    let generation = app.loaded.model.generate(&text.row, how, &mut *tap, &mut step)?;
+    let model = &app.loaded.model;
+    let generation = model.generate_with(&app.prefixes, &edits, &text.row, how, &mut *tap, &mut step)?;
+    app.counts.reused.fetch_add(generation.reused as u64, Ordering::Relaxed);
     app.counts.runs.fetch_add(1, Ordering::Relaxed);
     app.counts.run_micros.fetch_add(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
     match late {

@@ -173,6 +173,7 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     counter("runs_total", "Runs of the model.", &counts.runs);
     counter("run_microseconds_total", "Time in runs.", &counts.run_micros);
     counter("generated_tokens_total", "Tokens generated.", &counts.generated);
+    counter("reused_tokens_total", "Tokens of prompts that earlier texts began with.", &counts.reused);
     let load = app.queue.load();
     for (name, value) in [("running", load.running), ("waiting", load.waiting)] {
         let _ = write!(text, "# TYPE pellucid_{name} gauge\npellucid_{name} {value}\n");

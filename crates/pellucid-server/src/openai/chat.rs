@@ -1,6 +1,6 @@
 //! `/v1/chat/completions`.
 
-use super::reply::{Alternative, Finish, Request, TokenLogProb, Usage, answer, stream};
+use super::reply::{Alternative, Finish, Request, TokenLogProb, answer, stream};
 use super::{OneOrMany, check_model, refuse};
 use crate::App;
 use crate::api::generate::Sampling;
@@ -248,11 +248,5 @@ impl TokenLogProb {
         let top = step.alternatives.iter().take(alternatives).map(one).collect();
         let Alternative { token, logprob, bytes } = Alternative::new(text(step.id), step.log_prob);
         TokenLogProb { token, logprob, bytes, top_logprobs: top }
-    }
-}
-
-impl Usage {
-    pub(super) fn of(prompt: usize, written: usize) -> Self {
-        Usage { prompt_tokens: prompt, completion_tokens: written, total_tokens: prompt + written }
     }
 }

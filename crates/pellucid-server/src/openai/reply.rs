@@ -39,9 +39,28 @@ impl Finish {
 
 #[derive(Clone, Copy, Serialize)]
 pub(super) struct Usage {
-    pub(super) prompt_tokens: usize,
-    pub(super) completion_tokens: usize,
-    pub(super) total_tokens: usize,
+    prompt_tokens: usize,
+    completion_tokens: usize,
+    total_tokens: usize,
+    prompt_tokens_details: PromptTokens,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct PromptTokens {
+    /// Those that did not run, because an earlier text began with them.
+    cached_tokens: usize,
+}
+
+impl Usage {
+    fn of(text: &Text, made: &Generation) -> Self {
+        let (prompt, written) = (text.tokens.len(), made.steps.len());
+        Usage {
+            prompt_tokens: prompt,
+            completion_tokens: written,
+            total_tokens: prompt + written,
+            prompt_tokens_details: PromptTokens { cached_tokens: made.reused },
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -106,7 +125,7 @@ pub(super) struct Done {
 
 impl Done {
     pub(super) fn envelope<C>(&self, app: &App, object: &'static str, choice: C) -> Envelope<C> {
-        let usage = Usage::of(self.text.tokens.len(), self.generation.steps.len());
+        let usage = Usage::of(&self.text, &self.generation);
         Head::new(app, object, &self.text).envelope(vec![choice], Some(usage))
     }
 }
@@ -186,7 +205,7 @@ pub(super) async fn stream<C: Serialize>(
             Ok(made) => {
                 send(delta(&of, None, Some(Finish::of(&made.ended))));
                 if usage {
-                    let count = Usage::of(text.tokens.len(), made.steps.len());
+                    let count = Usage::of(&text, &made);
                     let _ = events.send("", &head.envelope(Vec::<C>::new(), Some(count)));
                 }
                 let _ = events.done();

@@ -3,7 +3,7 @@
 //! Sixteen units at a time, a window's tokens go through one loop for extremes, sums and bins ([`count_rows`]). Exemplars are looked
 //! at once a window, by its extremes.
 
-use super::bins::{BOTH, SIDE};
+use super::bins::{BINS, BOTH, SIDE};
 use super::exact::{Squares, Sum};
 use super::keep::{Draw, Keep, List};
 use super::shelf::{Column, Shelf};
@@ -64,12 +64,66 @@ pub(super) struct Piece<'a> {
     pub(super) width: usize,
 }
 
+/// Tokens that the counters of the latest can count.
+const LATEST: usize = u16::MAX as usize;
+
+/// Where among a unit's counters a bin's is: before those of each side stands the one of zeros, which nobody reads.
+fn counter_of(side: usize, bin: u16) -> usize {
+    side * SIDE + 1 + usize::from(bin)
+}
+
+/// How often units had which size: counts of the latest tokens, in few bits ([`count_rows`]), and of those before.
+struct Counts {
+    latest: Vec<[u16; BOTH]>,
+    earlier: Vec<[u32; BOTH]>,
+    /// Tokens that can be counted before the latest must be emptied.
+    room: usize,
+}
+
+impl Counts {
+    /// Of a unit.
+    const BYTES: u64 = (BOTH * (size_of::<u16>() + size_of::<u32>())) as u64;
+
+    fn new(units: usize) -> Self {
+        Counts { latest: vec![[0; BOTH]; units], earlier: vec![[0; BOTH]; units], room: LATEST }
+    }
+
+    /// Empties the latest counters where they cannot take so many tokens more. Of more than [`LATEST`] the caller empties
+    /// them in between.
+    fn make_room(&mut self, tokens: usize) {
+        if tokens > self.room {
+            self.empty(0..self.latest.len());
+            self.room = LATEST;
+        }
+        self.room = self.room.saturating_sub(tokens);
+    }
+
+    /// Adds the latest counts of some units to those before.
+    fn empty(&mut self, units: Range<usize>) {
+        let latest = self.latest[units.clone()].as_flattened_mut().iter_mut();
+        for (latest, earlier) in latest.zip(self.earlier[units].as_flattened_mut()) {
+            *earlier = earlier.saturating_add(u32::from(std::mem::take(latest)));
+        }
+    }
+
+    fn of(&self, unit: usize, side: usize, bin: u16) -> u32 {
+        let at = counter_of(side, bin);
+        self.earlier[unit][at].saturating_add(u32::from(self.latest[unit][at]))
+    }
+
+    fn merge(&mut self, other: &Counts) {
+        let there = other.earlier.as_flattened().iter().zip(other.latest.as_flattened());
+        for (here, (earlier, latest)) in self.earlier.as_flattened_mut().iter_mut().zip(there) {
+            *here = here.saturating_add(*earlier).saturating_add(u32::from(*latest));
+        }
+    }
+}
+
 /// The state of some neighbouring units.
 pub(super) struct Chunk {
     first: usize,
     pub(super) moments: Vec<Moments>,
-    /// By unit.
-    pub(super) counters: Vec<[u32; BOTH]>,
+    counts: Counts,
     pub(super) shelf: Shelf,
 }
 
@@ -79,14 +133,14 @@ impl Chunk {
         Chunk {
             first,
             moments: vec![Moments::NONE; units],
-            counters: vec![[0; BOTH]; units],
+            counts: Counts::new(units),
             shelf: Shelf::new(first, units, keep, draw),
         }
     }
 
     /// Bytes that a unit takes.
     pub(super) fn bytes(keep: &Keep) -> u64 {
-        (size_of::<Moments>() + BOTH * size_of::<u32>()) as u64 + Shelf::bytes(keep)
+        size_of::<Moments>() as u64 + Counts::BYTES + Shelf::bytes(keep)
     }
 
     /// Takes in the chunk's units at some windows; says whether all counted numbers were finite. If not, the chunk is good for
@@ -95,6 +149,7 @@ impl Chunk {
         let units = self.moments.len();
         let mut finite = true;
         for piece in pieces.iter().filter(|piece| !piece.seen.counted.is_empty()) {
+            self.counts.make_room(piece.seen.counted.len());
             for from in (0..units).step_by(COLUMNS) {
                 finite &= self.collect_team(from..(from + COLUMNS).min(units), piece);
             }
@@ -118,13 +173,12 @@ impl Chunk {
             (padded.as_slice(), COLUMNS, 0)
         };
         let mut totals = Tally::NONE;
-        count_rows(
-            values,
-            [width, column],
-            &piece.seen.counted,
-            &mut totals,
-            &mut self.counters[team.clone()],
-        );
+        for (i, rows) in piece.seen.counted.chunks(LATEST).enumerate() {
+            if i > 0 {
+                self.counts.empty(team.clone());
+            }
+            count_rows(values, [width, column], rows, &mut totals, &mut self.counts.latest[team.clone()]);
+        }
         // numbers of f32 cannot sum to more than f64 holds
         if !totals.sum[..team.len()].iter().all(|sum| sum.is_finite()) {
             return false;
@@ -156,10 +210,7 @@ impl Chunk {
             here.most = here.most.max(there.most);
             here.least = here.least.min(there.least);
         }
-        let counters = self.counters.as_flattened_mut().iter_mut();
-        for (here, there) in counters.zip(other.counters.as_flattened()) {
-            *here = here.saturating_add(*there);
-        }
+        self.counts.merge(&other.counts);
         self.shelf.merge(&other.shelf);
     }
 
@@ -175,10 +226,15 @@ impl Chunk {
             .collect()
     }
 
-    /// The bins of a side that hold something, with their counts. The counter of zeros is not among them.
+    /// The bins of a side that hold something, with their counts.
     pub(super) fn filled(&self, unit: usize, side: usize) -> impl Iterator<Item = (u16, u32)> {
-        let bins = self.counters[unit][side * SIDE..(side + 1) * SIDE][1..].iter().enumerate();
-        bins.filter(|(_, count)| **count > 0).map(|(bin, &count)| (bin as u16, count))
+        let bins = (0..BINS as u16).map(move |bin| (bin, self.counts.of(unit, side, bin)));
+        bins.filter(|(_, count)| *count > 0)
+    }
+
+    /// Puts a count to a bin, of which nothing was counted yet.
+    pub(super) fn fill(&mut self, unit: usize, side: usize, bin: u16, count: u32) {
+        self.counts.earlier[unit][counter_of(side, bin)] = count;
     }
 
     fn exemplars(&self, unit: usize) -> Vec<Exemplar> {

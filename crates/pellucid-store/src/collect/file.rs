@@ -5,7 +5,7 @@
 //! is written, lists best first, so that equal harvests have equal files. Nothing is allocated by what a file
 //! says: the reader makes an empty collector from its own configuration and fills it.
 
-use super::bins::{BINS, SIDE};
+use super::bins::BINS;
 use super::chunk::{Chunk, Moments};
 use super::exact::Exact;
 use super::keep::Keep;
@@ -202,11 +202,11 @@ fn decode(chunk: &mut Chunk, from: &mut Cursor<'_>) -> Result<(), CollectError> 
             Moments { sum: from.exact()?, squares: from.exact()?, most: from.f32()?, least: from.f32()? };
         for side in 0..2 {
             for _ in 0..from.u16()? {
-                let (bin, count) = (usize::from(from.u16()?), from.u32()?);
-                if bin >= BINS {
+                let (bin, count) = (from.u16()?, from.u32()?);
+                if usize::from(bin) >= BINS {
                     return Err(damaged("a bin that does not exist"));
                 }
-                chunk.counters[unit][side * SIDE + 1 + bin] = count;
+                chunk.fill(unit, side, bin, count);
             }
             let highest = i16::from_le_bytes(from.array()?);
             if highest != i16::MIN && !(-127..=127).contains(&highest) {

@@ -1,0 +1,128 @@
+//! Beginnings of texts that were run, with their keys and values, for texts that begin alike.
+//!
+//! What is taken over changes no bit. It is whole blocks of queries ([`BLOCK`] tokens) of a prompt that ran in [`Precision::Exact`]: a linear
+//! layer's sums do not depend on the number of rows, and what attention multiplies for a block does not depend on what stands
+//! before it in the same pass. Tokens that were generated ran one at a time and are not kept. In `Fast` nothing is.
+//!
+//! Two texts begin alike as far as their tokens and the edits that cover them are the same.
+
+use crate::ops::attention::BLOCK;
+use crate::{Cache, Model, Precision, Result, Rope, Row};
+use pellucid_core::Edit;
+use sha2::{Digest, Sha256};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Beginnings of one model's texts: the latest, and others as far as so many bytes hold them all.
+#[derive(Debug)]
+pub struct Prefixes {
+    bytes: u64,
+    /// The one used last stands last.
+    kept: Mutex<VecDeque<Arc<Kept>>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    text: Edited,
+    cache: Cache,
+}
+
+/// A text with what is done to it.
+#[derive(Debug)]
+pub(crate) struct Edited {
+    row: Row,
+    edits: Vec<(Edit, [u8; 32])>,
+}
+
+impl Edited {
+    /// `row` must state the text's horizon.
+    pub(crate) fn new(row: Row, edits: &[Edit]) -> Self {
+        let digest = |edit: &Edit| {
+            // an edit's JSON states every number so that it is read back to the bit
+            let json = serde_json::to_vec(edit).unwrap_or_default();
+            (edit.clone(), Sha256::digest(json).into())
+        };
+        Edited { row, edits: edits.iter().map(digest).collect() }
+    }
+
+    /// What changes the token at a position, in order.
+    fn covering(&self, at: usize) -> impl Iterator<Item = &[u8; 32]> {
+        self.edits
+            .iter()
+            .filter(move |(edit, _)| self.row.covers(&edit.positions, at))
+            .map(|(_, digest)| digest)
+    }
+
+    /// Tokens with which two texts begin alike.
+    fn shared(&self, other: &Edited) -> usize {
+        let tokens = self.row.tokens.iter().zip(&other.row.tokens).enumerate();
+        tokens.take_while(|(at, (a, b))| a == b && self.covering(*at).eq(other.covering(*at))).count()
+    }
+}
+
+/// Tokens in whole blocks.
+fn whole(tokens: usize) -> usize {
+    tokens / BLOCK * BLOCK
+}
+
+impl Prefixes {
+    /// None yet. Keys and values will take at most so many bytes, or as many as the latest text's; 0 keeps the latest alone.
+    pub fn new(bytes: u64) -> Self {
+        Prefixes { bytes, kept: Mutex::default() }
+    }
+
+    /// A cache for a text of at most `row.horizon` tokens, and how many of its first tokens are in it already: never all.
+    pub(crate) fn begin(&self, model: &Model, text: &Edited) -> Result<(Cache, usize)> {
+        let mut cache = model.cache(1, text.row.horizon)?;
+        let Some((kept, used)) = self.find(model, text) else { return Ok((cache, 0)) };
+        cache.take_over(&kept.cache, used)?;
+        Ok((cache, used))
+    }
+
+    /// The kept text that shares most with a new one, which counts as its use.
+    fn find(&self, model: &Model, text: &Edited) -> Option<(Arc<Kept>, usize)> {
+        let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        // the last token is run in any case: its logits are the answer's first
+        let most = text.row.tokens.len().saturating_sub(1);
+        let shared = |kept: &Kept| whole(kept.text.shared(text).min(kept.cache.used(0)).min(most));
+        let same_angles = |kept: &Kept| alike(&model.spec().ropes, kept.text.row.horizon, text.row.horizon);
+        let usable = all.iter().enumerate().filter(|(_, kept)| same_angles(kept));
+        let (index, used) = usable
+            .map(|(i, kept)| (i, shared(kept)))
+            .filter(|(_, used)| *used > 0)
+            .max_by_key(|(_, used)| *used)?;
+        let kept = all.remove(index)?;
+        all.push_back(Arc::clone(&kept));
+        Some((kept, used))
+    }
+
+    /// Keeps a prompt that ran, as far as that changes no bit, and forgets what it begins with and what was not used for longest.
+    pub(crate) fn keep(&self, model: &Model, text: Edited, mut cache: Cache) -> Result<()> {
+        let used = whole(text.row.tokens.len().min(cache.used(0)));
+        if model.precision() != Precision::Exact || used == 0 {
+            return Ok(());
+        }
+        cache.truncate(0, used);
+        if cache.capacity(0) > used + BLOCK {
+            let mut exact = model.cache(1, used)?;
+            exact.take_over(&cache, used)?;
+            cache = exact;
+        }
+        let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|kept| {
+            let within = kept.text.shared(&text) >= kept.cache.used(0);
+            !(within && alike(&model.spec().ropes, kept.text.row.horizon, text.row.horizon))
+        });
+        all.push_back(Arc::new(Kept { text, cache }));
+        let taken = |all: &VecDeque<Arc<Kept>>| all.iter().map(|kept| kept.cache.bytes()).sum::<u64>();
+        while all.len() > 1 && taken(&all) > self.bytes {
+            all.pop_front();
+        }
+        Ok(())
+    }
+}
+
+/// Whether positions turn by the same angles in texts of these lengths (long rope has two sets).
+fn alike(ropes: &[Rope], one: usize, other: usize) -> bool {
+    ropes.iter().all(|rope| rope.table(1..2, one) == rope.table(1..2, other))
+}
