@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code)] // see the safety comment in `multiply`
 
+use crate::simd;
 use gemm::Parallelism;
 
 /// A matrix in a slice: entry (i, j) is `data[i · strides[0] + j · strides[1]]`.
@@ -39,7 +40,24 @@ fn extent(shape: [usize; 2], strides: [usize; 2]) -> usize {
 
 /// Writes `a · b` to `out`, entry (i, j) at `i · strides[0] + j · strides[1]`, on this thread. Panics as [`Matrix::new`] does.
 pub fn product_into(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32], strides: [usize; 2]) {
+    if a.shape[0] == 1 && a.strides[1] == 1 && strides[1] == 1 && row_into(a, b, out) {
+        return;
+    }
     multiply(a, b, out, strides, false);
+}
+
+/// As [`product_into`] for one row, as each step of a generation makes it: for that `gemm` takes longer to begin than to multiply. Says
+/// whether it was done; a matrix that does not lie in rows or columns it leaves.
+fn row_into(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32]) -> bool {
+    let [inner, outer] = b.shape;
+    assert_eq!(a.shape[1], inner, "matrices of {:?} and {:?}", a.shape, b.shape);
+    let (x, out) = (&a.data[..inner], &mut out[..outer]);
+    match b.strides {
+        [1, stride] if inner > 0 => simd::dots_along(x, b.data, stride, out),
+        [stride, 1] => simd::mixed(x, b.data, stride, out),
+        _ => return false,
+    }
+    true
 }
 
 /// Adds `a · b` to `out`, where [`product_into`] writes it.
@@ -84,7 +102,9 @@ mod tests {
 
     #[test]
     fn strided_products_equal_the_definition() {
-        for (m, k, n) in [(1, 1, 1), (3, 5, 7), (16, 64, 33), (1, 9, 4), (20, 3, 1), (4, 0, 4)] {
+        for (m, k, n) in
+            [(1, 1, 1), (3, 5, 7), (16, 64, 33), (1, 9, 4), (1, 70, 90), (20, 3, 1), (4, 0, 4), (1, 0, 4)]
+        {
             let a: Vec<f32> = (0..m * k).map(|i| (i as f32 * 0.7).sin()).collect();
             let b: Vec<f32> = (0..k * n).map(|i| (i as f32 * 0.3).cos()).collect();
             let (left, right) = (Matrix::new(&a, [m, k], [k, 1]), Matrix::new(&b, [k, n], [n, 1]));
@@ -96,12 +116,15 @@ mod tests {
             product_into(left, other, &mut wide, [2 * n + 1, 2]);
             let mut plain = vec![7f32; m * n];
             product_into(left, right, &mut plain, [n, 1]);
+            let mut across = vec![7f32; m * n];
+            product_into(left, other, &mut across, [n, 1]);
             let mut twice = plain.clone();
             add_product(left, other, &mut twice, [n, 1]);
             for i in 0..m {
                 for j in 0..n {
                     let want: f64 = (0..k).map(|l| f64::from(a[i * k + l]) * f64::from(b[l * n + j])).sum();
                     assert!((f64::from(plain[i * n + j]) - want).abs() < 1e-5);
+                    assert!((f64::from(across[i * n + j]) - want).abs() < 1e-5);
                     assert!((f64::from(twice[i * n + j]) - 2.0 * want).abs() < 1e-5);
                     assert!((f64::from(wide[i * (2 * n + 1) + 2 * j]) - want).abs() < 1e-5);
                 }

@@ -77,6 +77,31 @@ fn halves(lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
     join(lanes[0], lanes[1])
 }
 
+/// Of rows that begin `stride` numbers apart.
+#[inline(always)]
+fn dots_along_body<const FUSED: bool>(x: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        *out = dot_body::<FUSED>(x, &rows[i * stride..][..x.len()]);
+    }
+}
+
+/// Of rows that begin `stride` numbers apart. A lane of sums stays in registers while all rows go by.
+#[inline(always)]
+fn mixed_body<const FUSED: bool>(weights: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
+    let mut from = 0;
+    for out in out.chunks_mut(LANES) {
+        let mut held = [0f32; LANES];
+        for (i, weight) in weights.iter().enumerate() {
+            let row = &rows[i * stride + from..][..out.len()];
+            for (sum, x) in held.iter_mut().zip(row) {
+                *sum = multiply_add::<FUSED>(*weight, *x, *sum);
+            }
+        }
+        out.copy_from_slice(&held[..out.len()]);
+        from += LANES;
+    }
+}
+
 #[inline(always)]
 fn sum_body<const FUSED: bool>(a: &[f32]) -> f32 {
     let mut lanes = [0f32; LANES];
@@ -476,6 +501,14 @@ wide!(
 wide!(
     /// Inner product.
     pub dot = dot_body(a: &[f32], b: &[f32]) -> f32
+);
+wide!(
+    /// The products of one row with several: `out[i] = Σ_k x[k] · rows[i · stride + k]`.
+    pub dots_along = dots_along_body(x: &[f32], rows: &[f32], stride: usize, out: &mut [f32])
+);
+wide!(
+    /// The sum of rows times weights, row by row: `out[k] = Σ_i weights[i] · rows[i · stride + k]`.
+    pub mixed = mixed_body(weights: &[f32], rows: &[f32], stride: usize, out: &mut [f32])
 );
 wide!(
     /// Sum.
