@@ -114,25 +114,34 @@ fn count_rows_body<const FUSED: bool>(
     tally: &mut Tally,
     counters: &mut [[u16; BOTH]],
 ) {
+    let mut here = *tally;
     for &row in rows {
         let from = row as usize * width + column;
         let numbers = &values[from..from + COLUMNS];
         fetch_ahead(&numbers[..1], AHEAD * width * size_of::<f32>());
+        // a loop for each: what all columns do alike becomes vector code
         for (i, &x) in numbers.iter().enumerate() {
-            if x > tally.most[i] {
-                (tally.most[i], tally.most_at[i]) = (x, row);
-            }
-            if x < tally.least[i] {
-                (tally.least[i], tally.least_at[i]) = (x, row);
-            }
-            let wide = f64::from(x);
-            tally.sum[i] += wide;
-            tally.squares[i] += wide * wide;
+            let above = x > here.most[i];
+            here.most[i] = if above { x } else { here.most[i] };
+            here.most_at[i] = if above { row } else { here.most_at[i] };
         }
-        for (counters, &x) in counters.iter_mut().zip(numbers) {
-            counters[counter(x)] += 1;
+        for (i, &x) in numbers.iter().enumerate() {
+            let below = x < here.least[i];
+            here.least[i] = if below { x } else { here.least[i] };
+            here.least_at[i] = if below { row } else { here.least_at[i] };
+        }
+        for (i, &x) in numbers.iter().enumerate() {
+            let wide = f64::from(x);
+            here.sum[i] += wide;
+            here.squares[i] += wide * wide;
+        }
+        let mut slots = [0; COLUMNS];
+        slots.iter_mut().zip(numbers).for_each(|(slot, &x)| *slot = counter(x) as u16);
+        for (counters, slot) in counters.iter_mut().zip(slots) {
+            counters[usize::from(slot)] += 1;
         }
     }
+    *tally = here;
 }
 
 wide!(

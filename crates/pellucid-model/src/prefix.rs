@@ -8,7 +8,7 @@
 
 use crate::ops::attention::BLOCK;
 use crate::{Cache, Model, Precision, Result, Rope, Row};
-use pellucid_core::Edit;
+use pellucid_core::{Edit, Positions};
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,11 +27,11 @@ struct Kept {
     cache: Cache,
 }
 
-/// A text with what is done to it.
+/// A text with what is done to it: where each edit applies, and a digest of the edit.
 #[derive(Debug)]
 pub(crate) struct Edited {
     row: Row,
-    edits: Vec<(Edit, [u8; 32])>,
+    edits: Vec<(Positions, [u8; 32])>,
 }
 
 impl Edited {
@@ -40,17 +40,24 @@ impl Edited {
         let digest = |edit: &Edit| {
             // an edit's JSON states every number so that it is read back to the bit
             let json = serde_json::to_vec(edit).unwrap_or_default();
-            (edit.clone(), Sha256::digest(json).into())
+            (edit.positions.clone(), Sha256::digest(json).into())
         };
         Edited { row, edits: edits.iter().map(digest).collect() }
     }
 
+    /// Edits and the positions that they list one by one.
+    fn conditions(&self) -> usize {
+        let listed = |(positions, _): &(Positions, _)| match positions {
+            Positions::At(list) => list.len(),
+            _ => 0,
+        };
+        self.edits.len() + self.edits.iter().map(listed).sum::<usize>()
+    }
+
     /// What changes the token at a position, in order.
     fn covering(&self, at: usize) -> impl Iterator<Item = &[u8; 32]> {
-        self.edits
-            .iter()
-            .filter(move |(edit, _)| self.row.covers(&edit.positions, at))
-            .map(|(_, digest)| digest)
+        let here = move |(positions, _): &&(Positions, _)| self.row.covers(positions, at);
+        self.edits.iter().filter(here).map(|(_, digest)| digest)
     }
 
     /// Tokens with which two texts begin alike.
@@ -59,6 +66,9 @@ impl Edited {
         tokens.take_while(|(at, (a, b))| a == b && self.covering(*at).eq(other.covering(*at))).count()
     }
 }
+
+/// Of a text with more [conditions](Edited::conditions) than these nothing is kept: to compare it may take as long as to run it.
+const CONDITIONS: usize = 256;
 
 /// Tokens in whole blocks.
 fn whole(tokens: usize) -> usize {
@@ -74,6 +84,9 @@ impl Prefixes {
     /// A cache for a text of at most `row.horizon` tokens, and how many of its first tokens are in it already: never all.
     pub(crate) fn begin(&self, model: &Model, text: &Edited) -> Result<(Cache, usize)> {
         let mut cache = model.cache(1, text.row.horizon)?;
+        if text.conditions() > CONDITIONS {
+            return Ok((cache, 0));
+        }
         let Some((kept, used)) = self.find(model, text) else { return Ok((cache, 0)) };
         cache.take_over(&kept.cache, used)?;
         Ok((cache, used))
@@ -99,7 +112,7 @@ impl Prefixes {
     /// Keeps a prompt that ran, as far as that changes no bit, and forgets what it begins with and what was not used for longest.
     pub(crate) fn keep(&self, model: &Model, text: Edited, mut cache: Cache) -> Result<()> {
         let used = whole(text.row.tokens.len().min(cache.used(0)));
-        if model.precision() != Precision::Exact || used == 0 {
+        if model.precision() != Precision::Exact || used == 0 || text.conditions() > CONDITIONS {
             return Ok(());
         }
         cache.truncate(0, used);
