@@ -85,6 +85,15 @@ fn multiply_adds(criterion: &mut Criterion) {
 /// Panels that together are too large for any cache.
 const PANELS: usize = 8192;
 
+/// One row by all panels, of so many lanes each.
+fn by_panels<C>(codes: &[C], lanes: usize, row: impl Fn(&[C], &mut Lane<f32>)) {
+    for panel in codes.chunks(lanes) {
+        let mut sums = Lane::ZERO;
+        row(panel, &mut sums);
+        black_box(sums);
+    }
+}
+
 fn weights(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("weights");
     let bytes = |n: usize| Throughput::Bytes(n as u64);
@@ -100,37 +109,24 @@ fn weights(criterion: &mut Criterion) {
     });
     let pairs: Vec<Pairs> = vec![Lane([0x3E80_3E80; LANES]); PANELS / 8 * INNER / 2];
     each(&mut group, "bf16", bytes(pairs.len() * LANES * 4), || {
-        for panel in pairs.chunks(INNER / 2) {
-            let mut sums = Lane::ZERO;
-            codes::pair_row(&x, panel, &mut sums);
-            black_box(sums);
-        }
+        by_panels(&pairs, INNER / 2, |panel, sums| codes::pair_row(&x, panel, sums));
     });
     let nibbles = vec![[0x5Au8; LANES / 2]; PANELS * INNER];
+    let amount = || bytes(nibbles.len() * LANES / 2);
+    each(&mut group, "4 bits, in f32", amount(), || {
+        by_panels(&nibbles, INNER, |panel, sums| codes::nibble_row(&x, panel, groups, sums));
+    });
+    each(&mut group, "4 bits, in integers", amount(), || {
+        by_panels(&nibbles, INNER, |panel, sums| integers::nibble_row(&rounded, panel, groups, sums));
+    });
     let bytes_of = vec![[-7i8; LANES]; PANELS / 2 * INNER];
-    for integers in [false, true] {
-        let how = if integers { "integers" } else { "f32" };
-        each(&mut group, &format!("4 bits, in {how}"), bytes(nibbles.len() * LANES / 2), || {
-            for panel in nibbles.chunks(INNER) {
-                let mut sums = Lane::ZERO;
-                match integers {
-                    true => integers::nibble_row(&rounded, panel, groups, &mut sums),
-                    false => codes::nibble_row(&x, panel, groups, &mut sums),
-                }
-                black_box(sums);
-            }
-        });
-        each(&mut group, &format!("8 bits, in {how}"), bytes(bytes_of.len() * LANES), || {
-            for panel in bytes_of.chunks(INNER) {
-                let mut sums = Lane::ZERO;
-                match integers {
-                    true => integers::byte_row(&rounded, panel, groups, &mut sums),
-                    false => codes::byte_row(&x, panel, groups, &mut sums),
-                }
-                black_box(sums);
-            }
-        });
-    }
+    let amount = || bytes(bytes_of.len() * LANES);
+    each(&mut group, "8 bits, in f32", amount(), || {
+        by_panels(&bytes_of, INNER, |panel, sums| codes::byte_row(&x, panel, groups, sums));
+    });
+    each(&mut group, "8 bits, in integers", amount(), || {
+        by_panels(&bytes_of, INNER, |panel, sums| integers::byte_row(&rounded, panel, groups, sums));
+    });
 }
 
 fn tally(criterion: &mut Criterion) {

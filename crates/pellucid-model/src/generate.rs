@@ -123,7 +123,7 @@ impl Model {
         how.sampling.check()?;
         let row = self.with_horizon(prompt, how);
         let text = Edited::new(row.clone(), edits);
-        let (mut cache, _) = prefixes.begin(self, &text)?;
+        let mut cache = prefixes.begin(self, &text)?;
         let generation = self.generated(row, how, Some(&mut cache), tap, each)?;
         prefixes.keep(self, text, cache)?;
         Ok(generation)

@@ -81,15 +81,15 @@ impl Prefixes {
         Prefixes { bytes, kept: Mutex::default() }
     }
 
-    /// A cache for a text of at most `row.horizon` tokens, and how many of its first tokens are in it already: never all.
-    pub(crate) fn begin(&self, model: &Model, text: &Edited) -> Result<(Cache, usize)> {
+    /// A cache for a text of at most `row.horizon` tokens, in which some of its first ones may be already: never all.
+    pub(crate) fn begin(&self, model: &Model, text: &Edited) -> Result<Cache> {
         let mut cache = model.cache(1, text.row.horizon)?;
-        if text.conditions() > CONDITIONS {
-            return Ok((cache, 0));
+        if text.conditions() <= CONDITIONS
+            && let Some((kept, used)) = self.find(model, text)
+        {
+            cache.take_over(&kept.cache, used)?;
         }
-        let Some((kept, used)) = self.find(model, text) else { return Ok((cache, 0)) };
-        cache.take_over(&kept.cache, used)?;
-        Ok((cache, used))
+        Ok(cache)
     }
 
     /// The kept text that shares most with a new one, which counts as its use.

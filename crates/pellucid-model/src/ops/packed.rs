@@ -204,9 +204,6 @@ impl Packed {
 
     /// `x Wᵀ` for `(rows, inner)` numbers: `(rows, outer)`.
     pub(crate) fn multiply(&self, x: &[f32]) -> Vec<f32> {
-        if x.len() == self.inner && self.takes_a_row(Precision::Exact) {
-            return tiled::only(row_of(&[self], x));
-        }
         let packed = pack_rows(x, x.len() / self.inner.max(1), self.inner);
         self.by_blocks(x, |block| {
             let (chunk, mut room) = self.chunk();
@@ -235,7 +232,7 @@ impl Packed {
     /// blocks it has not, but is more exact than rounding to bf16.
     pub(super) fn takes_a_row(&self, precision: Precision) -> bool {
         match self.panels {
-            Panels::Bf16(_) => precision == Precision::Exact,
+            Panels::Bf16(_) => !precision.rounds(),
             Panels::Blocks(_) => precision == Precision::Fast,
             Panels::F32(_) | Panels::F16(_) => false,
         }
@@ -268,11 +265,7 @@ impl Packed {
     }
 
     /// [`Packed::multiply`] with both operands rounded to bf16 and sums in f32 (`Precision::Fast`).
-    /// One row alone is multiplied by block-quantised weights as they are, which is the quickest and rounds less.
     pub(crate) fn multiply_fast(&self, x: &[f32]) -> Vec<f32> {
-        if x.len() == self.inner && self.takes_a_row(Precision::Fast) {
-            return tiled::only(row_of(&[self], x));
-        }
         if tiles_are_here() {
             return tiled::multiply(self, x);
         }
@@ -562,10 +555,10 @@ fn pack_columns(g: &[f32], rows: usize, outputs: Range<usize>) -> Vec<Lane<f32>>
 /// `x Wᵀ`, `(rows, inner)` to `(rows, outer)`.
 pub(crate) fn product(x: &Tensor, w: &Packed, precision: Precision) -> Result<Vec<f32>> {
     check(x.dims2()?.1, w.inner())?;
-    // one row by blocks as they are kept is fast on any processor
-    let row = x.dim(0)? == 1 && w.takes_a_row(precision);
-    let fast = precision.rounds() || (row && precision == Precision::Fast);
-    with_slice(x, |x| if fast { w.multiply_fast(x) } else { w.multiply(x) })
+    if x.dim(0)? == 1 && w.takes_a_row(precision) {
+        return with_slice(x, |x| tiled::only(row_of(&[w], x)));
+    }
+    with_slice(x, |x| if precision.rounds() { w.multiply_fast(x) } else { w.multiply(x) })
 }
 
 /// `g W`, `(rows, outer)` to `(rows, inner)`.
