@@ -4,11 +4,12 @@
 use crate::error::tensor;
 use crate::{Error, Result};
 use pellucid_core::{Point, Site};
-use pellucid_model::{Attached, Batch, Logits, Model, Place, Plan, Tap, Tensor, with_numbers};
-use pellucid_store::collect::{Block, CollectError, SiteCollector};
+use pellucid_model::{Attached, Batch, Logits, Model, Place, Plan, Tap, Tensor, Watch, with_numbers};
+use pellucid_store::collect::{Block, CollectError, Parts, SiteCollector};
 use pellucid_store::{Sweep, Window};
 use rayon::prelude::*;
 use std::ops::{ControlFlow, Range};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// How far a sweep is.
@@ -137,8 +138,46 @@ impl Tap for Hand<'_> {
         true
     }
 
+    fn watch(&mut self, at: Place<'_>) -> Option<Box<dyn Watch + '_>> {
+        let mut here = self.collectors.iter_mut().filter(|c| c.site() == at.site);
+        let (Some(one), None, None) = (here.next(), here.next(), self.dictionary) else { return None };
+        // what is wrong with the windows, `visit` says
+        let parts = one.begin(self.windows).ok()?;
+        let (spent, failed) = (&mut self.spent, &mut self.failed);
+        Some(Box::new(Pieces { site: at.site, parts, nanoseconds: AtomicU64::new(0), spent, failed }))
+    }
+
     fn expects(&self) -> Vec<Site> {
         self.collectors.iter().map(SiteCollector::site).collect()
+    }
+}
+
+/// Hands activations to a collector piece by piece.
+struct Pieces<'a> {
+    site: Site,
+    parts: Parts<'a>,
+    /// Spent by all threads together.
+    nanoseconds: AtomicU64,
+    spent: &'a mut Duration,
+    failed: &'a mut Option<String>,
+}
+
+impl Watch for Pieces<'_> {
+    fn see(&self, row: usize, first: usize, values: &[f32]) {
+        const { assert!(pellucid_model::PANEL == pellucid_store::collect::PANEL) };
+        let begun = Instant::now();
+        self.parts.take(row, first, values);
+        self.nanoseconds.fetch_add(begun.elapsed().as_nanos() as u64, Relaxed);
+    }
+
+    fn end(self: Box<Self>) -> pellucid_model::Result<()> {
+        let threads = rayon::current_num_threads() as u64;
+        *self.spent += Duration::from_nanos(self.nanoseconds.into_inner() / threads);
+        self.parts.end().map_err(|error| {
+            let why = format!("at {}: {error}", self.site);
+            *self.failed = Some(why.clone());
+            pellucid_model::Error::Request(why)
+        })
     }
 }
 

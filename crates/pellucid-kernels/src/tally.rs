@@ -5,7 +5,6 @@
 
 #![allow(unsafe_code)] // a vector load and store, counting without looking at the bounds, the call: each with its argument
 
-use crate::pages::fetch_ahead;
 use crate::wide;
 
 /// Columns of a tally: as many as a register of 64 bytes holds.
@@ -34,9 +33,6 @@ pub const SIDE: usize = BINS + 1;
 
 /// Counters of a column: positive side, negative side.
 pub const BOTH: usize = 2 * SIDE;
-
-/// Rows that are asked for ahead of their use: about as many as are counted while memory answers.
-const AHEAD: usize = 40;
 
 /// Extremes of columns, the first rows that have them, and sums.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -106,19 +102,53 @@ pub fn count_rows(
     count_rows_plain(values, place, rows, tally, counters);
 }
 
-#[inline(always)]
-fn count_rows_body<const FUSED: bool>(
+/// [`count_rows`] of any number of rows and counters, by steps over some rows that lie near by then.
+fn count_rows_plain(
     values: &[f32],
-    [width, column]: [usize; 2],
+    place: [usize; 2],
     rows: &[u32],
     tally: &mut Tally,
     counters: &mut [[u16; BOTH]],
 ) {
+    let mut slots = [[0; COLUMNS]; NEAR];
+    for rows in rows.chunks(NEAR) {
+        sum_rows(values, place, rows, tally);
+        slots_of_rows(values, place, rows, &mut slots);
+        for slots in &slots[..rows.len()] {
+            match <&mut [_; COLUMNS]>::try_from(&mut *counters) {
+                Ok(all) => count(slots.as_chunks::<4>().0.iter(), all),
+                Err(_) => counters.iter_mut().zip(slots).for_each(|(of, slot)| of[usize::from(*slot)] += 1),
+            }
+        }
+    }
+}
+
+/// Counts a row by the slots of its columns, which come from [`counter`]. The loops over fours are the ones that the compiler writes out.
+#[inline(always)]
+fn count<'a>(row: impl Iterator<Item = &'a [u16; 4]>, counters: &mut [[u16; BOTH]; COLUMNS]) {
+    for (four, counters) in row.zip(counters.as_chunks_mut::<4>().0) {
+        for (&slot, counters) in four.iter().zip(counters) {
+            // SAFETY: a slot is at most `BINS + SIDE`, which is below `BOTH`.
+            unsafe { *counters.get_unchecked_mut(usize::from(slot)) += 1 };
+        }
+    }
+}
+
+/// Rows that go through one loop after the other.
+const NEAR: usize = 32;
+
+/// Sixteen columns of a row.
+#[inline(always)]
+fn numbers(values: &[f32], [width, column]: [usize; 2], row: u32) -> &[f32; COLUMNS] {
+    let from = row as usize * width + column;
+    &values[from..from + COLUMNS].as_chunks().0[0]
+}
+
+#[inline(always)]
+fn sum_rows_body<const FUSED: bool>(values: &[f32], place: [usize; 2], rows: &[u32], tally: &mut Tally) {
     let mut here = *tally;
     for &row in rows {
-        let from = row as usize * width + column;
-        let numbers = &values[from..from + COLUMNS];
-        fetch_ahead(&numbers[..1], AHEAD * width * size_of::<f32>());
+        let numbers = numbers(values, place, row);
         // a loop for each: what all columns do alike becomes vector code
         for (i, &x) in numbers.iter().enumerate() {
             let above = x > here.most[i];
@@ -130,31 +160,39 @@ fn count_rows_body<const FUSED: bool>(
             here.least[i] = if below { x } else { here.least[i] };
             here.least_at[i] = if below { row } else { here.least_at[i] };
         }
-        for (i, &x) in numbers.iter().enumerate() {
+    }
+    for &row in rows {
+        for (i, &x) in numbers(values, place, row).iter().enumerate() {
             let wide = f64::from(x);
             here.sum[i] += wide;
             here.squares[i] += wide * wide;
-        }
-        let mut slots = [0; COLUMNS];
-        slots.iter_mut().zip(numbers).for_each(|(slot, &x)| *slot = counter(x) as u16);
-        for (counters, slot) in counters.iter_mut().zip(slots) {
-            counters[usize::from(slot)] += 1;
         }
     }
     *tally = here;
 }
 
 wide!(
-    /// [`count_rows`] of any number of rows and counters.
-    count_rows_plain = count_rows_body(
-        values: &[f32], place: [usize; 2], rows: &[u32], tally: &mut Tally, counters: &mut [[u16; BOTH]]
-    )
+    /// Adds rows to a tally, and counts nothing.
+    sum_rows = sum_rows_body(values: &[f32], place: [usize; 2], rows: &[u32], tally: &mut Tally)
 );
+
+/// [`counter`] of all numbers of at most [`NEAR`] rows.
+fn slots_of_rows(values: &[f32], place: [usize; 2], rows: &[u32], to: &mut [[u16; COLUMNS]; NEAR]) {
+    for (row, to) in rows.iter().zip(to) {
+        let numbers = numbers(values, place, *row);
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: safe Rust whose only requirement is the feature that the line above has just asked for.
+            unsafe { x86::slots_of_row(numbers, to) };
+            continue;
+        }
+        to.iter_mut().zip(numbers).for_each(|(slot, &x)| *slot = counter(x) as u16);
+    }
+}
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{AHEAD, BINS, BOTH, COLUMNS, FOOT, SHIFT, SIDE, Tally};
-    use crate::pages::fetch_ahead;
+    use super::{BINS, BOTH, COLUMNS, FOOT, SHIFT, SIDE, Tally, count};
     use std::arch::x86_64::*;
 
     /// Of a number's first bits, its sign, behind those of its size; and, set by us, that it is not zero.
@@ -178,7 +216,6 @@ mod x86 {
                 let [one, two] = pair.map(|row| {
                     let from = row as usize * width + column;
                     let numbers = &values[from..from + COLUMNS];
-                    fetch_ahead(&numbers[..1], AHEAD * width * size_of::<f32>());
                     // SAFETY: the line above has found sixteen numbers there.
                     unsafe { _mm512_loadu_ps(numbers.as_ptr()) }
                 });
@@ -189,25 +226,13 @@ mod x86 {
                 unsafe { _mm512_storeu_si512(slots.0.as_mut_ptr().cast(), both) };
             }
             for slots in &slots[..pairs.len()] {
-                count(slots, counters);
-            }
-        }
-        sums.give(tally);
-    }
-
-    /// Counts two rows, one after the other. The loops over fours are the ones that the compiler writes out.
-    #[inline(always)]
-    fn count(slots: &Slots, counters: &mut [[u16; BOTH]; COLUMNS]) {
-        let (fours, _) = slots.0.as_chunks::<4>();
-        for row in 0..2 {
-            let row = fours.iter().skip(row).step_by(2);
-            for (four, counters) in row.zip(counters.as_chunks_mut::<4>().0) {
-                for (&slot, counters) in four.iter().zip(counters) {
-                    // SAFETY: `slots_of` gives at most `BINS + SIDE`, which is below `BOTH`.
-                    unsafe { *counters.get_unchecked_mut(usize::from(slot)) += 1 };
+                let (fours, _) = slots.0.as_chunks::<4>();
+                for row in 0..2 {
+                    count(fours.iter().skip(row).step_by(2), counters);
                 }
             }
         }
+        sums.give(tally);
     }
 
     /// Pairs of rows whose slots are found before they are counted.
@@ -283,6 +308,32 @@ mod x86 {
         }
     }
 
+    /// [`super::counter`] of a row where registers have 32 bytes.
+    #[target_feature(enable = "avx2")]
+    pub(super) fn slots_of_row(numbers: &[f32; COLUMNS], to: &mut [u16; COLUMNS]) {
+        let first = |from: &[f32]| {
+            // SAFETY: half of sixteen numbers are eight.
+            let bits = unsafe { _mm256_loadu_si256(from.as_ptr().cast()) };
+            let zero = _mm256_cmpeq_epi32(_mm256_slli_epi32::<1>(bits), _mm256_setzero_si256());
+            let some = _mm256_andnot_si256(zero, _mm256_set1_epi32(i32::from(SOME)));
+            _mm256_or_si256(_mm256_srli_epi32::<{ SHIFT as i32 }>(bits), some)
+        };
+        let [low, high] = [first(&numbers[..8]), first(&numbers[8..])];
+        // the first quarter of both, then the second of both, and so on: put in order
+        let both = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, high));
+        let spread = |bit: __m256i| _mm256_srai_epi16::<15>(bit);
+        let some = spread(_mm256_slli_epi16::<{ SOME.leading_zeros() as i32 }>(both));
+        let negative = spread(_mm256_slli_epi16::<{ SIGN.leading_zeros() as i32 }>(both));
+        let size = _mm256_and_si256(both, _mm256_set1_epi16(SIGN - 1));
+        let low = _mm256_max_epi16(size, _mm256_set1_epi16(FOOT as i16));
+        let within = _mm256_min_epi16(low, _mm256_set1_epi16((FOOT + BINS as i32 - 1) as i16));
+        let slot = _mm256_sub_epi16(within, _mm256_set1_epi16(FOOT as i16 - 1));
+        let other = _mm256_and_si256(negative, _mm256_set1_epi16(SIDE as i16));
+        let kept = _mm256_and_si256(some, _mm256_add_epi16(slot, other));
+        // SAFETY: sixteen slots are 32 bytes.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), kept) };
+    }
+
     /// [`super::counter`] of two rows: four of the first, four of the second, and so on.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
@@ -309,8 +360,34 @@ mod x86 {
 mod tests {
     use super::*;
 
+    /// The definition.
+    fn count_one_by_one(
+        values: &[f32],
+        [width, column]: [usize; 2],
+        rows: &[u32],
+        tally: &mut Tally,
+        counters: &mut [[u16; BOTH]],
+    ) {
+        for &row in rows {
+            let numbers = &values[row as usize * width + column..][..COLUMNS];
+            for (i, &x) in numbers.iter().enumerate() {
+                if x > tally.most[i] {
+                    (tally.most[i], tally.most_at[i]) = (x, row);
+                }
+                if x < tally.least[i] {
+                    (tally.least[i], tally.least_at[i]) = (x, row);
+                }
+                tally.sum[i] += f64::from(x);
+                tally.squares[i] += f64::from(x) * f64::from(x);
+            }
+            for (counters, &x) in counters.iter_mut().zip(numbers) {
+                counters[counter(x)] += 1;
+            }
+        }
+    }
+
     #[test]
-    fn two_rows_at_a_time_count_as_one_by_one() {
+    fn many_rows_count_as_one_by_one() {
         let bits = |i: u32| i.wrapping_mul(0x9e37_79b9) ^ (i >> 3).wrapping_mul(0x85eb_ca6b);
         let special = [
             0.0,
@@ -325,20 +402,20 @@ mod tests {
             9.5e-7,
             1.0,
         ];
-        let width = 37;
-        let values: Vec<f32> = (0..width * 40)
+        let (width, height) = (37, 100);
+        let values: Vec<f32> = (0..width * height)
             .map(|i| match f32::from_bits(bits(i as u32)) {
                 x if i % 5 == 0 || !x.is_finite() => special[i / 5 % special.len()],
                 x if i % 3 == 0 => x.signum() * (1.0 + (i % 7) as f32 / 8.0),
                 x => x,
             })
             .collect();
-        for rows in [vec![], vec![39], (0..40).collect::<Vec<u32>>(), vec![5, 6, 9, 9, 30, 2, 0]] {
+        for rows in [vec![], vec![39], (0..100).collect::<Vec<u32>>(), vec![5, 6, 9, 9, 30, 2, 0]] {
             for (column, count) in [(0, 16), (21, 16), (20, 3)] {
                 let (mut one, mut other) = (Tally::NONE, Tally::NONE);
                 let mut plain = vec![[7; BOTH]; count];
                 let mut quick = plain.clone();
-                count_rows_body::<false>(&values, [width, column], &rows, &mut one, &mut plain);
+                count_one_by_one(&values, [width, column], &rows, &mut one, &mut plain);
                 count_rows(&values, [width, column], &rows, &mut other, &mut quick);
                 assert!(plain == quick, "{rows:?} from column {column}");
                 assert_eq!(one, other);

@@ -89,8 +89,18 @@ pub fn whole_steps(inner: usize) -> usize {
     inner.div_ceil(2 * DEPTH) * DEPTH
 }
 
-/// Whether this processor has tile registers, multiplies bf16 in them, and the system lets this process use them.
+/// Whether products are made on tiles: where the processor has the registers, and wherever [`PLAIN`] is set.
 pub fn tiles_are_here() -> bool {
+    static HERE: OnceLock<bool> = OnceLock::new();
+    *HERE.get_or_init(|| registers_are_here() || std::env::var_os(PLAIN).is_some())
+}
+
+/// Environment variable by which tests follow the ways of tiles on a processor without them: products are then those of their plain
+/// definition, which is slow.
+pub const PLAIN: &str = "PELLUCID_PLAIN_TILES";
+
+/// Whether this processor has tile registers, multiplies bf16 in them, and the system lets this process use them.
+fn registers_are_here() -> bool {
     static HERE: OnceLock<bool> = OnceLock::new();
     *HERE.get_or_init(|| {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -123,7 +133,7 @@ pub fn products(
 /// done, 0 where there are no tile registers.
 pub fn peak(times: u64) -> u64 {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    if tiles_are_here() && times > 0 {
+    if registers_are_here() && times > 0 {
         // SAFETY: the line above has asked for the registers and the leave to use them.
         unsafe { amx::peak(times) };
         return times * 4 * (2 * 16 * 16 * 32);
@@ -200,7 +210,7 @@ unsafe fn products_at(
     let fits = course.reach(course.a, steps) <= a.len() && course.reach(course.b, DEPTH * steps) <= b.len();
     assert!(fits, "{} patches and {} lanes for {course:?} of {steps} steps", a.len(), b.len());
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    if tiles_are_here() && steps > 0 && course.count > 0 {
+    if registers_are_here() && steps > 0 && course.count > 0 {
         // SAFETY: the line above has asked for the registers and the leave to use them; the operands are long enough, and
         // the caller vouches for the result.
         return unsafe { amx::run([rows, steps], a.as_ptr(), b.as_ptr(), out, stride, course, more, ahead) };

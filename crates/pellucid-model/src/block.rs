@@ -230,28 +230,34 @@ fn joined_mlp(w: &BlockWeights, read: &Tensor, pass: &mut Pass<'_>, keep: bool) 
         return Ok(None);
     };
     let site = Site::new(Point::MlpAct, pass.layer);
-    let watched = pass.tap.wants(site);
-    let wanted = tiled::Values {
-        pre: keep,
-        linear: keep && w.linear.is_some(),
-        act: watched,
-        out: !watched || pass.tap.only_looks(site),
-    };
+    let (watched, looks) = (pass.tap.wants(site), pass.tap.only_looks(site));
     let kept = keep && pass.spec.placement.after();
-    let added =
-        wanted.out && !pass.spec.parallel && !kept && !pass.watched(&[Point::MlpOut, Point::MlpOutPost]);
+    let added = !pass.spec.parallel && !kept && !pass.watched(&[Point::MlpOut, Point::MlpOutPost]);
+    let texts: Vec<usize> = pass.rows.iter().map(|row| row.tokens.len()).collect();
+    // who can look at pieces sees them where they are made; nobody keeps the whole
+    let pieces = watched && !keep && tiled::watchable(&texts);
+    let watch = match pieces {
+        true => pass.tap.watch(Place { site, rows: pass.rows, first_row: 0 }),
+        false => None,
+    };
+    let whole = watched && watch.is_none();
+    let wanted =
+        tiled::Values { pre: keep, linear: keep && w.linear.is_some(), act: whole, out: !whole || looks };
     let mlp = tiled::Mlp {
         norm,
         pre: &w.pre,
         linear: w.linear.as_ref(),
         down: &w.down,
         activation: pass.spec.activation,
+        watched: watch.as_deref().map(|watch| (watch, texts.as_slice())),
+        added: (wanted.out && added).then_some(w.mlp_post_norm.as_ref()),
         wanted,
-        added: added.then_some(w.mlp_post_norm.as_ref()),
     };
+    let added = mlp.added.is_some();
     let Some(tiled::Made { pre, linear: second, act, out }) = tiled::mlp(read, &mlp)? else {
         return Ok(None);
     };
+    watch.map_or(Ok(()), |watch| watch.end())?;
     let act = act.map(|act| pass.at(Point::MlpAct, act)).transpose()?;
     let out = match (out, act) {
         (Some(out), _) => out,

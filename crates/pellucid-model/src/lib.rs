@@ -59,4 +59,4 @@ pub use rope::{Rope, Scaling};
 pub use run::{Logits, Output, Plan, Trace};
 pub use sample::Sampling;
 pub use spec::{Activation, LayerAttention, NormKind, Placement, QkNorm, Spec};
-pub use tap::{Place, Readers, Record, Tap};
+pub use tap::{PANEL, Place, Readers, Record, Tap, Watch};

@@ -8,6 +8,7 @@
 //! value that entered. A tap that only looks keeps the default. A tap that changes values must override it.
 
 use crate::batch::Row;
+use crate::ops::kernel::LANES;
 use crate::{Error, Result};
 use candle_core::Tensor;
 use pellucid_core::Site;
@@ -47,6 +48,12 @@ pub trait Tap {
     /// Whether this tap always gives back a site's value as it was. A run may then go on with it before the tap has seen it.
     fn only_looks(&self, _site: Site) -> bool {
         false
+    }
+
+    /// Who looks at a site's values piece by piece, while they are made, in place of [`Tap::visit`]: asked only where a run makes them
+    /// so and nobody needs them as a whole. A tap that changes values has none.
+    fn watch(&mut self, _at: Place<'_>) -> Option<Box<dyn Watch + '_>> {
+        None
     }
 
     /// Whether this tap wants the gradient at a site in a backward pass.
@@ -102,6 +109,22 @@ pub trait Tap {
     }
 }
 
+/// Columns that a [`Watch`] sees at a time.
+pub const PANEL: usize = LANES;
+
+/// Looks at a site's values where they were just made, in a core's own cache.
+pub trait Watch: Sync {
+    /// Values of one of the place's rows at the [`PANEL`] columns from `first` on, `(tokens, PANEL)`; what stands beyond the last column
+    /// means nothing. Each row's every column is seen once, in any order and from any thread.
+    fn see(&self, row: usize, first: usize, values: &[f32]);
+
+    /// All was seen.
+    ///
+    /// # Errors
+    /// Whatever the tap found wrong.
+    fn end(self: Box<Self>) -> Result<()>;
+}
+
 /// Nobody looks.
 impl Tap for () {
     fn wants(&self, _: Site) -> bool {
@@ -129,6 +152,14 @@ impl<A: Tap, B: Tap> Tap for (A, B) {
     fn only_looks(&self, site: Site) -> bool {
         let (first, second) = (!self.0.wants(site), !self.1.wants(site));
         (first || self.0.only_looks(site)) && (second || self.1.only_looks(site))
+    }
+    /// Of the one that alone looks there.
+    fn watch(&mut self, at: Place<'_>) -> Option<Box<dyn Watch + '_>> {
+        match (self.0.wants(at.site), self.1.wants(at.site)) {
+            (true, false) => self.0.watch(at),
+            (false, true) => self.1.watch(at),
+            _ => None,
+        }
     }
     fn wants_gradient(&self, site: Site) -> bool {
         self.0.wants_gradient(site) || self.1.wants_gradient(site)
@@ -184,6 +215,9 @@ impl<T: Tap + ?Sized> Tap for &mut T {
     }
     fn only_looks(&self, site: Site) -> bool {
         (**self).only_looks(site)
+    }
+    fn watch(&mut self, at: Place<'_>) -> Option<Box<dyn Watch + '_>> {
+        (**self).watch(at)
     }
     fn wants_gradient(&self, site: Site) -> bool {
         (**self).wants_gradient(site)

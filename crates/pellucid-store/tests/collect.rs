@@ -5,7 +5,9 @@
 
 use half::f16;
 use pellucid_core::{Point, Polarity, Seed, Site, Split};
-use pellucid_store::collect::{Block, CollectError, Collector, Keep, PerSplit, SiteCollector, bins, memory};
+use pellucid_store::collect::{
+    Block, CollectError, Collector, Keep, PANEL, PerSplit, SiteCollector, bins, memory,
+};
 use pellucid_store::{Document, Exemplar, Kind, SiteHarvest, Window};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -470,6 +472,79 @@ fn a_value_that_is_no_number_is_named_and_nothing_is_taken_in() {
         for all in [all, quick] {
             assert_eq!(bits(&all.harvest()), bits(&harvest(70, &small(1), &good)));
         }
+    }
+}
+
+/// A window's columns from `first` on as they are handed over in parts; beyond the last stands what must not be looked at.
+fn part((window, values): &Piece, width: usize, first: usize) -> Vec<f32> {
+    let number = |token, unit| if unit < width { values[token * width + unit] } else { f32::NAN };
+    let row = |token| (first..first + PANEL).map(move |unit| number(token, unit));
+    (0..window.tokens.len()).flat_map(row).collect()
+}
+
+#[test]
+fn parts_in_any_order_and_from_two_threads_are_the_block() {
+    for width in [1, 31, 64, 70, 129] {
+        let mut pieces = stream(7, 30, width);
+        pieces.push((one(200, 0, vec![]), vec![]));
+        let windows: Vec<Window> = pieces.iter().map(|(window, _)| window.clone()).collect();
+        let mut all = collector(width, &small(1));
+        // before and after, blocks are taken in as ever
+        feed(&mut all, width, &pieces[..3]);
+        let parts = all.begin(&windows[3..29]).unwrap();
+        let firsts: Vec<usize> = (0..width).step_by(PANEL).collect();
+        let give = |from: usize| {
+            for step in (from..firsts.len() * 26).step_by(2) {
+                // 26 windows: 11 of them on is each of them once
+                let (window, first) = (step * 11 % 26, firsts[step / 26]);
+                parts.take(window, first, &part(&pieces[3 + window], width, first));
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| give(1));
+            give(0);
+        });
+        parts.end().unwrap();
+        let parts = all.begin(&windows[29..]).unwrap();
+        firsts.iter().for_each(|&first| parts.take(0, first, &part(&pieces[29], width, first)));
+        parts.end().unwrap();
+        assert_eq!(bits(&all.harvest()), bits(&harvest(width, &small(1), &pieces)), "{width} units");
+    }
+}
+
+#[test]
+fn parts_that_are_missing_or_wrong_are_named() {
+    let piece = |document, tokens: usize| (one(document, tokens, vec![true; tokens]), vec![1.0; tokens * 40]);
+    let mut pieces = [piece(1, 2), piece(2, 3)];
+    let windows = pieces.each_ref().map(|(window, _)| window.clone());
+    let mut all = collector(40, &small(1));
+    let lame = [Window { counted: vec![true], ..windows[0].clone() }];
+    assert!(matches!(all.begin(&lame), Err(CollectError::Counted { counted: 1, .. })));
+    assert_eq!(all.count(), 0);
+    let parts = all.begin(&windows).unwrap();
+    parts.take(0, 0, &part(&pieces[0], 40, 0));
+    assert!(matches!(parts.end(), Err(CollectError::Length { expected: 4, found: 1, .. })));
+    for (window, first, numbers) in [(0, 0, 3 * PANEL), (0, 7, 2 * PANEL), (1, 64, 3 * PANEL)] {
+        let mut all = collector(40, &small(1));
+        let parts = all.begin(&windows).unwrap();
+        parts.take(window, first, &vec![0.0; numbers]);
+        assert!(matches!(parts.end(), Err(CollectError::Length { .. })), "{window} {first} {numbers}");
+    }
+    // of two numbers that are none, the first by window, token and unit, whoever comes first; one that is not counted too
+    pieces[0].1[40 + 3] = f32::INFINITY;
+    pieces[0].1[39] = f32::NAN;
+    pieces[1].1[0] = f32::NAN;
+    let windows = [Window { counted: vec![false, true], ..windows[0].clone() }, windows[1].clone()];
+    let mut all = collector(40, &small(1));
+    let parts = all.begin(&windows).unwrap();
+    for (window, first) in [(1, 0), (0, 0), (0, 32), (1, 32)] {
+        parts.take(window, first, &part(&pieces[window], 40, first));
+    }
+    match parts.end() {
+        Err(CollectError::NotFinite { unit, document, window, token, .. }) => {
+            assert_eq!((unit, document.0[0], window, token), (39, 1, 0, 0));
+        }
+        other => panic!("{other:?}"),
     }
 }
 

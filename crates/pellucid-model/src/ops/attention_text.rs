@@ -46,15 +46,20 @@ struct TextRoom {
     sums: Vec<f32>,
 }
 
+/// Whether texts of so many tokens, each on one thread, keep all threads at work.
+pub(super) fn shared_out(tokens: &[usize]) -> bool {
+    let (longest, all) = (tokens.iter().copied().max().unwrap_or(0), tokens.iter().sum::<usize>());
+    let threads = rayon::current_num_threads();
+    tokens.len() >= 2 * threads && longest * threads <= all
+}
+
 /// The stream `(tokens, d_model)` with what attention adds to it. `tokens[i]` are those of text i, which begins at position 0; none
 /// where there are too few texts for all threads, or a layer is not made for this.
 pub(crate) fn texts(x: &Tensor, tokens: &[usize], layer: &Layer<'_>) -> Result<Option<Tensor>> {
     let Heads { heads, dim, .. } = layer.heads;
-    let (longest, all) = (tokens.iter().copied().max().unwrap_or(0), tokens.iter().sum::<usize>());
-    let threads = rayon::current_num_threads();
-    let shared_out = tokens.len() >= 2 * threads && longest * threads <= all;
+    let longest = tokens.iter().copied().max().unwrap_or(0);
     let tiles = tokens.iter().all(|&tokens| on_tiles(layer.scoring.precision, tokens));
-    if !shared_out || !tiles || !dim.is_multiple_of(LANES) || !joins(&layer.linears) {
+    if !shared_out(tokens) || !tiles || !dim.is_multiple_of(LANES) || !joins(&layer.linears) {
         return Ok(None);
     }
     let width = layer.norm.weight.len();

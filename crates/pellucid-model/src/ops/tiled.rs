@@ -1,15 +1,17 @@
 //! Packed weights on matrix tiles (`Precision::Fast` where the processor has them), and several steps at once where nobody asks for
 //! the values between them.
 
+use super::attention_text::shared_out;
 use super::kernel::{LANES, Lane, Pairs};
 use super::linear::Linear;
 use super::mlp::Kept;
 use super::norm::{Norm, norm_rows};
 use super::packed::Packed;
-use super::sheet::{Block, Layout, sheets};
+use super::sheet::{Block, Layout, sheets_of};
 use super::{Precision, simd, tensor, with_slice};
 use crate::Result;
 use crate::spec::Activation;
+use crate::tap::Watch;
 use candle_core::Tensor;
 use pellucid_kernels::columns::{self, Columns, Plain, Rows};
 use pellucid_kernels::patches;
@@ -49,6 +51,9 @@ pub(crate) struct Mlp<'a> {
     pub(crate) activation: Activation,
     /// What is made of it; one of them at least.
     pub(crate) wanted: Values<bool>,
+    /// Who looks at its activations while they are made, and how many tokens each text has that goes through the layers as a whole then;
+    /// in that case [`Values::act`] is not wanted.
+    pub(crate) watched: Option<(&'a dyn Watch, &'a [usize])>,
     /// Where what it writes is wanted as the stream after it: the norm of what it adds to what it reads, if there is one.
     pub(crate) added: Option<Option<&'a Norm>>,
 }
@@ -95,7 +100,14 @@ pub(crate) fn mlp(x: &Tensor, mlp: &Mlp<'_>) -> Result<Option<Made>> {
     let tokens = x.dim(0)?;
     let (inner, neurons) = (mlp.pre.weight.inner(), mlp.pre.weight.outer());
     let steps = [inner, neurons].map(|n| n.div_ceil(2 * DEPTH));
-    let Some(group) = columns::group(tokens, steps[0] + steps[1]) else { return Ok(None) };
+    let parts = match mlp.watched {
+        Some((_, texts)) => together(texts),
+        None => {
+            let Some(group) = columns::group(tokens, steps[0] + steps[1]) else { return Ok(None) };
+            columns::pieces(0..tokens, group).map(|part| part.len()).collect()
+        }
+    };
+    let group = parts.iter().max().map_or(0, |part| part.next_multiple_of(SIDE));
     let blocks = group / SIDE;
     let Values { pre, linear, act, out } = mlp.wanted;
     let wanted = [pre, linear, act, out];
@@ -122,7 +134,7 @@ pub(crate) fn mlp(x: &Tensor, mlp: &Mlp<'_>) -> Result<Option<Made>> {
     };
     let made = with_slice(x, |x| {
         let x = Normed { x, norm: mlp.norm };
-        sheets(tokens, &layouts, group, room, |room, sheets| {
+        sheets_of(&parts, &layouts, room, |room, sheets| {
             let Some(rows) = sheets.first().map(|block| block.rows.clone()) else { return };
             mlp_group(mlp, &x, steps, room, rows, dealt(&mlp.wanted, sheets.iter_mut()));
         })
@@ -133,6 +145,39 @@ pub(crate) fn mlp(x: &Tensor, mlp: &Mlp<'_>) -> Result<Option<Made>> {
     let rows = |values: Option<Vec<f32>>, width| values.map(|v| tensor(v, (tokens, width))).transpose();
     let (act, out) = (rows(act, neurons)?, rows(out, mlp.down.weight.outer())?);
     Ok(Some(Made { pre: kept(pre)?, linear: kept(linear)?, act, out }))
+}
+
+/// Most tokens of a text that goes through an MLP as a whole.
+const WHOLE: usize = 16 * SIDE;
+
+/// Whether an MLP's activations of texts of so many tokens can be watched while they are made.
+pub(crate) fn watchable(texts: &[usize]) -> bool {
+    shared_out(texts) && texts.iter().all(|&tokens| tokens <= WHOLE)
+}
+
+/// Tokens that go through an MLP together: of whole texts, of short ones several.
+fn together(texts: &[usize]) -> Vec<usize> {
+    let most = texts.iter().copied().max().unwrap_or(0).max(WHOLE / 2);
+    let mut parts: Vec<usize> = Vec::new();
+    for &tokens in texts {
+        match parts.last_mut().filter(|last| **last + tokens <= most) {
+            Some(last) => *last += tokens,
+            None => parts.push(tokens),
+        }
+    }
+    parts
+}
+
+/// Shows activations of so many of all rows at 32 neighbouring neurons, `(rows, 32)`, to who looks at each text.
+fn show(watch: &dyn Watch, texts: &[usize], rows: Range<usize>, first: usize, act: &[f32]) {
+    let mut begin = 0;
+    for (text, tokens) in texts.iter().enumerate() {
+        if rows.contains(&begin) && *tokens > 0 {
+            let from = begin - rows.start;
+            watch.see(text, first, &act[from * LANES..(from + tokens) * LANES]);
+        }
+        begin += tokens;
+    }
 }
 
 /// The next of `all` for each value that is wanted.
@@ -168,6 +213,9 @@ fn mlp_group(
         {
             let first = neurons.start - at;
             to.put_past(rows.clone(), [first, neurons.end - first], act, KEPT);
+        }
+        if let Some((watch, texts)) = mlp.watched {
+            show(watch, texts, rows.clone(), neurons.start, act);
         }
         // 32 neurons are a step of the layer after them
         for (tile, acts) in act[at..].chunks(SIDE * stride).zip(room.acts.chunks_exact_mut(steps[1])) {

@@ -6,15 +6,20 @@
 use super::bins::{BINS, BOTH, SIDE};
 use super::exact::{Squares, Sum};
 use super::keep::{Draw, Keep, List};
-use super::shelf::{Column, Shelf};
+use super::shelf::{Column, Shelf, Wanted};
+use super::site::all_finite;
 use crate::harvest::{Exemplar, Kind, Sketch, Statistics, UnitHarvest};
 use crate::window::Window;
 use pellucid_core::Polarity;
+use pellucid_kernels::pages::fetch_ahead;
 use pellucid_kernels::tally::{COLUMNS, Tally, count_rows};
 use std::ops::Range;
 
 /// Units in a chunk.
 pub(super) const UNITS: usize = 64;
+
+/// Units whose activations at a window are taken in together, which then lie in the processor's nearest cache.
+pub const PANEL: usize = 32;
 
 /// What is summed of a unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,6 +45,9 @@ impl Moments {
     }
 }
 
+/// Rows that are asked for ahead of their use: about as many as are gone through while memory answers.
+const AHEAD: usize = 16;
+
 /// A window that is taken in.
 pub(super) struct Seen<'a> {
     pub(super) window: &'a Window,
@@ -64,6 +72,27 @@ pub(super) struct Piece<'a> {
     pub(super) width: usize,
 }
 
+impl Piece<'_> {
+    /// The columns of a panel, row after row, filled up with zeros.
+    fn panel(&self, column: usize, to: &mut Vec<f32>) {
+        let end = (column + PANEL).min(self.width);
+        to.clear();
+        for row in self.values.chunks_exact(self.width) {
+            fetch_ahead(&row[column..end], AHEAD * self.width * size_of::<f32>());
+            to.extend_from_slice(&row[column..end]);
+            to.resize(to.len().next_multiple_of(PANEL), 0.0);
+        }
+    }
+}
+
+/// What was found in a window at sixteen units.
+struct Found {
+    /// The largest positive and the largest negative numbers, and the first tokens with them.
+    sizes: [[f32; COLUMNS]; 2],
+    at: [[u32; COLUMNS]; 2],
+    wanted: Wanted,
+}
+
 /// Tokens that the counters of the latest can count.
 const LATEST: usize = u16::MAX as usize;
 
@@ -76,8 +105,8 @@ fn counter_of(side: usize, bin: u16) -> usize {
 struct Counts {
     latest: Vec<[u16; BOTH]>,
     earlier: Vec<[u32; BOTH]>,
-    /// Tokens that can be counted before the latest must be emptied.
-    room: usize,
+    /// Tokens that can be counted before the latest of a panel must be emptied.
+    room: Vec<usize>,
 }
 
 impl Counts {
@@ -85,17 +114,19 @@ impl Counts {
     const BYTES: u64 = (BOTH * (size_of::<u16>() + size_of::<u32>())) as u64;
 
     fn new(units: usize) -> Self {
-        Counts { latest: vec![[0; BOTH]; units], earlier: vec![[0; BOTH]; units], room: LATEST }
+        let room = vec![LATEST; units.div_ceil(PANEL)];
+        Counts { latest: vec![[0; BOTH]; units], earlier: vec![[0; BOTH]; units], room }
     }
 
-    /// Empties the latest counters where they cannot take so many tokens more. Of more than [`LATEST`] the caller empties
-    /// them in between.
-    fn make_room(&mut self, tokens: usize) {
-        if tokens > self.room {
-            self.empty(0..self.latest.len());
-            self.room = LATEST;
+    /// Empties the latest counters of a panel's units where they cannot take so many tokens more. Of more than [`LATEST`] the caller
+    /// empties them in between.
+    fn make_room(&mut self, units: Range<usize>, tokens: usize) {
+        let panel = units.start / PANEL;
+        if tokens > self.room[panel] {
+            self.empty(units);
+            self.room[panel] = LATEST;
         }
-        self.room = self.room.saturating_sub(tokens);
+        self.room[panel] = self.room[panel].saturating_sub(tokens);
     }
 
     /// Adds the latest counts of some units to those before.
@@ -143,63 +174,88 @@ impl Chunk {
         size_of::<Moments>() as u64 + Counts::BYTES + Shelf::bytes(keep)
     }
 
-    /// Takes in the chunk's units at some windows; says whether all counted numbers were finite. If not, the chunk is good for
-    /// nothing.
+    /// Takes in the chunk's units at some windows; says whether all numbers were finite. If not, the chunk is good for nothing.
     pub(super) fn collect(&mut self, pieces: &[Piece<'_>]) -> bool {
         let units = self.moments.len();
         let mut finite = true;
-        for piece in pieces.iter().filter(|piece| !piece.seen.counted.is_empty()) {
-            self.counts.make_room(piece.seen.counted.len());
-            for from in (0..units).step_by(COLUMNS) {
-                finite &= self.collect_team(from..(from + COLUMNS).min(units), piece);
+        let mut panel = Vec::new();
+        for piece in pieces {
+            for from in (0..units).step_by(PANEL) {
+                piece.panel(self.first + from, &mut panel);
+                finite &= self.collect_panel(from, &piece.seen, &panel);
             }
         }
         finite
     }
 
-    /// Counts sizes and sums a window's activations, in the order of its tokens; adds the sums to the units', and offers the
-    /// window to their lists.
-    fn collect_team(&mut self, team: Range<usize>, piece: &Piece<'_>) -> bool {
-        let column = self.first + team.start;
-        // a row's last columns may be fewer than a team has
-        let padded: Vec<f32>;
-        let (values, width, column) = if column + COLUMNS <= piece.width {
-            (piece.values, piece.width, column)
-        } else {
-            let row = |row: &[f32]| -> [f32; COLUMNS] {
-                std::array::from_fn(|i| *row.get(column + i).unwrap_or(&0.0))
-            };
-            padded = piece.values.chunks_exact(piece.width).flat_map(row).collect();
-            (padded.as_slice(), COLUMNS, 0)
-        };
+    /// Takes in [`PANEL`] of the chunk's units, or the last of them, at a window, `(tokens, PANEL)`: what stands behind the last is not
+    /// looked at. Says whether all numbers were finite.
+    pub(super) fn collect_panel(&mut self, from: usize, seen: &Seen<'_>, values: &[f32]) -> bool {
+        let units = PANEL.min(self.moments.len() - from);
+        let finite = |&token: &u32| all_finite(&values[token as usize * PANEL..][..units]);
+        let mut all = seen.others.iter().all(finite);
+        if seen.counted.is_empty() {
+            return all;
+        }
+        self.counts.make_room(from..from + units, seen.counted.len());
+        // memory that is looked at when numbers are counted comes meanwhile
+        for at in (0..units).step_by(COLUMNS) {
+            self.shelf.fetch_gates(from + at, seen.window.split);
+        }
+        fetch_ahead(&self.moments[from..from + units], 0);
+        let mut found = [const { None }; PANEL / COLUMNS];
+        for (at, found) in (0..units).step_by(COLUMNS).zip(&mut found) {
+            let team = from + at..from + (at + COLUMNS).min(units);
+            *found = self.count_team(team, at, seen, values);
+            all &= found.is_some();
+        }
+        for (found, at) in found.iter().flatten().zip((0..).step_by(COLUMNS)) {
+            self.offer_team([from + at, at], found, seen, values);
+        }
+        all
+    }
+
+    /// Counts sizes and sums a window's activations, in the order of its tokens, and adds the sums to the units'; none where a number
+    /// is not finite. The team's units stand in a panel from `column` on.
+    fn count_team(
+        &mut self,
+        team: Range<usize>,
+        column: usize,
+        seen: &Seen<'_>,
+        values: &[f32],
+    ) -> Option<Found> {
         let mut totals = Tally::NONE;
-        for (i, rows) in piece.seen.counted.chunks(LATEST).enumerate() {
+        for (i, rows) in seen.counted.chunks(LATEST).enumerate() {
             if i > 0 {
                 self.counts.empty(team.clone());
             }
-            count_rows(values, [width, column], rows, &mut totals, &mut self.counts.latest[team.clone()]);
+            count_rows(values, [PANEL, column], rows, &mut totals, &mut self.counts.latest[team.clone()]);
         }
         // numbers of f32 cannot sum to more than f64 holds
         if !totals.sum[..team.len()].iter().all(|sum| sum.is_finite()) {
-            return false;
+            return None;
         }
         // Adding 0 makes a negative zero positive: which of the two is met first must not show.
         let sizes = [totals.most.map(|most| most + 0.0), totals.least.map(|least| -(least + 0.0))];
-        for (i, moments) in self.moments[team.clone()].iter_mut().enumerate() {
+        let (split, first) = (seen.window.split, team.start);
+        let wanted = self.shelf.wants(team.clone(), split, sizes, seen.hashes);
+        self.shelf.fetch(first, split, &wanted);
+        for (i, moments) in self.moments[team].iter_mut().enumerate() {
             moments.sum.add(totals.sum[i]);
             moments.squares.add(totals.squares[i]);
             moments.most = moments.most.max(sizes[0][i]);
             moments.least = moments.least.min(-sizes[1][i]);
         }
-        let mut wanted = self.shelf.wants(team.clone(), piece.seen.window.split, sizes, piece.seen.hashes);
-        while wanted != 0 {
-            let i = wanted.trailing_zeros() as usize;
-            wanted &= wanted - 1;
-            let peaks = [(sizes[0][i], totals.most_at[i]), (sizes[1][i], totals.least_at[i])];
-            let column = Column { values, width, column: column + i, window: piece.seen.window, peaks };
-            self.shelf.offer(team.start + i, column, piece.seen.hashes);
+        Some(Found { sizes, at: [totals.most_at, totals.least_at], wanted })
+    }
+
+    /// Offers a window to the lists of a team that want it.
+    fn offer_team(&mut self, [first, column]: [usize; 2], found: &Found, seen: &Seen<'_>, values: &[f32]) {
+        for (i, list) in found.wanted.lists(seen.window.split) {
+            let peaks = [0, 1].map(|side| (found.sizes[side][i], found.at[side][i]));
+            let column = Column { values, column: column + i, window: seen.window, peaks };
+            self.shelf.offer(first + i, list, column, seen.hashes);
         }
-        true
     }
 
     /// Adds what another chunk of the same units has seen.

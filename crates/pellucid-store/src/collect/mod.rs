@@ -17,9 +17,10 @@ mod keep;
 mod shelf;
 mod site;
 
+pub use chunk::PANEL;
 pub use error::CollectError;
 pub use keep::{Keep, PerSplit};
-pub use site::{SiteCollector, memory};
+pub use site::{Parts, SiteCollector, memory};
 
 use crate::window::Window;
 

@@ -6,11 +6,13 @@
 //! stand before a given one, at most `p` a document, can only grow when windows are added, so one that is out
 //! stays out, and those that put it out are still there.
 
+use super::chunk::PANEL;
 use super::keep::{Draw, Keep, Layout, List};
 use crate::window::{Document, Window};
 use half::f16;
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use pellucid_core::Split;
+use pellucid_kernels::pages::fetch_ahead;
 use pellucid_kernels::tally::COLUMNS;
 use pellucid_kernels::wide;
 use std::cmp::Ordering;
@@ -39,11 +41,9 @@ impl Place {
 /// A window's activations of one unit, as a candidate for lists.
 #[derive(Clone, Copy)]
 pub(super) struct Column<'a> {
-    /// Rows that the unit's activations stand in.
+    /// The panel that the unit's activations stand in, `(tokens, PANEL)`.
     pub(super) values: &'a [f32],
-    /// Length of a row.
-    pub(super) width: usize,
-    /// The unit's place in each.
+    /// The unit's place in each row.
     pub(super) column: usize,
     /// The window.
     pub(super) window: &'a Window,
@@ -54,7 +54,7 @@ pub(super) struct Column<'a> {
 
 impl Column<'_> {
     fn at(&self, token: usize) -> f32 {
-        self.values.get(token * self.width + self.column).copied().unwrap_or(0.0)
+        self.values.get(token * PANEL + self.column).copied().unwrap_or(0.0)
     }
 
     /// The activations from a token on, in half precision; what is too large becomes the largest.
@@ -92,8 +92,16 @@ fn row(octave: i16, bands: usize) -> usize {
 }
 
 /// The gate of a list that has room, or never has.
-fn open(layout: &Layout, number: usize) -> u64 {
-    if layout.room(number) == 0 { u64::MAX } else { 0 }
+fn open(layout: &Layout, number: usize) -> u32 {
+    if layout.room(number) == 0 { u32::MAX } else { 0 }
+}
+
+/// So much of a key as a gate compares: all of a size's, half of a hash.
+fn short(list: List, key: u64) -> u32 {
+    match list {
+        List::Top { .. } => key as u32,
+        List::Random { .. } | List::Band { .. } => (key >> 32) as u32,
+    }
 }
 
 #[inline(always)]
@@ -108,6 +116,51 @@ wide!(
     draw_keys = draw_keys_body(hash: u64, first: usize, keys: &mut [u64; COLUMNS])
 );
 
+/// Where the gates of sixteen units' list are among those of all their lists: those of a split lie together.
+fn gate_in_team(list: List, bands: usize) -> usize {
+    let (split, at) = match list {
+        List::Random { split } => (split, 0),
+        List::Top { side, split } => (split, 1 + side),
+        List::Band { side, split, row } => (split, 3 + side * bands + row),
+    };
+    split as usize * (3 + 2 * bands) + at
+}
+
+/// Which of sixteen units want a window, bit by bit: for lists of drawn windows, of the strongest and of octaves, on either side.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Wanted {
+    random: u16,
+    top: [u16; 2],
+    band: [u16; 2],
+}
+
+impl Wanted {
+    /// The units with their lists of a split; the row of a list of octaves is not known yet.
+    pub(super) fn lists(&self, split: Split) -> impl Iterator<Item = (usize, List)> + use<> {
+        let all = [
+            (self.random, List::Random { split }),
+            (self.top[0], List::Top { side: 0, split }),
+            (self.top[1], List::Top { side: 1, split }),
+            (self.band[0], List::Band { side: 0, split, row: 0 }),
+            (self.band[1], List::Band { side: 1, split, row: 0 }),
+        ];
+        all.into_iter().flat_map(|(units, list)| Ones(units).map(move |unit| (unit, list)))
+    }
+}
+
+/// The places of the bits that are set.
+struct Ones(u16);
+
+impl Iterator for Ones {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let first = self.0.trailing_zeros() as usize;
+        self.0 &= self.0.wrapping_sub(1);
+        (first < COLUMNS).then_some(first)
+    }
+}
+
 /// The exemplars of some units that follow one another.
 pub(super) struct Shelf {
     pub(super) layout: Layout,
@@ -121,8 +174,9 @@ pub(super) struct Shelf {
     pub(super) activations: Vec<u16>,
     /// How many places are taken, by unit and list.
     pub(super) taken: Vec<u16>,
-    /// A window whose key is below this is not kept, by list and unit: those of neighbouring units are asked together.
-    gates: Vec<u64>,
+    /// A window whose key, [`short`], is below this is not kept: by sixteen units, split, list ([`Shelf::gate`]) and unit. What is asked
+    /// together lies together.
+    gates: Vec<[u32; COLUMNS]>,
     /// The row of each octave, from that of the smallest floats on.
     rows: [u8; 256],
     /// The largest peak's octave, by unit and side; `i16::MIN` before the first.
@@ -134,7 +188,12 @@ impl Shelf {
     pub(super) fn new(first: usize, units: usize, keep: &Keep, draw: Draw) -> Self {
         let layout = Layout::new(keep);
         let (places, lists) = (units * layout.places(), units * layout.lists());
-        let gates = (0..layout.lists()).flat_map(|number| vec![open(&layout, number); units]).collect();
+        let mut gates = vec![[0; COLUMNS]; units.div_ceil(COLUMNS) * layout.lists()];
+        for list in layout.all() {
+            let gate = open(&layout, layout.number(list));
+            let at = gate_in_team(list, keep.bands);
+            gates.iter_mut().skip(at).step_by(layout.lists()).for_each(|gates| gates.fill(gate));
+        }
         Shelf {
             keep: *keep,
             draw,
@@ -153,61 +212,83 @@ impl Shelf {
     pub(super) fn bytes(keep: &Keep) -> u64 {
         let layout = Layout::new(keep);
         let place = size_of::<Place>() + 2 * keep.stretch;
-        (layout.places() * place + layout.lists() * (2 + 8) + size_of::<[i16; 2]>()) as u64
+        (layout.places() * place + layout.lists() * (2 + 4) + size_of::<[i16; 2]>()) as u64
     }
 
-    /// Which units of a team might keep a window with such largest sizes of positive and of negative activations, bit by bit: no for
-    /// nearly all of them, and at little cost. [`Self::offer`] does nothing for the others.
+    /// Which units of a team might keep a window with such largest sizes of positive and of negative activations: nearly none of them,
+    /// found at little cost. Other lists have no place for it.
     pub(super) fn wants(
         &self,
         team: Range<usize>,
         split: Split,
         sizes: [[f32; COLUMNS]; 2],
         hashes: [u64; 3],
-    ) -> u32 {
-        let (units, first) = (self.highest.len(), self.first + team.start);
-        let gates = |list| self.gates[self.layout.number(list) * units..][team.clone()].iter();
+    ) -> Wanted {
+        let bands = self.keep.bands;
+        let gates = &self.gates[self.gates_of(team.start, split)];
+        let mut wanted = Wanted::default();
         let mut keys = [0; COLUMNS];
-        draw_keys(hashes[0], first, &mut keys);
-        let drawn = keys.iter().zip(gates(List::Random { split })).map(|(key, gate)| key >= gate);
-        let mut wanted = drawn.rev().fold(0, |bits, wanted| bits << 1 | u32::from(wanted));
-        for (side, sizes) in sizes.iter().enumerate() {
-            draw_keys(hashes[1 + side], first, &mut keys);
-            let bands = self.layout.number(List::Band { side, split, row: 0 }) * units + team.start;
-            for (i, (&size, &gate)) in sizes.iter().zip(gates(List::Top { side, split })).enumerate() {
-                let (octave, highest) = (octave(size), i32::from(self.highest[team.start + i][side]));
+        draw_keys(hashes[0], self.first + team.start, &mut keys);
+        for (i, (key, gate)) in keys.iter().zip(&gates[0]).enumerate() {
+            wanted.random |= u16::from((key >> 32) as u32 >= *gate) << i;
+        }
+        for side in 0..2 {
+            draw_keys(hashes[1 + side], self.first + team.start, &mut keys);
+            let rows = &gates[3 + side * bands..3 + (side + 1) * bands];
+            for (i, &size) in sizes[side].iter().enumerate().take(team.len()) {
+                let octave = octave(size);
+                let above = i32::from(octave) - i32::from(self.highest[team.start + i][side]);
                 let row = usize::from(self.rows[(octave + 127) as usize]);
-                let band = self.gates.get(bands + row * units + i).copied().unwrap_or(u64::MAX);
-                let above = i32::from(octave) - highest;
-                let strong = u64::from(size.to_bits()) >= gate || above > 0;
-                let drawn = above > -(self.keep.bands as i32) && keys[i] >= band;
-                wanted |= u32::from(size > 0.0 && (strong | drawn)) << i;
+                let gate = rows.get(row).map_or(u32::MAX, |gates| gates[i]);
+                let drawn = above > -(bands as i32) && (keys[i] >> 32) as u32 >= gate;
+                wanted.top[side] |= u16::from(size > 0.0 && size.to_bits() >= gates[1 + side][i]) << i;
+                wanted.band[side] |= u16::from(size > 0.0 && (above > 0 || drawn)) << i;
             }
         }
+        wanted.random &= ((1u32 << team.len()) - 1) as u16;
         wanted
     }
 
-    /// Offers a window, of such hashes, to all lists of a unit.
-    pub(super) fn offer(&mut self, unit: usize, column: Column<'_>, hashes: [u64; 3]) {
-        let split = column.window.split;
-        let random = List::Random { split };
-        let key = Draw::key(hashes[0], self.first + unit);
-        if self.passes(unit, random, key) {
-            self.keep_peak(unit, random, key, column, column.peak());
+    /// Asks for what [`Self::wants`] looks at.
+    pub(super) fn fetch_gates(&self, team: usize, split: Split) {
+        fetch_ahead(&self.gates[self.gates_of(team, split)], 0);
+        fetch_ahead(&self.highest[team..], 0);
+    }
+
+    /// The gates of a team's lists of a split.
+    fn gates_of(&self, team: usize, split: Split) -> Range<usize> {
+        let lists = self.layout.lists();
+        let from = team / COLUMNS * lists + split as usize * (lists / 3);
+        from..from + lists / 3
+    }
+
+    /// Asks for the memory of the lists that want a window, some time before it is offered.
+    pub(super) fn fetch(&self, team: usize, split: Split, wanted: &Wanted) {
+        for (unit, list) in wanted.lists(split) {
+            // of an octave's list any row: they lie together
+            let number = self.layout.number(list);
+            let from = self.first_place(team + unit, number);
+            fetch_ahead(&self.taken[(team + unit) * self.layout.lists() + number..][..1], 0);
+            fetch_ahead(&self.places[from..from + self.layout.room(number)], 0);
         }
-        for (side, (size, peak)) in column.peaks.into_iter().enumerate() {
-            if size <= 0.0 {
-                continue;
+    }
+
+    /// Offers a window, of such hashes, to a unit's list; to the one of its peak's octave where it is a list of octaves.
+    pub(super) fn offer(&mut self, unit: usize, list: List, column: Column<'_>, hashes: [u64; 3]) {
+        match list {
+            List::Random { .. } => {
+                let key = Draw::key(hashes[0], self.first + unit);
+                self.keep_peak(unit, list, key, column, column.peak());
             }
-            let top = List::Top { side, split };
-            let key = u64::from(size.to_bits());
-            if self.passes(unit, top, key) {
-                self.keep_peak(unit, top, key, column, peak);
+            List::Top { side, .. } => {
+                let (size, peak) = column.peaks[side];
+                self.keep_peak(unit, list, u64::from(size.to_bits()), column, peak);
             }
-            if let Some(band) = self.band(unit, side, split, octave(size)) {
-                let key = Draw::key(hashes[1 + side], self.first + unit);
-                if self.passes(unit, band, key) {
-                    self.keep_peak(unit, band, key, column, peak);
+            List::Band { side, split, .. } => {
+                let (size, peak) = column.peaks[side];
+                if let Some(list) = self.band(unit, side, split, octave(size)) {
+                    let key = Draw::key(hashes[1 + side], self.first + unit);
+                    self.keep_peak(unit, list, key, column, peak);
                 }
             }
         }
@@ -229,9 +310,7 @@ impl Shelf {
                     };
                     let Some(here) = here else { continue };
                     let key = self.key(here, unit, &place);
-                    if self.passes(unit, here, key)
-                        && let Some(to) = self.place_for(unit, here, key, &place)
-                    {
+                    if let Some(to) = self.place_for(unit, here, key, &place) {
                         self.place(to, place).copy_from_slice(activations);
                         self.settle(unit, here);
                     }
@@ -284,19 +363,12 @@ impl Shelf {
     fn empty(&mut self, unit: usize, list: List) {
         let number = self.layout.number(list);
         self.taken[unit * self.layout.lists() + number] = 0;
-        let gate = self.gate(unit, number);
-        self.gates[gate] = open(&self.layout, number);
+        *self.gate(unit, list) = open(&self.layout, number);
     }
 
-    /// Where a list's gate lies.
-    fn gate(&self, unit: usize, number: usize) -> usize {
-        number * self.highest.len() + unit
-    }
-
-    /// Whether a key may be good enough; says no cheaply, which is nearly always the answer.
-    #[inline]
-    fn passes(&self, unit: usize, list: List, key: u64) -> bool {
-        key >= self.gates[self.gate(unit, self.layout.number(list))]
+    fn gate(&mut self, unit: usize, list: List) -> &mut u32 {
+        let gates = unit / COLUMNS * self.layout.lists() + gate_in_team(list, self.keep.bands);
+        &mut self.gates[gates][unit % COLUMNS]
     }
 
     #[cold]
@@ -356,7 +428,9 @@ impl Shelf {
     fn place(&mut self, index: usize, place: Place) -> &mut [u16] {
         self.places[index] = place;
         let from = index * self.keep.stretch;
-        &mut self.activations[from..from + usize::from(place.length)]
+        let to = &mut self.activations[from..from + usize::from(place.length)];
+        fetch_ahead(to, 0);
+        to
     }
 
     /// Sets the gate of a list whose content has changed.
@@ -367,8 +441,7 @@ impl Shelf {
             let from = self.first_place(unit, number);
             let keys = (from..from + taken).map(|i| self.key(list, unit, &self.places[i]));
             let lowest = keys.min().unwrap_or(0);
-            let gate = self.gate(unit, number);
-            self.gates[gate] = lowest;
+            *self.gate(unit, list) = short(list, lowest);
         }
     }
 

@@ -1,6 +1,6 @@
 //! All statistics of one site in one state: what the sweep uses.
 
-use super::chunk::{Chunk, Piece, Seen, UNITS};
+use super::chunk::{Chunk, PANEL, Piece, Seen, UNITS};
 use super::keep::{Draw, Keep};
 use super::{Block, CollectError, Collector};
 use crate::harvest::SiteHarvest;
@@ -9,7 +9,8 @@ use pellucid_core::{Site, Split};
 use pellucid_kernels::sheet::one_by_one;
 use pellucid_kernels::wide;
 use rayon::prelude::*;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Statistics, sketches and exemplars of all units of one site; works on all threads of rayon's pool.
 pub struct SiteCollector {
@@ -82,6 +83,18 @@ impl SiteCollector {
         if found > u64::from(u32::MAX) { Err(CollectError::Full { found }) } else { Ok(found) }
     }
 
+    fn seen<'a>(&self, window: &'a Window) -> Result<Seen<'a>, CollectError> {
+        if window.tokens.len() == window.counted.len() {
+            return Ok(Seen::new(window, &self.draw));
+        }
+        Err(CollectError::Counted {
+            document: window.document,
+            window: window.index,
+            tokens: window.tokens.len(),
+            counted: window.counted.len(),
+        })
+    }
+
     /// Cuts a block into its windows, after checking that they fill it; with the count after them.
     fn pieces<'a>(&self, block: &Block<'a>) -> Result<(Vec<Piece<'a>>, u64), CollectError> {
         if block.width != self.width {
@@ -95,20 +108,11 @@ impl SiteCollector {
         let mut pieces = Vec::with_capacity(block.windows.len());
         let mut rest = block.values;
         for window in block.windows {
-            if window.tokens.len() != window.counted.len() {
-                return Err(CollectError::Counted {
-                    document: window.document,
-                    window: window.index,
-                    tokens: window.tokens.len(),
-                    counted: window.counted.len(),
-                });
-            }
             let (values, below) = rest.split_at(window.tokens.len() * self.width);
             rest = below;
-            pieces.push(Piece { seen: Seen::new(window, &self.draw), values, width: self.width });
+            pieces.push(Piece { seen: self.seen(window)?, values, width: self.width });
         }
-        let counted = pieces.iter().map(|piece| piece.seen.counted.len() as u64).sum();
-        let count = self.with(counted)?;
+        let count = self.with(counted(pieces.iter().map(|piece| &piece.seen)))?;
         Ok((pieces, count))
     }
 
@@ -126,16 +130,18 @@ impl SiteCollector {
                 spoilt.store(true, Relaxed);
             }
         });
-        let counted = !spoilt.into_inner();
-        let row = |piece: &Piece<'_>, token: u32| {
-            let from = token as usize * piece.width;
-            all_finite(&piece.values[from..from + piece.width])
-        };
-        let others = |piece: &Piece<'_>| piece.seen.others.iter().all(|&token| row(piece, token));
-        if counted && pieces.iter().all(others) {
-            return Ok(());
-        }
-        Err(self.first_not_finite(&pieces))
+        if spoilt.into_inner() { Err(self.first_not_finite(&pieces)) } else { Ok(()) }
+    }
+
+    /// Takes windows in as their activations are made, see [`Parts`].
+    ///
+    /// # Errors
+    /// If the windows cannot be collected. The collector is then as it was before.
+    pub fn begin<'a>(&'a mut self, windows: &'a [Window]) -> Result<Parts<'a>, CollectError> {
+        let seen = windows.iter().map(|window| self.seen(window)).collect::<Result<Vec<_>, _>>()?;
+        self.count = self.with(counted(&seen))?;
+        let (width, chunks) = (self.width, self.chunks.iter_mut().map(Mutex::new).collect());
+        Ok(Parts { width, seen, chunks, taken: AtomicUsize::new(0), failed: Mutex::new(None) })
     }
 
     fn first_not_finite(&self, pieces: &[Piece<'_>]) -> CollectError {
@@ -151,7 +157,98 @@ impl SiteCollector {
     }
 }
 
-wide!(all_finite = all_finite_body(values: &[f32]) -> bool);
+/// Counted tokens of windows.
+fn counted<'a>(all: impl IntoIterator<Item = &'a Seen<'a>>) -> u64 {
+    all.into_iter().map(|seen| seen.counted.len() as u64).sum()
+}
+
+/// Windows that a collector takes in while their activations are made: [`PANEL`] units at a time, in any order and from any thread. The
+/// harvest is that of the same windows in a [`Block`], bit for bit.
+pub struct Parts<'a> {
+    width: usize,
+    seen: Vec<Seen<'a>>,
+    chunks: Vec<Mutex<&'a mut Chunk>>,
+    taken: AtomicUsize,
+    /// The first window, token and unit whose activation is no finite number, or what else was wrong.
+    failed: Mutex<Option<Failed>>,
+}
+
+/// What was wrong with a part: the earliest is told.
+type Failed = (usize, usize, usize, CollectError);
+
+impl Parts<'_> {
+    /// Takes in a window's activations at the units from `first` on, a multiple of [`PANEL`]: `(tokens, PANEL)`, where fewer units are
+    /// left with anything behind them.
+    pub fn take(&self, window: usize, first: usize, values: &[f32]) {
+        let Some(seen) = self.seen.get(window) else { return };
+        let tokens = seen.window.tokens.len();
+        let units = PANEL.min(self.width.saturating_sub(first));
+        if values.len() != tokens * PANEL || units == 0 || !first.is_multiple_of(PANEL) {
+            let found = values.len();
+            let error = CollectError::Length { expected: tokens * PANEL, tokens, width: PANEL, found };
+            return self.fail((window, 0, first, error));
+        }
+        self.taken.fetch_add(1, Relaxed);
+        let good = awaited(&self.chunks[first / UNITS]).collect_panel(first % UNITS, seen, values);
+        if good {
+            return;
+        }
+        let rows = values.chunks_exact(PANEL).map(|row| &row[..units]);
+        let bad = rows.enumerate().find_map(|(token, row)| {
+            let unit = row.iter().position(|value| !value.is_finite())?;
+            Some((token, first + unit, row[unit]))
+        });
+        // there is one, or the panel would be good
+        let (token, unit, value) = bad.unwrap_or((0, first, f32::NAN));
+        let Window { document, index, .. } = *seen.window;
+        let error = CollectError::NotFinite { unit, document, window: index, token, value };
+        self.fail((window, token, unit, error));
+    }
+
+    fn fail(&self, new: Failed) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = |of: &Failed| (of.0, of.1, of.2);
+        if failed.as_ref().is_none_or(|old| place(&new) < place(old)) {
+            *failed = Some(new);
+        }
+    }
+
+    /// Whether all was taken in.
+    ///
+    /// # Errors
+    /// As [`Collector::collect`], and if a part is missing or there was one too many; of the collector nothing is then good.
+    pub fn end(self) -> Result<(), CollectError> {
+        if let Some((.., error)) = self.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error);
+        }
+        let lengths = || self.seen.iter().map(|seen| seen.window.tokens.len());
+        let (tokens, windows) = (lengths().sum(), lengths().filter(|tokens| *tokens > 0).count());
+        let (expected, found) = (windows * self.width.div_ceil(PANEL), self.taken.into_inner());
+        if expected != found {
+            return Err(CollectError::Length { expected, tokens, width: self.width, found });
+        }
+        Ok(())
+    }
+}
+
+/// What a lock keeps. Whoever has it gives it back in microseconds: going to sleep would take longer than waiting.
+fn awaited<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    for _ in 0..LOOKS {
+        if let Ok(guard) = lock.try_lock() {
+            return guard;
+        }
+        std::hint::spin_loop();
+    }
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Looks at a lock before sleep.
+const LOOKS: usize = 1000;
+
+wide!(
+    /// Whether all values are finite.
+    pub(super) all_finite = all_finite_body(values: &[f32]) -> bool
+);
 
 /// Whether all values are finite: an exponent of ones is the only one to which adding one carries into the sign.
 #[inline(always)]
