@@ -116,7 +116,7 @@ fn count_rows_plain(
         slots_of_rows(values, place, rows, &mut slots);
         for slots in &slots[..rows.len()] {
             match <&mut [_; COLUMNS]>::try_from(&mut *counters) {
-                Ok(all) => count(slots.as_chunks::<4>().0.iter(), all),
+                Ok(all) => count(slots, all),
                 Err(_) => counters.iter_mut().zip(slots).for_each(|(of, slot)| of[usize::from(*slot)] += 1),
             }
         }
@@ -125,8 +125,9 @@ fn count_rows_plain(
 
 /// Counts a row by the slots of its columns, which come from [`counter`]. The loops over fours are the ones that the compiler writes out.
 #[inline(always)]
-fn count<'a>(row: impl Iterator<Item = &'a [u16; 4]>, counters: &mut [[u16; BOTH]; COLUMNS]) {
-    for (four, counters) in row.zip(counters.as_chunks_mut::<4>().0) {
+fn count(row: &[u16; COLUMNS], counters: &mut [[u16; BOTH]; COLUMNS]) {
+    let fours = row.as_chunks::<4>().0.iter();
+    for (four, counters) in fours.zip(counters.as_chunks_mut::<4>().0) {
         for (&slot, counters) in four.iter().zip(counters) {
             // SAFETY: a slot is at most `BINS + SIDE`, which is below `BOTH`.
             unsafe { *counters.get_unchecked_mut(usize::from(slot)) += 1 };
@@ -210,7 +211,7 @@ mod x86 {
     ) {
         let mut sums = Sums::of(tally);
         // a slot that is read right after the register it is part of was stored waits for that: by now it has reached the cache
-        let mut slots = [const { Slots([0; 2 * COLUMNS]) }; STRETCH];
+        let mut slots = [const { Slots([[0; COLUMNS]; 2]) }; STRETCH];
         for pairs in pairs.chunks(STRETCH) {
             for (pair, slots) in pairs.iter().zip(&mut slots) {
                 let [one, two] = pair.map(|row| {
@@ -225,11 +226,9 @@ mod x86 {
                 // SAFETY: the slots are 64 bytes.
                 unsafe { _mm512_storeu_si512(slots.0.as_mut_ptr().cast(), both) };
             }
-            for slots in &slots[..pairs.len()] {
-                let (fours, _) = slots.0.as_chunks::<4>();
-                for row in 0..2 {
-                    count(fours.iter().skip(row).step_by(2), counters);
-                }
+            for [one, two] in slots[..pairs.len()].iter().map(|slots| &slots.0) {
+                count(one, counters);
+                count(two, counters);
             }
         }
         sums.give(tally);
@@ -238,9 +237,9 @@ mod x86 {
     /// Pairs of rows whose slots are found before they are counted.
     const STRETCH: usize = 4;
 
-    /// A register's worth of slots in one line of memory.
+    /// A register's worth of slots, of two rows, in one line of memory.
     #[repr(align(64))]
-    struct Slots([u16; 2 * COLUMNS]);
+    struct Slots([[u16; COLUMNS]; 2]);
 
     /// A [`Tally`] in registers: numbers, their places, and the two halves of what is summed in f64.
     struct Sums {
@@ -334,7 +333,7 @@ mod x86 {
         unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), kept) };
     }
 
-    /// [`super::counter`] of two rows: four of the first, four of the second, and so on.
+    /// [`super::counter`] of two rows, one after the other.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     fn slots_of(one: __m512, two: __m512) -> __m512i {
@@ -345,7 +344,9 @@ mod x86 {
             let first = _mm512_srli_epi32::<SHIFT>(bits);
             _mm512_maskz_or_epi32(some, first, _mm512_set1_epi32(i32::from(SOME)))
         };
-        let both = _mm512_packus_epi32(first(one), first(two));
+        // four of the first, four of the second, and so on: put in order
+        let order = _mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0);
+        let both = _mm512_permutexvar_epi64(order, _mm512_packus_epi32(first(one), first(two)));
         let some = _mm512_test_epi16_mask(both, _mm512_set1_epi16(SOME));
         let negative = _mm512_test_epi16_mask(both, _mm512_set1_epi16(SIGN));
         let size = _mm512_and_si512(both, _mm512_set1_epi16(SIGN - 1));

@@ -11,7 +11,7 @@ use super::site::all_finite;
 use crate::harvest::{Exemplar, Kind, Sketch, Statistics, UnitHarvest};
 use crate::window::Window;
 use pellucid_core::Polarity;
-use pellucid_kernels::pages::fetch_ahead;
+use pellucid_kernels::pages::{Pages, fetch_ahead};
 use pellucid_kernels::tally::{COLUMNS, Tally, count_rows};
 use std::ops::Range;
 
@@ -103,7 +103,7 @@ fn counter_of(side: usize, bin: u16) -> usize {
 
 /// How often units had which size: counts of the latest tokens, in few bits ([`count_rows`]), and of those before.
 struct Counts {
-    latest: Vec<[u16; BOTH]>,
+    latest: Pages<u16>,
     earlier: Vec<[u32; BOTH]>,
     /// Tokens that can be counted before the latest of a panel must be emptied.
     room: Vec<usize>,
@@ -115,7 +115,7 @@ impl Counts {
 
     fn new(units: usize) -> Self {
         let room = vec![LATEST; units.div_ceil(PANEL)];
-        Counts { latest: vec![[0; BOTH]; units], earlier: vec![[0; BOTH]; units], room }
+        Counts { latest: Pages::zeroed(units * BOTH), earlier: vec![[0; BOTH]; units], room }
     }
 
     /// Empties the latest counters of a panel's units where they cannot take so many tokens more. Of more than [`LATEST`] the caller
@@ -131,19 +131,24 @@ impl Counts {
 
     /// Adds the latest counts of some units to those before.
     fn empty(&mut self, units: Range<usize>) {
-        let latest = self.latest[units.clone()].as_flattened_mut().iter_mut();
+        let latest = self.latest[units.start * BOTH..units.end * BOTH].iter_mut();
         for (latest, earlier) in latest.zip(self.earlier[units].as_flattened_mut()) {
             *earlier = earlier.saturating_add(u32::from(std::mem::take(latest)));
         }
     }
 
+    /// The latest counters of some units.
+    fn latest(&mut self, units: Range<usize>) -> &mut [[u16; BOTH]] {
+        &mut self.latest.as_chunks_mut().0[units]
+    }
+
     fn of(&self, unit: usize, side: usize, bin: u16) -> u32 {
         let at = counter_of(side, bin);
-        self.earlier[unit][at].saturating_add(u32::from(self.latest[unit][at]))
+        self.earlier[unit][at].saturating_add(u32::from(self.latest[unit * BOTH + at]))
     }
 
     fn merge(&mut self, other: &Counts) {
-        let there = other.earlier.as_flattened().iter().zip(other.latest.as_flattened());
+        let there = other.earlier.as_flattened().iter().zip(&*other.latest);
         for (here, (earlier, latest)) in self.earlier.as_flattened_mut().iter_mut().zip(there) {
             *here = here.saturating_add(*earlier).saturating_add(u32::from(*latest));
         }
@@ -229,7 +234,7 @@ impl Chunk {
             if i > 0 {
                 self.counts.empty(team.clone());
             }
-            count_rows(values, [PANEL, column], rows, &mut totals, &mut self.counts.latest[team.clone()]);
+            count_rows(values, [PANEL, column], rows, &mut totals, self.counts.latest(team.clone()));
         }
         // numbers of f32 cannot sum to more than f64 holds
         if !totals.sum[..team.len()].iter().all(|sum| sum.is_finite()) {

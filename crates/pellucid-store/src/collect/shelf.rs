@@ -12,7 +12,7 @@ use crate::window::{Document, Window};
 use half::f16;
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use pellucid_core::Split;
-use pellucid_kernels::pages::fetch_ahead;
+use pellucid_kernels::pages::{Pages, fetch_ahead};
 use pellucid_kernels::tally::COLUMNS;
 use pellucid_kernels::wide;
 use std::cmp::Ordering;
@@ -171,7 +171,7 @@ pub(super) struct Shelf {
     /// By unit and place.
     pub(super) places: Vec<Place>,
     /// By unit, place and token of the stretch.
-    pub(super) activations: Vec<u16>,
+    pub(super) activations: Pages<u16>,
     /// How many places are taken, by unit and list.
     pub(super) taken: Vec<u16>,
     /// A window whose key, [`short`], is below this is not kept: by sixteen units, split, list ([`Shelf::gate`]) and unit. What is asked
@@ -199,7 +199,7 @@ impl Shelf {
             draw,
             first,
             places: vec![Place::EMPTY; places],
-            activations: vec![0; places * keep.stretch],
+            activations: Pages::zeroed(places * keep.stretch),
             taken: vec![0; lists],
             gates,
             highest: vec![[i16::MIN; 2]; units],
