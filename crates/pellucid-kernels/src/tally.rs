@@ -116,16 +116,20 @@ fn count_rows_plain(
         slots_of_rows(values, place, rows, &mut slots);
         for slots in &slots[..rows.len()] {
             match <&mut [_; COLUMNS]>::try_from(&mut *counters) {
-                Ok(all) => count(slots, all),
+                // SAFETY: `slots_of_rows` has made the slots, above.
+                Ok(all) => unsafe { count(slots, all) },
                 Err(_) => counters.iter_mut().zip(slots).for_each(|(of, slot)| of[usize::from(*slot)] += 1),
             }
         }
     }
 }
 
-/// Counts a row by the slots of its columns, which come from [`counter`]. The loops over fours are the ones that the compiler writes out.
+/// Counts a row by the slots of its columns. The loops over fours are the ones that the compiler writes out.
+///
+/// # Safety
+/// Slots are what [`counter`] gives.
 #[inline(always)]
-fn count(row: &[u16; COLUMNS], counters: &mut [[u16; BOTH]; COLUMNS]) {
+unsafe fn count(row: &[u16; COLUMNS], counters: &mut [[u16; BOTH]; COLUMNS]) {
     let fours = row.as_chunks::<4>().0.iter();
     for (four, counters) in fours.zip(counters.as_chunks_mut::<4>().0) {
         for (&slot, counters) in four.iter().zip(counters) {
@@ -226,9 +230,9 @@ mod x86 {
                 // SAFETY: the slots are 64 bytes.
                 unsafe { _mm512_storeu_si512(slots.0.as_mut_ptr().cast(), both) };
             }
-            for [one, two] in slots[..pairs.len()].iter().map(|slots| &slots.0) {
-                count(one, counters);
-                count(two, counters);
+            for row in slots[..pairs.len()].iter().flat_map(|slots| &slots.0) {
+                // SAFETY: `slots_of` has made the slots, above.
+                unsafe { count(row, counters) };
             }
         }
         sums.give(tally);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use pellucid_core::{Point, Site};
+use pellucid_kernels::tiles::PLAIN;
 use pellucid_model::fidelity::Reading;
 use pellucid_model::load::{Checkpoint, cache_dir};
 use pellucid_model::{
@@ -93,31 +94,65 @@ fn joined_steps_have_the_bits_of_single_ones() {
         let model = Model::open(&path, Storage::Bf16, &mut |_| ()).unwrap().with_precision(Precision::Fast);
         let text = "The lighthouse keeper wrote down the weather every evening. ".repeat(40);
         let tokens = model.tokenizer().encode(&text, true).unwrap().ids;
-        // enough rows for groups, and enough texts for texts by themselves, on any usual number of threads
-        let some = |text: usize| tokens[..tokens.len() - 13 * text].to_vec();
-        let batch = Batch::new((0..(2 * rayon::current_num_threads()).max(8)).map(|text| some(text % 8)));
-        let layers = model.spec().n_layers;
-        let sites = |points: &[Point]| -> Vec<Site> {
-            (0..layers).flat_map(|l| points.iter().map(move |p| Site::new(*p, l))).collect()
-        };
-        let run = |mut record: Record| {
-            let output = model.run(&batch, &Plan::LAST, None, &mut record).unwrap();
-            (output.logits.unwrap().to_vec2::<f32>().unwrap(), record)
-        };
-        let (joined, _) = run(Record::new([]));
-        let (looked, acts) = run(Record::new(sites(&[Point::MlpAct])));
-        let (single, all) = run(Record::new(sites(&[Point::AttnIn, Point::MlpIn, Point::MlpAct])));
-        let (streams, between) = run(Record::new(sites(&[Point::ResidMid, Point::ResidPost])));
-        let (apart, _) = run(Record::new(sites(&[Point::Z, Point::MlpOut])));
-        let all_same = [joined, looked, streams, apart].iter().all(|logits| *logits == single);
-        assert!(all_same, "{name}: joined steps give other logits");
-        assert!(between.sites().all(|site| between.value(site).is_ok()), "{name}: a point was not reached");
-        for site in sites(&[Point::MlpAct]) {
-            let numbers =
-                |r: &Record| r.value(site).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            assert!(numbers(&acts) == numbers(&all), "{name}: other values at {site}");
+        steps_on(&model, &tokens, name);
+    }
+}
+
+fn steps_on(model: &Model, tokens: &[u32], name: &str) {
+    // enough rows for groups, and enough texts for texts by themselves, on any usual number of threads
+    let some = |text: usize| tokens[..tokens.len() - 13 * text].to_vec();
+    let batch = Batch::new((0..(2 * rayon::current_num_threads()).max(8)).map(|text| some(text % 8)));
+    let layers = model.spec().n_layers;
+    let sites = |points: &[Point]| -> Vec<Site> {
+        (0..layers).flat_map(|l| points.iter().map(move |p| Site::new(*p, l))).collect()
+    };
+    let run = |mut record: Record| {
+        let output = model.run(&batch, &Plan::LAST, None, &mut record).unwrap();
+        (output.logits.unwrap().to_vec2::<f32>().unwrap(), record)
+    };
+    let (joined, _) = run(Record::new([]));
+    let (looked, acts) = run(Record::new(sites(&[Point::MlpAct])));
+    let (single, all) = run(Record::new(sites(&[Point::AttnIn, Point::MlpIn, Point::MlpAct])));
+    let (streams, between) = run(Record::new(sites(&[Point::ResidMid, Point::ResidPost])));
+    let (apart, _) = run(Record::new(sites(&[Point::Z, Point::MlpOut])));
+    let all_same = [joined, looked, streams, apart].iter().all(|logits| *logits == single);
+    assert!(all_same, "{name}: joined steps give other logits");
+    assert!(between.sites().all(|site| between.value(site).is_ok()), "{name}: a point was not reached");
+    for site in sites(&[Point::MlpAct]) {
+        let numbers = |r: &Record| r.value(site).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert!(numbers(&acts) == numbers(&all), "{name}: other values at {site}");
+    }
+}
+
+/// Both ways on tiny models of all families. Run by the test below in a process that takes the ways of matrix tiles, whatever the
+/// processor has.
+#[test]
+fn child_that_joins_steps() {
+    let tiny = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny");
+    for name in ["llama-bf16", "gemma2", "gemma3", "gpt2", "gpt-neox", "olmo2", "phi3", "qwen2", "qwen3"] {
+        for storage in [Storage::Bf16, Storage::F32] {
+            let model = Model::open(&tiny.join(name), storage, &mut |_| ()).unwrap();
+            let model = model.with_precision(Precision::Fast);
+            let length = model.spec().context.min(160) as u32;
+            let tokens: Vec<u32> = (0..length).map(|i| 7 + i * 37 % 200).collect();
+            steps_on(&model, &tokens, name);
+            for rules in [Rules::EXACT, Rules::RELP] {
+                steps_back(&model, &tokens, rules);
+            }
         }
     }
+}
+
+#[test]
+fn steps_are_joined_on_tiles_too() {
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_that_joins_steps", "--nocapture"])
+        .env(PLAIN, "1")
+        .env("RAYON_NUM_THREADS", "2")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout).into_owned() + &String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success() && said.contains("1 passed"), "{said}");
 }
 
 /// The same on the way back, with few rows and with many, and so have products with the gradient that are made on it.

@@ -3,14 +3,14 @@
 //! Sixteen units at a time, a window's tokens go through one loop for extremes, sums and bins ([`count_rows`]). Exemplars are looked
 //! at once a window, by its extremes.
 
-use super::bins::{BINS, BOTH, SIDE};
+use super::bins::{BINS, BOTH, SIDE, bin};
 use super::exact::{Squares, Sum};
 use super::keep::{Draw, Keep, List};
 use super::shelf::{Column, Shelf, Wanted};
 use super::site::all_finite;
 use crate::harvest::{Exemplar, Kind, Sketch, Statistics, UnitHarvest};
 use crate::window::Window;
-use pellucid_core::Polarity;
+use pellucid_core::{Polarity, Split};
 use pellucid_kernels::pages::{Pages, fetch_ahead};
 use pellucid_kernels::tally::{COLUMNS, Tally, count_rows};
 use std::ops::Range;
@@ -96,6 +96,9 @@ struct Found {
 /// Tokens that the counters of the latest can count.
 const LATEST: usize = u16::MAX as usize;
 
+/// Most activations lie between these sizes, in every model and layer that was looked at.
+const USUAL: [f32; 2] = [1.0 / 4096.0, 2.0];
+
 /// Where among a unit's counters a bin's is: before those of each side stands the one of zeros, which nobody reads.
 fn counter_of(side: usize, bin: u16) -> usize {
     side * SIDE + 1 + usize::from(bin)
@@ -140,6 +143,17 @@ impl Counts {
     /// The latest counters of some units.
     fn latest(&mut self, units: Range<usize>) -> &mut [[u16; BOTH]] {
         &mut self.latest.as_chunks_mut().0[units]
+    }
+
+    /// Asks for the latest counters of the sizes that activations mostly have.
+    fn fetch(&self, units: Range<usize>) {
+        let usual = USUAL.map(|size| usize::from(bin(size)));
+        for unit in units {
+            for side in [0, SIDE] {
+                let from = unit * BOTH + side + 1;
+                fetch_ahead(&self.latest[from + usual[0]..from + usual[1]], 0);
+            }
+        }
     }
 
     fn of(&self, unit: usize, side: usize, bin: u16) -> u32 {
@@ -204,20 +218,34 @@ impl Chunk {
         }
         self.counts.make_room(from..from + units, seen.counted.len());
         // memory that is looked at when numbers are counted comes meanwhile
-        for at in (0..units).step_by(COLUMNS) {
-            self.shelf.fetch_gates(from + at, seen.window.split);
-        }
-        fetch_ahead(&self.moments[from..from + units], 0);
+        self.fetch(from, seen.window.split);
         let mut found = [const { None }; PANEL / COLUMNS];
         for (at, found) in (0..units).step_by(COLUMNS).zip(&mut found) {
             let team = from + at..from + (at + COLUMNS).min(units);
             *found = self.count_team(team, at, seen, values);
             all &= found.is_some();
         }
-        for (found, at) in found.iter().flatten().zip((0..).step_by(COLUMNS)) {
-            self.offer_team([from + at, at], found, seen, values);
+        for (at, found) in found.iter().enumerate() {
+            if let Some(found) = found {
+                self.offer_team([from + at * COLUMNS, at * COLUMNS], found, seen, values);
+            }
         }
         all
+    }
+
+    /// Asks for what a panel's numbers of a window are held against and added to.
+    fn fetch(&self, from: usize, split: Split) {
+        let units = from..(from + PANEL).min(self.moments.len());
+        for team in units.clone().step_by(COLUMNS) {
+            self.shelf.fetch_gates(team, split);
+        }
+        fetch_ahead(&self.moments[units], 0);
+    }
+
+    /// As [`Self::fetch`], and for the counters: some time before the panel comes.
+    pub(super) fn fetch_all(&self, from: usize, split: Split) {
+        self.fetch(from, split);
+        self.counts.fetch(from..(from + PANEL).min(self.moments.len()));
     }
 
     /// Counts sizes and sums a window's activations, in the order of its tokens, and adds the sums to the units'; none where a number

@@ -191,7 +191,7 @@ impl Parts<'_> {
         self.taken.fetch_add(1, Relaxed);
         let good = awaited(&self.chunks[first / UNITS]).collect_panel(first % UNITS, seen, values);
         if good {
-            return;
+            return self.fetch(first + PANEL, seen.window.split);
         }
         let rows = values.chunks_exact(PANEL).map(|row| &row[..units]);
         let bad = rows.enumerate().find_map(|(token, row)| {
@@ -203,6 +203,16 @@ impl Parts<'_> {
         let Window { document, index, .. } = *seen.window;
         let error = CollectError::NotFinite { unit, document, window: index, token, value };
         self.fail((window, token, unit, error));
+    }
+
+    /// Asks for what the panel after the last takes, which usually comes next on this thread, and after a while. Where another thread is at
+    /// it, that has it near.
+    fn fetch(&self, first: usize, split: Split) {
+        if first < self.width
+            && let Ok(chunk) = self.chunks[first / UNITS].try_lock()
+        {
+            chunk.fetch_all(first % UNITS, split);
+        }
     }
 
     fn fail(&self, new: Failed) {
