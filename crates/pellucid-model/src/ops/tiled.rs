@@ -155,9 +155,10 @@ pub(crate) fn watchable(texts: &[usize]) -> bool {
     shared_out(texts) && texts.iter().all(|&tokens| tokens <= WHOLE)
 }
 
-/// Tokens that go through an MLP together: of whole texts, of short ones several.
+/// Tokens that go through an MLP together: of whole texts, of short ones several, so that every thread has some.
 fn together(texts: &[usize]) -> Vec<usize> {
-    let most = texts.iter().copied().max().unwrap_or(0).max(WHOLE / 2);
+    let share = texts.iter().sum::<usize>() / (2 * rayon::current_num_threads());
+    let most = texts.iter().copied().max().unwrap_or(0).max(share.min(WHOLE / 2));
     let mut parts: Vec<usize> = Vec::new();
     for &tokens in texts {
         match parts.last_mut().filter(|last| **last + tokens <= most) {
