@@ -124,11 +124,7 @@ impl Tap for Hand<'_> {
                 None => collector.collect_or_spoil(&Block { values, width, windows }),
                 Some(dictionary) => collect_latents(dictionary, values, windows, collector),
             })?;
-            if let Err(error) = done {
-                let why = format!("at {}: {error}", at.site);
-                self.failed = Some(why.clone());
-                return Err(pellucid_model::Error::Request(why));
-            }
+            done.map_err(|error| refused(at.site, &error, &mut self.failed))?;
         }
         self.spent += begun.elapsed();
         Ok(x)
@@ -173,12 +169,15 @@ impl Watch for Pieces<'_> {
     fn end(self: Box<Self>) -> pellucid_model::Result<()> {
         let threads = rayon::current_num_threads() as u64;
         *self.spent += Duration::from_nanos(self.nanoseconds.into_inner() / threads);
-        self.parts.end().map_err(|error| {
-            let why = format!("at {}: {error}", self.site);
-            *self.failed = Some(why.clone());
-            pellucid_model::Error::Request(why)
-        })
+        self.parts.end().map_err(|error| refused(self.site, &error, self.failed))
     }
+}
+
+/// A collector's refusal as the error that ends a run, and kept in `failed`.
+fn refused(site: Site, error: &CollectError, failed: &mut Option<String>) -> pellucid_model::Error {
+    let why = format!("at {site}: {error}");
+    *failed = Some(why.clone());
+    pellucid_model::Error::Request(why)
 }
 
 /// Hands the latents of some windows to their collector, a window at a time: latents are many, and an array of a whole

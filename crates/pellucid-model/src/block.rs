@@ -101,6 +101,11 @@ impl Pass<'_> {
         Ok(read.contiguous()?)
     }
 
+    /// Tokens of each row.
+    fn texts(&self) -> Vec<usize> {
+        self.rows.iter().map(|row| row.tokens.len()).collect()
+    }
+
     fn attention_mask(&self, row: &Row) -> Mask {
         Mask { start: row.start, window: self.spec.attention[self.layer].window }
     }
@@ -233,12 +238,12 @@ fn joined_mlp(w: &BlockWeights, read: &Tensor, pass: &mut Pass<'_>, keep: bool) 
     let (watched, looks) = (pass.tap.wants(site), pass.tap.only_looks(site));
     let kept = keep && pass.spec.placement.after();
     let added = !pass.spec.parallel && !kept && !pass.watched(&[Point::MlpOut, Point::MlpOutPost]);
-    let texts: Vec<usize> = pass.rows.iter().map(|row| row.tokens.len()).collect();
+    let texts = pass.texts();
     // who can look at pieces sees them where they are made; nobody keeps the whole
-    let pieces = watched && !keep && tiled::watchable(&texts);
-    let watch = match pieces {
-        true => pass.tap.watch(Place { site, rows: pass.rows, first_row: 0 }),
-        false => None,
+    let watch = if watched && !keep && tiled::watchable(&texts) {
+        pass.tap.watch(Place { site, rows: pass.rows, first_row: 0 })
+    } else {
+        None
     };
     let whole = watched && watch.is_none();
     let wanted =
@@ -290,8 +295,7 @@ fn joined_attention(w: &BlockWeights, resid_pre: &Tensor, pass: &Pass<'_>) -> Re
         window: attention.window,
         post_norm: w.attn_post_norm.as_ref(),
     };
-    let tokens: Vec<usize> = pass.rows.iter().map(|row| row.tokens.len()).collect();
-    attention_text::texts(resid_pre, &tokens, &layer)
+    attention_text::texts(resid_pre, &pass.texts(), &layer)
 }
 
 /// What attention hands to the rest of the block, and to the backward pass.

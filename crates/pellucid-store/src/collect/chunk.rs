@@ -11,6 +11,7 @@ use super::site::all_finite;
 use crate::harvest::{Exemplar, Kind, Sketch, Statistics, UnitHarvest};
 use crate::window::Window;
 use pellucid_core::{Polarity, Split};
+use pellucid_kernels::kernel::LANES;
 use pellucid_kernels::pages::{Pages, fetch_ahead};
 use pellucid_kernels::tally::{COLUMNS, Tally, count_rows};
 use std::ops::Range;
@@ -19,7 +20,7 @@ use std::ops::Range;
 pub(super) const UNITS: usize = 64;
 
 /// Units whose activations at a window are taken in together, which then lie in the processor's nearest cache.
-pub const PANEL: usize = 32;
+pub const PANEL: usize = LANES;
 
 /// What is summed of a unit.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -258,7 +258,7 @@ impl Shelf {
     /// The gates of a team's lists of a split.
     fn gates_of(&self, team: usize, split: Split) -> Range<usize> {
         let lists = self.layout.lists();
-        let from = team / COLUMNS * lists + split as usize * (lists / 3);
+        let from = team / COLUMNS * lists + gate_in_team(List::Random { split }, self.keep.bands);
         from..from + lists / 3
     }
 

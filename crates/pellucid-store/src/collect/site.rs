@@ -4,7 +4,7 @@ use super::chunk::{Chunk, PANEL, Piece, Seen, UNITS};
 use super::keep::{Draw, Keep};
 use super::{Block, CollectError, Collector};
 use crate::harvest::SiteHarvest;
-use crate::window::Window;
+use crate::window::{Document, Window};
 use pellucid_core::{Site, Split};
 use pellucid_kernels::sheet::one_by_one;
 use pellucid_kernels::wide;
@@ -145,16 +145,31 @@ impl SiteCollector {
     }
 
     fn first_not_finite(&self, pieces: &[Piece<'_>]) -> CollectError {
-        let places = pieces.iter().flat_map(|piece| {
-            let Window { document, index, .. } = piece.seen.window;
-            piece.values.iter().enumerate().map(move |(at, &value)| (*document, *index, at, value))
+        let first = pieces.iter().find_map(|piece| {
+            let (token, unit, value) = first_bad(piece.values, self.width, self.width)?;
+            Some(not_finite(piece.seen.window, token, unit, value))
         });
-        let first = places.into_iter().find(|(_, _, _, value)| !value.is_finite());
         // There is one, or this would not be asked; a default spares a panic.
-        let (document, window, at, value) =
-            first.unwrap_or((crate::window::Document([0; 16]), 0, 0, f32::NAN));
-        CollectError::NotFinite { unit: at % self.width, document, window, token: at / self.width, value }
+        first.unwrap_or(CollectError::NotFinite {
+            unit: 0,
+            document: Document([0; 16]),
+            window: 0,
+            token: 0,
+            value: f32::NAN,
+        })
     }
+}
+
+/// The first number that is not finite among the first `units` of rows of such a width: its row, its place in it, and itself.
+fn first_bad(values: &[f32], width: usize, units: usize) -> Option<(usize, usize, f32)> {
+    values.chunks_exact(width).enumerate().find_map(|(token, row)| {
+        let unit = row[..units].iter().position(|value| !value.is_finite())?;
+        Some((token, unit, row[unit]))
+    })
+}
+
+fn not_finite(window: &Window, token: usize, unit: usize, value: f32) -> CollectError {
+    CollectError::NotFinite { unit, document: window.document, window: window.index, token, value }
 }
 
 /// Counted tokens of windows.
@@ -180,6 +195,8 @@ impl Parts<'_> {
     /// Takes in a window's activations at the units from `first` on, a multiple of [`PANEL`]: `(tokens, PANEL)`, where fewer units are
     /// left with anything behind them.
     pub fn take(&self, window: usize, first: usize, values: &[f32]) {
+        // one that nobody waits for is one too many
+        self.taken.fetch_add(1, Relaxed);
         let Some(seen) = self.seen.get(window) else { return };
         let tokens = seen.window.tokens.len();
         let units = PANEL.min(self.width.saturating_sub(first));
@@ -188,21 +205,14 @@ impl Parts<'_> {
             let error = CollectError::Length { expected: tokens * PANEL, tokens, width: PANEL, found };
             return self.fail((window, 0, first, error));
         }
-        self.taken.fetch_add(1, Relaxed);
         let good = awaited(&self.chunks[first / UNITS]).collect_panel(first % UNITS, seen, values);
         if good {
             return self.fetch(first + PANEL, seen.window.split);
         }
-        let rows = values.chunks_exact(PANEL).map(|row| &row[..units]);
-        let bad = rows.enumerate().find_map(|(token, row)| {
-            let unit = row.iter().position(|value| !value.is_finite())?;
-            Some((token, first + unit, row[unit]))
-        });
         // there is one, or the panel would be good
-        let (token, unit, value) = bad.unwrap_or((0, first, f32::NAN));
-        let Window { document, index, .. } = *seen.window;
-        let error = CollectError::NotFinite { unit, document, window: index, token, value };
-        self.fail((window, token, unit, error));
+        let (token, unit, value) = first_bad(values, PANEL, units).unwrap_or((0, 0, f32::NAN));
+        let error = not_finite(seen.window, token, first + unit, value);
+        self.fail((window, token, first + unit, error));
     }
 
     /// Asks for what the panel after the last takes, which usually comes next on this thread, and after a while. Where another thread is at
