@@ -134,6 +134,25 @@ pub fn along_pairs(rows: usize, a: &[[u32; ROWS]], b: &[Pairs], sums: &mut Tile)
     by_rows!(rows, pairs_plain, a, b, sums);
 }
 
+/// Rows of the same number of columns, at most [`ROWS`], turned: one number of each row beside the other. Numbers of rows that are not
+/// given stay.
+pub fn by_columns(rows: &[&[f32]], to: &mut [[f32; ROWS]]) {
+    #[cfg(target_arch = "x86_64")]
+    if let Ok(rows) = <&[&[f32]; ROWS]>::try_from(rows)
+        && is_x86_feature_detected!("avx2")
+    {
+        // SAFETY: safe Rust whose only requirement is the feature that the line above has just asked for.
+        return unsafe { by_columns_avx2(rows, to) };
+    }
+    by_columns_plain(rows, to);
+}
+
+fn by_columns_plain(rows: &[&[f32]], to: &mut [[f32; ROWS]]) {
+    for (r, row) in rows.iter().enumerate().take(ROWS) {
+        to.iter_mut().zip(*row).for_each(|(to, x)| to[r] = *x);
+    }
+}
+
 /// Which sums of each of the first `rows` rows are greater than the row's floor: bit `l` of entry `r` says it of
 /// `sums[r][l]`. What is no number is greater than nothing.
 pub fn above(rows: usize, sums: &Tile, floors: &[f32; ROWS]) -> [u32; ROWS] {
@@ -189,15 +208,19 @@ fn across_plain<const R: usize>(p: &[Lane<f32>], g: &[Lane<f32>; LANES], sums: &
 }
 
 #[cfg(target_arch = "x86_64")]
-use x86::{above_avx512, across_avx2, across_avx512, along_avx2, along_avx512, pairs_avx512};
+use x86::{
+    above_avx512, across_avx2, across_avx512, along_avx2, along_avx512, by_columns_avx2, pairs_avx512,
+};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{LANES, Lane, Pairs, ROWS, Tile};
     use std::arch::x86_64::{
-        __cpuid, __m256, __m512, __m512bh, _CMP_GT_OQ, _mm256_fmadd_ps, _mm256_load_ps, _mm256_set1_ps,
-        _mm256_store_ps, _mm512_cmp_ps_mask, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_load_ps,
-        _mm512_load_si512, _mm512_set1_epi32, _mm512_set1_ps, _mm512_store_ps,
+        __cpuid, __m256, __m512, __m512bh, _CMP_GT_OQ, _mm_storeu_ps, _mm256_castps256_ps128,
+        _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_load_ps, _mm256_loadu_ps, _mm256_set1_ps,
+        _mm256_shuffle_ps, _mm256_store_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_cmp_ps_mask,
+        _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_load_ps, _mm512_load_si512, _mm512_set1_epi32,
+        _mm512_set1_ps, _mm512_store_ps,
     };
 
     /// Whether AMD made the processor ("AuthenticAMD" in the registers that CPUID's leaf 0 fills).
@@ -314,6 +337,43 @@ mod x86 {
         }
     }
 
+    /// Eight columns at a time; those beyond the last eight as in the plain version.
+    #[target_feature(enable = "avx2")]
+    pub(super) fn by_columns_avx2(rows: &[&[f32]; ROWS], to: &mut [[f32; ROWS]]) {
+        let width = rows.iter().map(|row| row.len()).fold(to.len(), usize::min);
+        let whole = width / 8 * 8;
+        for (at, to) in to[..whole].as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            // SAFETY: eight numbers from each row, none of which is shorter than `whole`.
+            let x = rows.map(|row| unsafe { _mm256_loadu_ps(row[8 * at..8 * at + 8].as_ptr()) });
+            let [a, b, c] = [0, 4, 8].map(|r| fours([x[r], x[r + 1], x[r + 2], x[r + 3]]));
+            for i in 0..4 {
+                for (r, part) in [a[i], b[i], c[i]].into_iter().enumerate() {
+                    let [first, second] = [_mm256_castps256_ps128(part), _mm256_extractf128_ps::<1>(part)];
+                    // SAFETY: four of a column's twelve numbers each.
+                    unsafe {
+                        _mm_storeu_ps(to[i][4 * r..4 * r + 4].as_mut_ptr(), first);
+                        _mm_storeu_ps(to[i + 4][4 * r..4 * r + 4].as_mut_ptr(), second);
+                    }
+                }
+            }
+        }
+        super::by_columns_plain(&rows.map(|row| &row[whole..width]), &mut to[whole..]);
+    }
+
+    /// Four rows turned: register `i` holds column `i` in its low half, column `i + 4` in its high one.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn fours([a, b, c, d]: [__m256; 4]) -> [__m256; 4] {
+        let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+        let (above, below) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+        [
+            _mm256_shuffle_ps::<0b0100_0100>(ab, cd),
+            _mm256_shuffle_ps::<0b1110_1110>(ab, cd),
+            _mm256_shuffle_ps::<0b0100_0100>(above, below),
+            _mm256_shuffle_ps::<0b1110_1110>(above, below),
+        ]
+    }
+
     /// Six rows of half a lane are what sixteen registers hold.
     const SIX: usize = 6;
 
@@ -428,6 +488,21 @@ mod tests {
                             "row {r} of {rows} was touched"
                         );
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_are_turned_alike_in_every_version() {
+        for (rows, width) in [(12, 0), (12, 1), (12, 8), (12, 29), (7, 24), (1, 9), (0, 3)] {
+            let x = numbers(rows * width, 0.7);
+            let rows: Vec<&[f32]> = x.chunks_exact(width.max(1)).collect();
+            let mut found = vec![[-1.0; ROWS]; width];
+            by_columns(&rows, &mut found);
+            for (at, column) in found.iter().enumerate() {
+                for (r, x) in column.iter().enumerate() {
+                    assert_eq!(*x, rows.get(r).map_or(-1.0, |row| row[at]), "row {r}, column {at}");
                 }
             }
         }

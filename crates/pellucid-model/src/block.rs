@@ -6,7 +6,7 @@
 use crate::batch::{Row, ranges};
 use crate::cache::LayerCache;
 use crate::ops::attention::{self, Heads, Mask, Memory, Scoring};
-use crate::ops::linear::{Linear, linear, linears};
+use crate::ops::linear::{Linear, activated, activates, linear, linears};
 use crate::ops::mlp::Kept;
 use crate::ops::norm::{Norm, norm};
 use crate::ops::rotary::{Angles, rotate};
@@ -155,7 +155,7 @@ pub(crate) fn forward(
     let read = if split { pass.read(Readers::Mlp, &resid_mid)? } else { resid_mid.clone() };
     let Fed { out, added, before } = match joined_mlp(w, &read, pass, keep)? {
         Some(fed) => fed,
-        None => mlp_part(w, &read, pass)?,
+        None => mlp_part(w, &read, pass, keep)?,
     };
     let (resid_post, mlp_out) = if added {
         (out, None)
@@ -212,18 +212,26 @@ struct Fed {
     before: Option<Before>,
 }
 
-/// The MLP step by step.
-fn mlp_part(w: &BlockWeights, read: &Tensor, pass: &mut Pass<'_>) -> Result<Fed> {
+/// The MLP step by step; the values before its activation are made for those who want them.
+fn mlp_part(w: &BlockWeights, read: &Tensor, pass: &mut Pass<'_>, keep: bool) -> Result<Fed> {
+    let f = pass.spec.activation;
     let layers: Vec<&Linear> = [&w.pre].into_iter().chain(&w.linear).collect();
-    let mut made = normed(w.mlp_norm.as_ref(), read, Point::MlpIn, &layers, pass)?.into_iter();
-    let (Some(pre), second) = (made.next(), made.next()) else {
-        return Err(Error::Request("an MLP without a layer before its activation".to_owned()));
+    let unseen = !keep && !pass.watched(&[Point::MlpPre, Point::MlpPreLinear]);
+    let (act, before) = if unseen && activates(read.dim(0)?, &layers) {
+        let x = pass.at(Point::MlpIn, maybe_norm(read, w.mlp_norm.as_ref())?)?;
+        (activated(&x, &w.pre, w.linear.as_ref(), f)?, None)
+    } else {
+        let mut made = normed(w.mlp_norm.as_ref(), read, Point::MlpIn, &layers, pass)?.into_iter();
+        let (Some(pre), second) = (made.next(), made.next()) else {
+            return Err(Error::Request("an MLP without a layer before its activation".to_owned()));
+        };
+        let pre = pass.at(Point::MlpPre, pre)?;
+        let second = second.map(|second| pass.at(Point::MlpPreLinear, second)).transpose()?;
+        let act = mlp::activate(&pre, second.as_ref(), f)?;
+        (act, Some((Kept::in_rows(pre)?, second.map(Kept::in_rows).transpose()?)))
     };
-    let pre = pass.at(Point::MlpPre, pre)?;
-    let second = second.map(|second| pass.at(Point::MlpPreLinear, second)).transpose()?;
-    let act = pass.at(Point::MlpAct, mlp::activate(&pre, second.as_ref(), pass.spec.activation)?)?;
-    let before = (Kept::in_rows(pre)?, second.map(Kept::in_rows).transpose()?);
-    Ok(Fed { out: linear(&act, &w.down)?, added: false, before: Some(before) })
+    let act = pass.at(Point::MlpAct, act)?;
+    Ok(Fed { out: linear(&act, &w.down)?, added: false, before })
 }
 
 /// The same with the steps taken together, where that can be done and no tap stands between them; at `mlp_act` one may. Where none

@@ -3,10 +3,12 @@
 //! Weights are stored as f32, bf16, f16 or as in the file; the arithmetic is f32 whatever they are stored as, unless
 //! [`Precision::Fast`] is asked for.
 
-use super::packed::{Packed, on_tiles_back, product, product_back, row_of};
+use super::packed::Packed;
+use super::products::{multiply_activated, on_tiles_back, product_back, products};
 use super::tiled_back::multiply_back;
-use super::{Precision, tensor, with_slice, with_slices};
+use super::{Precision, tensor, tiled, with_slice, with_slices};
 use crate::Result;
+use crate::spec::Activation;
 use candle_core::Tensor;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -49,20 +51,32 @@ impl Linear {
 
 /// `(tokens, in)` to `(tokens, out)`.
 pub(crate) fn linear(x: &Tensor, layer: &Linear) -> Result<Tensor> {
-    shifted(product(x, &layer.weight, layer.precision)?, x.dim(0)?, layer)
+    shifted(tiled::only(products(x, &[&layer.weight], layer.precision)?), x.dim(0)?, layer)
 }
 
-/// [`linear`] of several layers that read the same. For one token, with weights kept in few bits, they are taken together.
+/// [`linear`] of several layers that read the same, of one precision.
 pub(crate) fn linears(x: &Tensor, layers: &[&Linear]) -> Result<Vec<Tensor>> {
-    let (rows, inner) = x.dims2()?;
-    let fits = |l: &&Linear| l.weight.inner() == inner && l.weight.takes_a_row(l.precision);
-    let together = rows == 1 && layers.iter().all(fits);
-    if !together {
+    let Some(first) = layers.first() else { return Ok(Vec::new()) };
+    if layers.iter().any(|layer| layer.precision != first.precision) {
         return layers.iter().map(|layer| linear(x, layer)).collect();
     }
     let weights: Vec<&Packed> = layers.iter().map(|l| &*l.weight).collect();
-    let made = with_slice(x, |x| row_of(&weights, x))?;
-    made.into_iter().zip(layers).map(|(y, layer)| shifted(y, 1, layer)).collect()
+    let made = products(x, &weights, first.precision)?;
+    made.into_iter().zip(layers).map(|(y, layer)| shifted(y, x.dim(0)?, layer)).collect()
+}
+
+/// Whether so many rows go through an MLP's layers before its activation and that itself at once ([`activated`]).
+pub(crate) fn activates(rows: usize, layers: &[&Linear]) -> bool {
+    let apart = |l: &&Linear| (rows == 1 && l.weight.takes_a_row(l.precision)) || l.precision.rounds();
+    !layers.iter().any(|layer| apart(layer) || layer.bias.is_some())
+}
+
+/// An MLP's activations, `(tokens, in)` to `(tokens, neurons)`, without the values before them: the bits of [`linears`] and
+/// [`activate`](super::mlp::activate). For layers in f32 that shift nothing ([`activates`]).
+pub(crate) fn activated(x: &Tensor, pre: &Linear, linear: Option<&Linear>, f: Activation) -> Result<Tensor> {
+    let second = linear.map(|l| &*l.weight);
+    let act = multiply_activated(x, &pre.weight, second, f)?;
+    tensor(act, (x.dim(0)?, pre.weight.outer()))
 }
 
 /// Adds a layer's shift to each of its rows.

@@ -15,6 +15,7 @@ pub(crate) mod norm;
 pub(crate) mod packed;
 #[cfg(test)]
 mod plain;
+mod products;
 pub(crate) mod rotary;
 pub(crate) mod simd;
 pub(crate) mod tiled;

@@ -4,17 +4,16 @@
 
 use super::Precision;
 use super::blocks::{BlockType, Blocks, Row};
-use super::kernel::{LANES, Lane, Pairs, ROWS, Tile, across, along, along_pairs, split};
+use super::kernel::{LANES, Lane, Pairs, split};
 use super::pages::Pages;
-use super::sheet::{Block, made, sheet};
-use super::{simd, tensor, tiled, tiled_back, with_slice};
+use super::sheet::made;
+use super::simd;
 use crate::Result;
 use candle_core::{CpuStorage, DType, Storage, Tensor};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use pellucid_kernels::codes::{lanes_back, pair_row, pairs_back};
-use pellucid_kernels::columns::{pieces, share};
-use pellucid_kernels::tiles::{DEPTH, tiles_are_here, whole_steps};
+use pellucid_kernels::tiles::{DEPTH, whole_steps};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -35,19 +34,8 @@ enum Panels {
     Blocks(Blocks),
 }
 
-/// Inputs whose lanes are widened at a time: they stay in the nearest cache.
-const WIDENED: usize = 128;
-
-/// So few rows of gradients are multiplied exactly in any precision.
-const FEW: usize = 4;
-
-/// Whether gradients of so many rows are multiplied on matrix tiles.
-pub(super) fn on_tiles_back(rows: usize) -> bool {
-    rows > FEW && tiles_are_here()
-}
-
-/// Row blocks that share a panel while it is near.
-const GROUP: usize = 16;
+/// Inputs whose lanes are multiplied at a time, and widened where they are kept in fewer bits: they stay in the nearest cache.
+pub(super) const WIDENED: usize = 128;
 
 impl Packed {
     /// Packs `(outer, inner)` weights, kept as what they are stored as.
@@ -169,7 +157,12 @@ impl Packed {
     }
 
     /// Lanes of a panel as f32: the weights themselves, or widened into `room`.
-    fn lanes<'a>(&'a self, panel: usize, at: Range<usize>, room: &'a mut [Lane<f32>]) -> &'a [Lane<f32>] {
+    pub(super) fn lanes<'a>(
+        &'a self,
+        panel: usize,
+        at: Range<usize>,
+        room: &'a mut [Lane<f32>],
+    ) -> &'a [Lane<f32>] {
         let here = || panel * self.inner + at.start..panel * self.inner + at.end;
         match &self.panels {
             Panels::F32(all) => &all[here()],
@@ -194,27 +187,12 @@ impl Packed {
         }
     }
 
-    /// How many inputs to take at a time, and room for as many lanes where they must be widened.
-    fn chunk(&self) -> (usize, Vec<Lane<f32>>) {
+    /// Room for [`WIDENED`] lanes, where they must be widened.
+    pub(super) fn widening(&self) -> Vec<Lane<f32>> {
         match self.panels {
-            Panels::F32(_) => (self.inner.max(1), Vec::new()),
-            _ => (WIDENED, vec![Lane::ZERO; WIDENED]),
+            Panels::F32(_) => Vec::new(),
+            _ => vec![Lane::ZERO; WIDENED],
         }
-    }
-
-    /// `x Wᵀ` for `(rows, inner)` numbers: `(rows, outer)`.
-    pub(crate) fn multiply(&self, x: &[f32]) -> Vec<f32> {
-        let packed = pack_rows(x, x.len() / self.inner.max(1), self.inner);
-        self.by_blocks(x, |block| {
-            let (chunk, mut room) = self.chunk();
-            self.sum_block(block, chunk, |panel, at, group, sums| {
-                let lanes = self.lanes(panel, at.clone(), &mut room);
-                for (rows, sums) in group.iter().zip(sums) {
-                    let from = rows.start / ROWS * self.inner;
-                    along(rows.len(), &packed[from + at.start..from + at.end], lanes, sums);
-                }
-            });
-        })
     }
 
     /// 32 outputs of one row, without widening the weights first; `row` is that of the blocks, where it is blocks.
@@ -235,99 +213,6 @@ impl Packed {
             Panels::Bf16(_) => !precision.rounds(),
             Panels::Blocks(_) => precision == Precision::Fast,
             Panels::F32(_) | Panels::F16(_) => false,
-        }
-    }
-
-    /// Part of the product: what inputs `inputs` alone, the columns of `x`, add to outputs `outputs`: `(rows, outputs)`.
-    pub(crate) fn multiply_part(&self, x: &[f32], outputs: Range<usize>, inputs: Range<usize>) -> Vec<f32> {
-        let width = inputs.len();
-        let rows = x.len() / width.max(1);
-        let packed = pack_rows(x, rows, width);
-        // panels are whole: outputs before the first that is asked for are made and dropped
-        let from = outputs.start / LANES * LANES;
-        let step = [GROUP * ROWS, self.share(rows.div_ceil(GROUP * ROWS))];
-        let made = sheet(rows, outputs.end - from, step, |block| {
-            let (chunk, mut room) = self.chunk();
-            self.sum_part(block, from / LANES, inputs.clone(), chunk, |panel, at, group, sums| {
-                let lanes = self.lanes(panel, at.clone(), &mut room);
-                for (rows, sums) in group.iter().zip(sums) {
-                    let first = rows.start / ROWS * width;
-                    let here = first + at.start - inputs.start..first + at.end - inputs.start;
-                    along(rows.len(), &packed[here], lanes, sums);
-                }
-            });
-        });
-        if from == outputs.start {
-            return made;
-        }
-        let (whole, skip) = (outputs.end - from, outputs.start - from);
-        made.chunks_exact(whole.max(1)).flat_map(|row| &row[skip..]).copied().collect()
-    }
-
-    /// [`Packed::multiply`] with both operands rounded to bf16 and sums in f32 (`Precision::Fast`).
-    pub(crate) fn multiply_fast(&self, x: &[f32]) -> Vec<f32> {
-        if tiles_are_here() {
-            return tiled::multiply(self, x);
-        }
-        let packed = pair_rows(x, x.len() / self.inner.max(1), self.inner);
-        let kept = matches!(self.panels, Panels::Bf16(_));
-        let chunk = if kept { self.inner.max(1) } else { WIDENED };
-        self.by_blocks(x, |block| {
-            let (mut wide, mut room) = (vec![Lane::ZERO; WIDENED], vec![Pairs::NONE; WIDENED / 2]);
-            self.sum_block(block, chunk, |panel, at, group, sums| {
-                let pairs = at.start / 2..at.end.div_ceil(2);
-                let lanes = self.narrow(panel, at, &mut wide, &mut room);
-                for (rows, sums) in group.iter().zip(sums) {
-                    let from = rows.start / ROWS * self.inner.div_ceil(2);
-                    along_pairs(rows.len(), &packed[from + pairs.start..from + pairs.end], lanes, sums);
-                }
-            });
-        })
-    }
-
-    /// A product of the rows of `x`, block by block.
-    fn by_blocks(&self, x: &[f32], make: impl Fn(&mut Block<'_>) + Sync) -> Vec<f32> {
-        let rows = x.len() / self.inner.max(1);
-        let step = [GROUP * ROWS, self.share(rows.div_ceil(GROUP * ROWS))];
-        sheet(rows, self.outer, step, make)
-    }
-
-    /// Outputs for each task.
-    fn share(&self, groups: usize) -> usize {
-        share(self.outer.div_ceil(LANES) * groups) * LANES
-    }
-
-    /// Sums a block panel by panel. `add` takes a panel, a stretch of at most `chunk` inputs, row blocks and their sums.
-    fn sum_block(
-        &self,
-        block: &mut Block<'_>,
-        chunk: usize,
-        add: impl FnMut(usize, Range<usize>, &[Range<usize>], &mut [Tile]),
-    ) {
-        self.sum_part(block, 0, 0..self.inner, chunk, add);
-    }
-
-    /// As [`Packed::sum_block`], for a block whose first column is of panel `first`, over some inputs alone.
-    fn sum_part(
-        &self,
-        block: &mut Block<'_>,
-        first: usize,
-        inputs: Range<usize>,
-        chunk: usize,
-        mut add: impl FnMut(usize, Range<usize>, &[Range<usize>], &mut [Tile]),
-    ) {
-        let group: Vec<Range<usize>> = pieces(block.rows.clone(), ROWS).collect();
-        let mut sums = vec![[Lane::ZERO; ROWS]; group.len()];
-        for columns in pieces(block.columns.clone(), LANES) {
-            sums.fill([Lane::ZERO; ROWS]);
-            for at in pieces(inputs.clone(), chunk) {
-                add(first + columns.start / LANES, at, &group, &mut sums);
-            }
-            for (rows, sums) in group.iter().zip(&sums) {
-                for (row, sums) in rows.clone().zip(sums) {
-                    block.put(row, columns.start, &sums.0[..columns.len()]);
-                }
-            }
         }
     }
 
@@ -362,7 +247,7 @@ impl Packed {
 
     /// Lanes of a panel as pairs of bf16, from an even input on: the weights themselves, or rounded into `room` by way
     /// of `wide`, which takes a lane for each input.
-    fn narrow<'a>(
+    pub(super) fn narrow<'a>(
         &'a self,
         panel: usize,
         at: Range<usize>,
@@ -378,38 +263,9 @@ impl Packed {
         room
     }
 
-    /// `g W` for `(rows, outer)` numbers: `(rows, inner)`.
-    pub(crate) fn multiply_back(&self, g: &[f32]) -> Vec<f32> {
-        self.multiply_back_part(g, 0..self.outer)
-    }
-
-    /// [`Packed::multiply_back`] with both operands rounded to bf16 and sums in f32, where there are matrix tiles and as many
-    /// rows as pay for turning the weights; elsewhere it is the exact product.
-    pub(crate) fn multiply_back_fast(&self, g: &[f32]) -> Vec<f32> {
-        if on_tiles_back(g.len() / self.outer.max(1)) {
-            tiled_back::multiply_back(&[(self, g)])
-        } else {
-            self.multiply_back(g)
-        }
-    }
-
-    /// `g W` with gradients of some outputs alone, `(rows, outputs)`: `(rows, inner)`.
-    pub(crate) fn multiply_back_part(&self, g: &[f32], outputs: Range<usize>) -> Vec<f32> {
-        let rows = g.len() / outputs.len().max(1);
-        let panels = outputs.start / LANES..outputs.end.div_ceil(LANES);
-        if rows == 1 {
-            return self.row_back(g, outputs.start % LANES, panels);
-        }
-        let packed = pack_columns(g, rows, outputs);
-        // all rows in one block: a stretch of the weights is widened once for all of them
-        let tasks = 4 * rayon::current_num_threads();
-        let share = self.inner.div_ceil(ROWS).div_ceil(tasks).max(1) * ROWS;
-        sheet(rows, self.inner, [rows, share], |block| self.back_block(&packed, panels.clone(), block))
-    }
-
-    /// The same for one row, whose first gradient is that of output `before` of the first panel: lanes are summed as they lie, and
-    /// folded at the end. Panels without a gradient are not read.
-    fn row_back(&self, g: &[f32], before: usize, panels: Range<usize>) -> Vec<f32> {
+    /// `g W` for one row of gradients of the outputs in some panels, the first that of output `before` of the first panel: lanes are
+    /// summed as they lie, and folded at the end. Panels without a gradient are not read.
+    pub(super) fn row_back(&self, g: &[f32], before: usize, panels: Range<usize>) -> Vec<f32> {
         let mut lanes = vec![Lane::ZERO; panels.len()];
         bytemuck::cast_slice_mut::<_, f32>(&mut lanes)[before..before + g.len()].copy_from_slice(g);
         made(self.inner, WIDENED / 2, |from, out| {
@@ -422,25 +278,6 @@ impl Packed {
             }
             out.iter_mut().zip(&sums).for_each(|(out, sums)| *out = simd::sum(&sums.0));
         })
-    }
-
-    fn back_block(&self, g: &[Lane<f32>], panels: Range<usize>, block: &mut Block<'_>) {
-        let mut room = [Lane::ZERO; ROWS];
-        let group: Vec<Range<usize>> = pieces(block.rows.clone(), LANES).collect();
-        for at in pieces(block.columns.clone(), ROWS) {
-            let mut sums = vec![[Lane::ZERO; ROWS]; group.len()];
-            for panel in panels.clone() {
-                let lanes = self.lanes(panel, at.clone(), &mut room);
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    let from = (i * panels.len() + panel - panels.start) * LANES;
-                    let Ok(g) = g[from..from + LANES].try_into() else { continue };
-                    across(lanes, g, sums);
-                }
-            }
-            for (rows, sums) in group.iter().zip(&sums) {
-                put_turned(block, rows.clone(), at.clone(), sums);
-            }
-        }
     }
 }
 
@@ -470,14 +307,6 @@ pub(super) fn row_of(all: &[&Packed], x: &[f32]) -> Vec<Vec<f32>> {
         mine[..w.outer].to_vec()
     };
     all.iter().map(one).collect()
-}
-
-/// A tile whose lanes are rows of the sheet.
-fn put_turned(block: &mut Block<'_>, rows: Range<usize>, columns: Range<usize>, sums: &Tile) {
-    for (lane, row) in rows.enumerate() {
-        let turned: [f32; ROWS] = std::array::from_fn(|r| sums[r].0[lane]);
-        block.put(row, columns.start, &turned[..columns.len()]);
-    }
 }
 
 fn widened<'a, T>(
@@ -510,141 +339,10 @@ fn pack_pairs(w: &[half::bf16], inner: usize, to: &mut [Pairs]) {
     });
 }
 
-/// Tasks that lay out blocks of rows take so many at a time.
-const BLOCKS: usize = 4;
-
-/// Rows in blocks of twelve, rounded to bf16, two numbers of each row beside the other rows': `(blocks, ⌈inner / 2⌉, 12)`.
-fn pair_rows(x: &[f32], rows: usize, inner: usize) -> Vec<[u32; ROWS]> {
-    let pairs = inner.div_ceil(2).max(1);
-    made(rows.div_ceil(ROWS) * pairs, BLOCKS * pairs, |from, packed| {
-        let blocks = x[from / pairs * ROWS * inner..].chunks((ROWS * inner).max(1));
-        for (packed, x) in packed.chunks_exact_mut(pairs).zip(blocks) {
-            let rows: Vec<&[f32]> = x.chunks_exact(inner).collect();
-            simd::pair_rows(&rows, packed);
-        }
-    })
-}
-
-/// Rows in blocks of twelve, one number of each row beside the other: `(blocks, inner, 12)`.
-fn pack_rows(x: &[f32], rows: usize, inner: usize) -> Vec<[f32; ROWS]> {
-    let width = inner.max(1);
-    made(rows.div_ceil(ROWS) * width, BLOCKS * width, |from, packed: &mut [[f32; ROWS]]| {
-        let blocks = x[from / width * ROWS * inner..].chunks((ROWS * inner).max(1));
-        for (packed, x) in packed.chunks_exact_mut(width).zip(blocks) {
-            for (r, row) in x.chunks_exact(inner).enumerate() {
-                packed.iter_mut().zip(row).for_each(|(packed, x)| packed[r] = *x);
-            }
-        }
-    })
-}
-
-/// Rows of gradients at `outputs` in blocks of 32, filled up with zeros to whole panels: `(blocks, outputs, 32)`, one number
-/// of each row beside the other.
-fn pack_columns(g: &[f32], rows: usize, outputs: Range<usize>) -> Vec<Lane<f32>> {
-    let before = outputs.start % LANES;
-    let outer = outputs.len();
-    let width = ((before + outer).div_ceil(LANES) * LANES).max(1);
-    made(rows.div_ceil(LANES) * width, width, |from, packed: &mut [Lane<f32>]| {
-        let g = g[from / width * LANES * outer..].chunks_exact(outer).take(LANES);
-        for (l, row) in g.enumerate() {
-            packed[before..].iter_mut().zip(row).for_each(|(lane, g)| lane.0[l] = *g);
-        }
-    })
-}
-
-/// `x Wᵀ`, `(rows, inner)` to `(rows, outer)`.
-pub(crate) fn product(x: &Tensor, w: &Packed, precision: Precision) -> Result<Vec<f32>> {
-    check(x.dims2()?.1, w.inner())?;
-    if x.dim(0)? == 1 && w.takes_a_row(precision) {
-        return with_slice(x, |x| tiled::only(row_of(&[w], x)));
-    }
-    with_slice(x, |x| if precision.rounds() { w.multiply_fast(x) } else { w.multiply(x) })
-}
-
-/// `g W`, `(rows, outer)` to `(rows, inner)`.
-pub(crate) fn product_back(g: &Tensor, w: &Packed, precision: Precision) -> Result<Tensor> {
-    let (rows, outer) = g.dims2()?;
-    check(outer, w.outer())?;
-    let back =
-        with_slice(g, |g| if precision.rounds() { w.multiply_back_fast(g) } else { w.multiply_back(g) })?;
-    tensor(back, (rows, w.inner()))
-}
-
-fn check(found: usize, expected: usize) -> Result<()> {
+/// Refuses a product of numbers of another width than the weights'.
+pub(super) fn check(found: usize, expected: usize) -> Result<()> {
     if found == expected {
         return Ok(());
     }
     Err(candle_core::Error::msg(format!("a product of {found} columns with weights of {expected}")).into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use candle_core::Device;
-
-    fn numbers(count: usize, step: f32) -> Vec<f32> {
-        (0..count).map(|i| (i as f32 * step).sin()).collect()
-    }
-
-    /// A part of a product, forward and backward, is the whole product of operands that are zero elsewhere.
-    #[test]
-    fn a_part_of_a_product_is_the_whole_of_zeros_elsewhere() -> Result<()> {
-        let (rows, inner, outer) = (19, 150, 130);
-        let (x, w, g) =
-            (numbers(rows * inner, 0.37), numbers(outer * inner, 0.53), numbers(rows * outer, 0.7));
-        let cut = |all: &[f32], width: usize, keep: &Range<usize>| -> (Vec<f32>, Vec<f32>) {
-            let part = all.chunks_exact(width).flat_map(|row| &row[keep.clone()]).copied().collect();
-            let zeroed =
-                all.iter().enumerate().map(|(i, v)| if keep.contains(&(i % width)) { *v } else { 0.0 });
-            (part, zeroed.collect())
-        };
-        let near =
-            |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4);
-        for kept in [candle_core::DType::F32, candle_core::DType::BF16] {
-            let packed =
-                Packed::new(&Tensor::from_vec(w.clone(), (outer, inner), &Device::Cpu)?.to_dtype(kept)?)?;
-            for (outputs, inputs) in
-                [(0..outer, 0..inner), (32..96, 64..128), (7..40, 3..149), (129..130, 1..2)]
-            {
-                let (part, zeroed) = cut(&x, inner, &inputs);
-                let (want, _) = cut(&packed.multiply(&zeroed), outer, &outputs);
-                assert!(
-                    near(&packed.multiply_part(&part, outputs.clone(), inputs), &want),
-                    "{outputs:?} {kept:?}"
-                );
-                let (part, zeroed) = cut(&g, outer, &outputs);
-                assert!(near(
-                    &packed.multiply_back_part(&part, outputs.clone()),
-                    &packed.multiply_back(&zeroed)
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// The fast products are the exact ones of operands rounded to bf16, whatever the weights are kept as.
-    #[test]
-    fn the_fast_products_are_those_of_rounded_operands() -> Result<()> {
-        let rounded = |x: &[f32]| x.iter().map(|x| half::bf16::from_f32(*x).to_f32()).collect::<Vec<_>>();
-        for (rows, inner, outer) in [(1, 1, 1), (5, 7, 33), (13, 131, 40), (200, 300, 96)] {
-            let (x, w) = (numbers(rows * inner, 0.37), rounded(&numbers(outer * inner, 0.53)));
-            let g = numbers(rows * outer, 0.71);
-            let w = Tensor::from_vec(w, (outer, inner), &Device::Cpu)?;
-            let plain = Packed::new(&w)?;
-            let want = plain.multiply(&rounded(&x));
-            let back = if tiles_are_here() && rows > FEW { rounded(&g) } else { g.clone() };
-            let back = plain.multiply_back(&back);
-            for kept in [candle_core::DType::F32, candle_core::DType::BF16] {
-                let packed = Packed::new(&w.to_dtype(kept)?)?;
-                let found = packed.multiply_fast(&x);
-                assert!(packed.rows(&[outer as u32 - 1]) == w.get(outer - 1)?.to_vec1::<f32>()?);
-                let found_back = packed.multiply_back_fast(&g);
-                assert_eq!(found_back.len(), back.len());
-                for (found, want) in found.iter().zip(&want).chain(found_back.iter().zip(&back)) {
-                    assert!((found - want).abs() < 1e-4, "{rows}×{inner}×{outer} {kept:?}: {found} {want}");
-                }
-            }
-        }
-        Ok(())
-    }
 }

@@ -6,7 +6,8 @@
 use super::kernel::{LANES, Lane, Pairs};
 use super::linear::Linear;
 use super::mlp::Kept;
-use super::packed::{Packed, on_tiles_back};
+use super::packed::Packed;
+use super::products::on_tiles_back;
 use super::sheet::{Block, made, one_by_one, sheet};
 use super::simd::{self, Neurons, Slopes};
 use super::tiled::{KEPT, joins};
