@@ -55,6 +55,7 @@ cargo xtask COMMAND
   bench [--peers] [--only CASE,…] [--models MODEL,…] [--with PEER,…] [--runs 5] [--rounds 1] [--threads CORES]
         [--ours PROGRAM]
                     time ours; with --peers also what others use, and with all of them docs/benchmarks.md is written
+                    (docs/benchmarks-without-tiles.md on a processor that has none)
                     cases: load start forward capture sweep row attribute decode; models: smollm2 gemma3-270m
                     peers: transformers transformer-lens nnsight interp-engine llama.cpp
   bench --dictionaries [--runs 5] [--rounds 2] [--threads CORES]

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use super::options::Options;
 use super::peer::{Kind, Peer, Place, folder};
+use super::report::median;
 use super::subject::Subject;
 use crate::paths;
 use crate::python;
@@ -17,12 +18,15 @@ use crate::shell::{program, step};
 pub(super) const PEERS: [&str; 5] =
     ["transformers", "transformer-lens", "nnsight", "interp-engine", "llama.cpp"];
 
-/// What is timed of each; of those on PyTorch all but `load` in bf16 too, where that reads as it does in f32. nnsight and interp-engine load
-/// and run plainly what transformers does.
+/// What is timed of each; of those on PyTorch in bf16 too, as far as [`Torch::rounded`] says. nnsight and interp-engine load and run plainly
+/// what transformers does.
 const TRANSFORMERS: &[&str] = &["load", "forward", "capture", "row", "attribute", "decode"];
 const LENS: &[&str] = &["load", "forward", "capture", "attribute", "decode"];
 const WRAPPERS: &[&str] = &["capture", "attribute", "decode"];
 const LLAMA: &[&str] = &["load", "start", "row", "decode"];
+
+/// So many times as long as in f32 is not worth waiting for.
+const SEVERAL: f64 = 4.0;
 
 /// llama.cpp is compiled from its package, which takes minutes; no longer than this.
 const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -81,10 +85,11 @@ struct Torch {
 impl Torch {
     fn add(&self, options: &Options, peers: &mut Vec<Peer>, notes: &mut Vec<String>) -> Result<()> {
         let wanted = |name: &str| options.with.contains(&name);
+        let rounded = self.rounded(options, notes)?;
         if wanted("transformers") {
             let attention = self.attention(options, notes)?;
             let extra = ["--attention", attention];
-            peers.extend(self.both("transformers", "peer_transformers.py", TRANSFORMERS, &extra));
+            peers.extend(self.both("transformers", "peer_transformers.py", [TRANSFORMERS, rounded], &extra));
         }
         let rest = [
             ("transformer-lens", "peer_lens.py", LENS),
@@ -92,24 +97,44 @@ impl Torch {
             ("interp-engine", "peer_interp_engine.py", WRAPPERS),
         ];
         let rest = rest.into_iter().filter(|(name, ..)| wanted(name));
-        peers.extend(rest.flat_map(|(name, file, cases)| self.both(name, file, cases, &[])));
+        peers.extend(rest.flat_map(|(name, file, cases)| self.both(name, file, [cases, rounded], &[])));
         Ok(())
     }
 
-    /// A peer in f32 and in bf16.
-    fn both(&self, name: &str, file: &str, cases: &'static [&'static str], extra: &[&str]) -> [Peer; 2] {
+    /// A peer in f32 and in bf16, and what is timed of it in f32; in bf16 it is what both lists have.
+    fn both(&self, name: &str, file: &str, cases: [&[&'static str]; 2], extra: &[&str]) -> [Peer; 2] {
+        let [cases, rounded] = cases;
         let exact = self.script(name, file, cases, extra);
-        let cases = cases.strip_prefix(&["load"]).unwrap_or(cases);
-        let rounded =
-            self.script(&format!("{name} bf16"), file, cases, &[extra, &["--dtype", "bf16"]].concat());
+        let in_both: Vec<&str> = cases.iter().copied().filter(|case| rounded.contains(case)).collect();
+        let extra = [extra, &["--dtype", "bf16"]].concat();
+        let rounded = self.script(&format!("{name} bf16"), file, &in_both, &extra);
         [exact, Peer { kind: Kind::Rounded, place: self.bf16.clone(), ..rounded }]
     }
 
-    fn script(&self, name: &str, file: &str, cases: &'static [&'static str], extra: &[&str]) -> Peer {
+    /// What is timed in bf16: all but `load`, which reads as in f32; and where the processor has nothing for bf16 and PyTorch takes
+    /// several times as long as in f32, one token at a time alone, which is the memory's affair.
+    fn rounded(&self, options: &Options, notes: &mut Vec<String>) -> Result<&'static [&'static str]> {
+        let seconds = |kind: &[&str], place: &Place| -> Result<f64> {
+            let peer = self.script("transformers", "peer_transformers.py", TRANSFORMERS, kind);
+            Ok(median(&Peer { place: place.clone(), ..peer }.sample("row", 1, options.threads)?.seconds))
+        };
+        let [exact, rounded] = [seconds(&[], &self.f32)?, seconds(&["--dtype", "bf16"], &self.bf16)?];
+        if rounded <= SEVERAL * exact {
+            return Ok(&TRANSFORMERS[1..]);
+        }
+        let note = format!(
+            "PyTorch in bf16 is timed in `decode` alone: on this processor `row` took transformers {rounded:.1} s in bf16, {exact:.2} s in f32."
+        );
+        println!("   {note}\n");
+        notes.push(note);
+        Ok(&["decode"])
+    }
+
+    fn script(&self, name: &str, file: &str, cases: &[&'static str], extra: &[&str]) -> Peer {
         Peer {
             name: name.into(),
             kind: Kind::Exact,
-            cases,
+            cases: cases.to_vec(),
             program: self.python.clone(),
             script: Some(folder().join(file)),
             place: self.f32.clone(),
@@ -154,7 +179,7 @@ fn llama(subject: &Subject, options: &Options, notes: &mut Vec<String>) -> Resul
     let mut peer = Peer {
         name: "llama.cpp".into(),
         kind: Kind::File,
-        cases: LLAMA,
+        cases: LLAMA.to_vec(),
         program: python,
         script: Some(folder().join("peer_llama.py")),
         place: place(subject, gguf)?,

@@ -38,6 +38,13 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// The page of docs/ for a processor of this kind: what is fast on one says little about the other.
+    pub(super) fn page(&self) -> &'static str {
+        if self.features.contains("amx_bf16") { "benchmarks.md" } else { "benchmarks-without-tiles.md" }
+    }
+}
+
 impl fmt::Display for Machine {
     /// The sentence that a page of measurements begins with.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

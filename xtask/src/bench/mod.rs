@@ -70,11 +70,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let program = ours(&options)?;
     let sections: Vec<Section> =
         options.models.iter().map(|subject| section(&program, subject, &options)).collect::<Result<_>>()?;
-    let page = report::page(&Machine::here(options.threads), &options, &sections);
+    let machine = Machine::here(options.threads);
+    let page = report::page(&machine, &options, &sections);
     println!("\n{page}");
     // A page with only some cases or without the peers would replace a whole one.
     if options.whole() {
-        docs::write("benchmarks.md", &page)?;
+        docs::write(machine.page(), &page)?;
     }
     let verdicts = || sections.iter().flat_map(|section| &section.verdicts);
     let wrong: Vec<String> = verdicts().filter(|v| !v.holds).map(ToString::to_string).collect();

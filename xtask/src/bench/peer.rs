@@ -36,7 +36,7 @@ pub(super) struct Peer {
     pub(super) name: String,
     pub(super) kind: Kind,
     /// What is timed of it.
-    pub(super) cases: &'static [&'static str],
+    pub(super) cases: Vec<&'static str>,
     pub(super) program: PathBuf,
     /// Before the case: a script, for an interpreter.
     pub(super) script: Option<PathBuf>,
@@ -74,10 +74,10 @@ impl Peer {
     pub(super) fn ours(program: &Path, subject: &Subject) -> Result<[Self; 3]> {
         let gguf = subject.gguf()?;
         let place = Place { model: gguf.clone(), gguf, tokens: subject.tokens() };
-        let one = |name: &str, kind, cases, extra: &[&str]| Self {
+        let one = |name: &str, kind, cases: &[&'static str], extra: &[&str]| Self {
             name: name.into(),
             kind,
-            cases,
+            cases: cases.to_vec(),
             program: program.into(),
             script: None,
             place: place.clone(),

@@ -1,4 +1,4 @@
-//! docs/benchmarks.md: what was run, on what, and the ratios.
+//! docs/benchmarks.md, or for a processor without matrix tiles a page of its own: what was run, on what, and the ratios.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -45,13 +45,13 @@ const KINDS: [(Kind, &str, &str); 3] = [
     (
         Kind::Rounded,
         "In bf16",
-        "Ours with `--dtype bf16 --precision fast`; norms and softmax are f32 there.\n\n",
+        "Ours with `--dtype bf16 --precision fast`; norms and softmax are f32 there, and so is all else where the processor has no unit for bf16.\n\n",
     ),
     (
         Kind::File,
         "On the GGUF's own blocks",
         "Ours with `--dtype file --precision fast`: one token at a time on the file's blocks, its numbers rounded to 16 bits of the largest near them, many at once rounded to \
-         bf16; llama.cpp rounds what it multiplies with the blocks.\n\n",
+         bf16 where the processor has a unit for it; llama.cpp rounds what it multiplies with the blocks.\n\n",
     ),
 ];
 
