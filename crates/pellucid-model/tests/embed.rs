@@ -3,21 +3,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
+mod fetched;
+
+use fetched::fetched;
 use pellucid_core::Embed;
 use pellucid_model::embed::Encoder;
-use pellucid_model::load::{cache_dir, named};
 use serde_json::Value;
 use std::path::Path;
 use std::time::Instant;
 
-/// `None`, with a word about it, if the model is not in the cache.
+/// The encoder, if it was fetched.
 fn minilm() -> Option<Encoder> {
-    let model = named::find("minilm").expect("a named model");
-    let path = cache_dir().join("models").join(model.name).join(model.file);
-    if !path.exists() {
-        eprintln!("SKIPPED: minilm is not in the cache; run `pellucid fetch minilm`");
-        return None;
-    }
+    fetched("minilm")?;
     Some(Encoder::load("minilm", &mut |_| ()).expect("the encoder opens"))
 }
 

@@ -2,26 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod fetched;
+
+use fetched::fetched;
 use pellucid_core::{Point, Site};
 use pellucid_kernels::tiles::PLAIN;
 use pellucid_model::fidelity::Reading;
-use pellucid_model::load::{Checkpoint, cache_dir};
+use pellucid_model::load::Checkpoint;
 use pellucid_model::{
     Batch, Logits, Model, Place, Plan, Precision, Record, Row, Rules, Storage, Tap, Tensor, fast_is_quicker,
     times,
 };
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-/// A real model, if it was fetched (`cargo xtask fetch`).
-fn real(name: &str) -> Option<PathBuf> {
-    let files = std::fs::read_dir(cache_dir().join("models").join(name)).ok()?;
-    let found = files.flatten().map(|e| e.path()).find(|p| p.extension().is_some_and(|e| e == "gguf"));
-    if found.is_none() {
-        eprintln!("skipped: {name} was not fetched");
-    }
-    found
-}
 
 /// Logits, one layer's neurons, and a gradient at the embeddings, as bits.
 fn bits(model: &Model) -> Vec<Vec<u32>> {
@@ -47,7 +39,7 @@ fn bits(model: &Model) -> Vec<Vec<u32>> {
 #[test]
 fn kept_blocks_compute_what_weights_written_out_compute() {
     for name in ["smollm2", "gemma3-270m"] {
-        let Some(path) = real(name) else { continue };
+        let Some(path) = fetched(name) else { continue };
         let open = |storage| Model::open(&path, storage, &mut |_| ()).unwrap();
         let whole = open(Storage::F32);
         let expected = (bits(&whole), whole.weight_bytes());
@@ -64,7 +56,7 @@ fn kept_blocks_compute_what_weights_written_out_compute() {
 #[test]
 fn the_fast_precision_is_near_the_exact_one() {
     for name in ["smollm2", "gemma3-270m"] {
-        let Some(path) = real(name) else { continue };
+        let Some(path) = fetched(name) else { continue };
         let mut model = Model::open(&path, Storage::F32, &mut |_| ()).unwrap();
         let text = "The lighthouse keeper wrote down the weather every evening, and in the morning he read it aloud.";
         let tokens = model.tokenizer().encode(text, true).unwrap().ids;
@@ -90,7 +82,7 @@ fn the_fast_precision_is_near_the_exact_one() {
 #[test]
 fn joined_steps_have_the_bits_of_single_ones() {
     for name in ["smollm2", "gemma3-270m"] {
-        let Some(path) = real(name) else { continue };
+        let Some(path) = fetched(name) else { continue };
         let model = Model::open(&path, Storage::Bf16, &mut |_| ()).unwrap().with_precision(Precision::Fast);
         let text = "The lighthouse keeper wrote down the weather every evening. ".repeat(40);
         let tokens = model.tokenizer().encode(&text, true).unwrap().ids;
@@ -128,7 +120,7 @@ fn steps_on(model: &Model, tokens: &[u32], name: &str) {
 /// processor has.
 #[test]
 fn child_that_joins_steps() {
-    let tiny = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny");
+    let tiny = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny");
     for name in ["llama-bf16", "gemma2", "gemma3", "gpt2", "gpt-neox-sequential", "olmo2", "phi3", "qwen3"] {
         for storage in [Storage::Bf16, Storage::F32] {
             let model = Model::open(&tiny.join(name), storage, &mut |_| ()).unwrap();
@@ -159,7 +151,7 @@ fn steps_are_joined_on_tiles_too() {
 #[test]
 fn joined_steps_back_have_the_bits_of_single_ones() {
     for name in ["smollm2", "gemma3-270m"] {
-        let Some(path) = real(name) else { continue };
+        let Some(path) = fetched(name) else { continue };
         let model = Model::open(&path, Storage::Bf16, &mut |_| ()).unwrap().with_precision(Precision::Fast);
         let text = "The lighthouse keeper wrote down the weather every evening. ".repeat(25);
         let tokens = model.tokenizer().encode(&text, true).unwrap().ids;

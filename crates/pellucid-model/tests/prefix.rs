@@ -2,24 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
+mod fetched;
+
+use fetched::fetched;
 use pellucid_core::{Edit, Role, Site};
-use pellucid_model::load::cache_dir;
 use pellucid_model::{
     Apply, Error, Generating, Generation, Model, Place, Precision, Prefixes, Result, Row, Step, Storage, Tap,
     Tensor,
 };
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 fn tiny(name: &str) -> Model {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny").join(name);
     Model::open(&folder, Storage::F32, &mut |_| ()).expect("fixture")
-}
-
-/// A real model, if it was fetched.
-fn real(name: &str) -> Option<PathBuf> {
-    let files = std::fs::read_dir(cache_dir().join("models").join(name)).ok()?;
-    files.flatten().map(|entry| entry.path()).find(|path| path.extension().is_some_and(|end| end == "gguf"))
 }
 
 /// Tokens of which those from `other` on are not those of the other texts.
@@ -81,7 +77,7 @@ fn what_an_earlier_text_began_with_is_reused_and_changes_no_bit() {
 #[test]
 fn a_text_goes_on_from_what_was_read() {
     for name in ["smollm2", "gemma3-270m"] {
-        let Some(path) = real(name) else { continue };
+        let Some(path) = fetched(name) else { continue };
         for storage in [Storage::F32, Storage::File] {
             let model = Model::open(&path, storage, &mut |_| ()).unwrap();
             let kept = Prefixes::new(u64::MAX);

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod fetched;
+
+use fetched::fetched;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -113,16 +116,9 @@ mod metadata {
     }
 }
 
-/// A real model's vocabulary, if it was fetched (`cargo xtask fetch`).
+/// A real model's vocabulary, if it was fetched.
 fn real(model: &str) -> Option<GgufVocab> {
-    let root = std::env::var_os("PELLUCID_CACHE").map(PathBuf::from);
-    let root = root.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/pellucid")))?;
-    let mut files = std::fs::read_dir(root.join("models").join(model)).ok()?.flatten().map(|e| e.path());
-    let found = files.find(|p| p.extension().is_some_and(|e| e == "gguf"));
-    if found.is_none() {
-        eprintln!("skipped: {model} was not fetched");
-    }
-    Some(metadata::vocab(&found?))
+    Some(metadata::vocab(&fetched(model)?))
 }
 
 fn tiny() -> Tokenizer {

@@ -26,7 +26,7 @@ const WRAPPERS: &[&str] = &["capture", "attribute", "decode"];
 const LLAMA: &[&str] = &["load", "start", "row", "decode"];
 
 /// So many times as long as in f32 is not worth waiting for.
-const SEVERAL: f64 = 4.0;
+const SEVERAL: f64 = 3.0;
 
 /// llama.cpp is compiled from its package, which takes minutes; no longer than this.
 const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);

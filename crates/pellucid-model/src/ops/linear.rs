@@ -54,14 +54,15 @@ pub(crate) fn linear(x: &Tensor, layer: &Linear) -> Result<Tensor> {
     shifted(tiled::only(products(x, &[&layer.weight], layer.precision)?), x.dim(0)?, layer)
 }
 
-/// [`linear`] of several layers that read the same, of one precision.
+/// [`linear`] of several layers that read the same. Those that multiply it in the same way are taken together.
 pub(crate) fn linears(x: &Tensor, layers: &[&Linear]) -> Result<Vec<Tensor>> {
-    let Some(first) = layers.first() else { return Ok(Vec::new()) };
-    if layers.iter().any(|layer| layer.precision != first.precision) {
+    let way = |l: &&Linear| (l.precision, l.weight.takes_a_row(l.precision));
+    let ways = || layers.iter().map(way);
+    let Some((precision, _)) = ways().next().filter(|first| ways().all(|way| way == *first)) else {
         return layers.iter().map(|layer| linear(x, layer)).collect();
-    }
+    };
     let weights: Vec<&Packed> = layers.iter().map(|l| &*l.weight).collect();
-    let made = products(x, &weights, first.precision)?;
+    let made = products(x, &weights, precision)?;
     made.into_iter().zip(layers).map(|(y, layer)| shifted(y, x.dim(0)?, layer)).collect()
 }
 

@@ -192,9 +192,8 @@ impl Packed {
 
     /// A block's gradients at some of its inputs, from those at the outputs of some panels.
     fn back_part(&self, g: &[Lane<f32>], panels: Range<usize>, inputs: Range<usize>, block: &mut Block<'_>) {
-        let pieces_of = |inputs: &Range<usize>| pieces(inputs.clone(), ROWS);
         let group: Vec<Range<usize>> = pieces(block.rows.clone(), LANES).collect();
-        let parts: Vec<Range<usize>> = pieces_of(&inputs).collect();
+        let parts: Vec<Range<usize>> = pieces(inputs.clone(), ROWS).collect();
         let mut sums = vec![[Lane::ZERO; ROWS]; group.len() * parts.len()];
         let mut rooms: [_; NEAR[1]] = std::array::from_fn(|_| vec![Lane::ZERO; inputs.len()]);
         for near in pieces(panels.clone(), NEAR[1]) {
