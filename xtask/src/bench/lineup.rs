@@ -114,13 +114,17 @@ impl Torch {
     /// What is timed in bf16: all but `load`, which reads as in f32; and where the processor has nothing for bf16 and PyTorch takes
     /// several times as long as in f32, one token at a time alone, which is the memory's affair.
     fn rounded(&self, options: &Options, notes: &mut Vec<String>) -> Result<&'static [&'static str]> {
+        let all = &TRANSFORMERS[1..];
+        if !all.iter().any(|case| *case != "decode" && options.cases.contains(case)) {
+            return Ok(all);
+        }
         let seconds = |kind: &[&str], place: &Place| -> Result<f64> {
             let peer = self.script("transformers", "peer_transformers.py", TRANSFORMERS, kind);
             Ok(median(&Peer { place: place.clone(), ..peer }.sample("row", 1, options.threads)?.seconds))
         };
         let [exact, rounded] = [seconds(&[], &self.f32)?, seconds(&["--dtype", "bf16"], &self.bf16)?];
         if rounded <= SEVERAL * exact {
-            return Ok(&TRANSFORMERS[1..]);
+            return Ok(all);
         }
         let note = format!(
             "PyTorch in bf16 is timed in `decode` alone: on this processor `row` took transformers {rounded:.1} s in bf16, {exact:.2} s in f32."
