@@ -218,9 +218,9 @@ mod x86 {
     use std::arch::x86_64::{
         __cpuid, __m256, __m512, __m512bh, _CMP_GT_OQ, _mm_storeu_ps, _mm256_castps256_ps128,
         _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_load_ps, _mm256_loadu_ps, _mm256_set1_ps,
-        _mm256_shuffle_ps, _mm256_store_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_cmp_ps_mask,
-        _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_load_ps, _mm512_load_si512, _mm512_set1_epi32,
-        _mm512_set1_ps, _mm512_store_ps,
+        _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_store_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
+        _mm512_cmp_ps_mask, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_load_ps, _mm512_load_si512,
+        _mm512_set1_epi32, _mm512_set1_ps, _mm512_store_ps,
     };
 
     /// Whether AMD made the processor ("AuthenticAMD" in the registers that CPUID's leaf 0 fills).
@@ -343,12 +343,15 @@ mod x86 {
         let width = rows.iter().map(|row| row.len()).fold(to.len(), usize::min);
         let whole = width / 8 * 8;
         for (at, to) in to[..whole].as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            // SAFETY: eight numbers from each row, none of which is shorter than `whole`.
-            let x = rows.map(|row| unsafe { _mm256_loadu_ps(row[8 * at..8 * at + 8].as_ptr()) });
-            let [a, b, c] = [0, 4, 8].map(|r| fours([x[r], x[r + 1], x[r + 2], x[r + 3]]));
-            for i in 0..4 {
-                for (r, part) in [a[i], b[i], c[i]].into_iter().enumerate() {
-                    let [first, second] = [_mm256_castps256_ps128(part), _mm256_extractf128_ps::<1>(part)];
+            let here = 8 * at..8 * at + 8;
+            for (r, four) in rows.as_chunks::<4>().0.iter().enumerate() {
+                let mut x = [_mm256_setzero_ps(); 4];
+                for (x, row) in x.iter_mut().zip(four) {
+                    // SAFETY: eight numbers of a row.
+                    *x = unsafe { _mm256_loadu_ps(row[here.clone()].as_ptr()) };
+                }
+                for (i, part) in fours(x).into_iter().enumerate() {
+                    let (first, second) = (_mm256_castps256_ps128(part), _mm256_extractf128_ps::<1>(part));
                     // SAFETY: four of a column's twelve numbers each.
                     unsafe {
                         _mm_storeu_ps(to[i][4 * r..4 * r + 4].as_mut_ptr(), first);
