@@ -36,9 +36,7 @@ impl Machine {
             system: format!("{OS} {ARCH}"),
         }
     }
-}
 
-impl Machine {
     /// The page of docs/ for a processor of this kind: what is fast on one says little about the other.
     pub(super) fn page(&self) -> &'static str {
         if self.features.contains("amx_bf16") { "benchmarks.md" } else { "benchmarks-without-tiles.md" }

@@ -54,11 +54,10 @@ pub(crate) fn linear(x: &Tensor, layer: &Linear) -> Result<Tensor> {
     shifted(tiled::only(products(x, &[&layer.weight], layer.precision)?), x.dim(0)?, layer)
 }
 
-/// [`linear`] of several layers that read the same. Those that multiply it in the same way are taken together.
+/// [`linear`] of several layers that read the same; those of one precision are taken together.
 pub(crate) fn linears(x: &Tensor, layers: &[&Linear]) -> Result<Vec<Tensor>> {
-    let way = |l: &&Linear| (l.precision, l.weight.takes_a_row(l.precision));
-    let ways = || layers.iter().map(way);
-    let Some((precision, _)) = ways().next().filter(|first| ways().all(|way| way == *first)) else {
+    let mut precisions = layers.iter().map(|layer| layer.precision);
+    let Some(precision) = precisions.next().filter(|first| precisions.all(|other| other == *first)) else {
         return layers.iter().map(|layer| linear(x, layer)).collect();
     };
     let weights: Vec<&Packed> = layers.iter().map(|l| &*l.weight).collect();

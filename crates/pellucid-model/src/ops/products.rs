@@ -44,12 +44,7 @@ impl Rows {
 pub(super) fn multiply_all(all: &[&Packed], x: &[f32]) -> Vec<Vec<f32>> {
     let Some(inner) = all.first().map(|w| w.inner()) else { return Vec::new() };
     let rows = Rows::new(x, 0..inner);
-    let one = |w: &&Packed| {
-        w.by_blocks(x, |block| {
-            let mut room = w.widening();
-            by_panels(block, 0, |panel, group, sums| w.sum_panel(panel, &rows, &mut room, group, sums));
-        })
-    };
+    let one = |w: &&Packed| w.by_blocks(x, |block| w.sum_block(block, 0, &rows));
     all.iter().map(one).collect()
 }
 
@@ -88,10 +83,7 @@ impl Packed {
         let from = outputs.start / LANES * LANES;
         let step = [GROUP * ROWS, self.share(count.div_ceil(GROUP * ROWS))];
         let made = sheet(count, outputs.end - from, step, |block| {
-            let mut room = self.widening();
-            by_panels(block, from / LANES, |panel, group, sums| {
-                self.sum_panel(panel, &rows, &mut room, group, sums);
-            });
+            self.sum_block(block, from / LANES, &rows);
         });
         if from == outputs.start {
             return made;
@@ -122,6 +114,12 @@ impl Packed {
                 }
             });
         })
+    }
+
+    /// A block of the products of rows, whose first column is the first of a panel.
+    fn sum_block(&self, block: &mut Block<'_>, first: usize, rows: &Rows) {
+        let mut room = self.widening();
+        by_panels(block, first, |panel, group, sums| self.sum_panel(panel, rows, &mut room, group, sums));
     }
 
     /// The products of rows with a panel, in tiles for each of some row blocks.
@@ -269,25 +267,25 @@ fn pack_columns(g: &[f32], rows: usize, outputs: Range<usize>) -> Vec<Lane<f32>>
     let outer = outputs.len();
     let width = ((before + outer).div_ceil(LANES) * LANES).max(1);
     made(rows.div_ceil(LANES) * width, width, |from, packed: &mut [Lane<f32>]| {
-        let g = g[from / width * LANES * outer..].chunks_exact(outer).take(LANES);
-        for (l, row) in g.enumerate() {
-            packed[before..].iter_mut().zip(row).for_each(|(lane, g)| lane.0[l] = *g);
-        }
+        let g = &g[from / width * LANES * outer..];
+        simd::columns(&g[..g.len().min(LANES * outer)], outer, &mut packed[before..]);
     })
 }
 
-/// `x Wᵀ` of each of some matrices, `(rows, inner)` to `(rows, outer)`. One row, and weights kept in few bits, are taken together, and so
-/// are many rows in f32.
+/// `x Wᵀ` of each of some matrices, `(rows, inner)` to `(rows, outer)`, with the bits of each alone. Those that multiply `x` in one way are
+/// taken together.
 pub(super) fn products(x: &Tensor, all: &[&Packed], precision: Precision) -> Result<Vec<Vec<f32>>> {
     let (rows, inner) = x.dims2()?;
     all.iter().try_for_each(|w| check(inner, w.inner()))?;
-    if rows == 1 && all.iter().all(|w| w.takes_a_row(precision)) {
-        return with_slice(x, |x| row_of(all, x));
+    let as_row = all.iter().filter(|w| rows == 1 && w.takes_a_row(precision)).count();
+    if as_row > 0 && as_row < all.len() {
+        return all.iter().map(|w| Ok(tiled::only(products(x, &[w], precision)?))).collect();
     }
-    match precision.rounds() {
-        true => with_slice(x, |x| all.iter().map(|w| w.multiply_fast(x)).collect()),
-        false => with_slice(x, |x| multiply_all(all, x)),
-    }
+    with_slice(x, |x| match (as_row > 0, precision.rounds()) {
+        (true, _) => row_of(all, x),
+        (false, true) => all.iter().map(|w| w.multiply_fast(x)).collect(),
+        (false, false) => multiply_all(all, x),
+    })
 }
 
 /// `g W`, `(rows, outer)` to `(rows, inner)`.
